@@ -1,0 +1,34 @@
+# The two commands of the README, and the steps they are made of. Each step is idempotent.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build release libtorch lint fixtures
+
+help:
+	@echo "make demo   trace, report, verify and serve a real model, and ask it something"
+	@echo "make test   build everything and run all tests"
+	@echo "make build  both programs, for development"
+	@echo "make lint   rustfmt and clippy, as CI runs them"
+
+libtorch:
+	@scripts/libtorch.sh
+
+build: libtorch
+	cargo build --workspace
+
+release: libtorch
+	cargo build --workspace --release
+
+demo: release
+	@scripts/demo.sh
+
+test: libtorch
+	@scripts/test.sh
+
+lint: libtorch
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# Needs several gigabytes for torch and transformers; only for those who change the fixtures.
+fixtures:
+	@scripts/python-env.sh
+	.cache/fixtures-venv/bin/python -B tests/fixtures/make.py

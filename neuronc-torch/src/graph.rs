@@ -1,0 +1,166 @@
+//! The graph of one bucket: traced, written, and checked against the forward it was traced from.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use neuronc::bucket::{Bucket, Input, Row, fill};
+use neuronc::failure::{Class, Failure};
+use neuronc::family::Family;
+use neuronc::files;
+use tch::{CModule, Tensor};
+
+use crate::model::{Inputs, Model, Weights};
+use crate::tensors::to_torch;
+
+/// The largest difference between a graph and its forward, in parts of the largest output: both run
+/// the same operators.
+const DIFFERENCE_MAX: f64 = 1e-4;
+
+/// More than a file system keeps without a block of its own.
+const PROBE_BYTES: usize = 64 << 10;
+
+/// Where a graph has its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightsAre {
+    /// Its first inputs, in the order of the names.
+    Inputs,
+    /// Constants in its file.
+    Constants,
+}
+
+/// A model with its weights, ready to be traced.
+pub struct Bound<'a> {
+    pub model: &'a Model,
+    /// Names of `weights`, in the order in which a graph takes them.
+    pub names: &'a [String],
+    /// No two share memory: the tracer would take them for one.
+    pub weights: &'a [Tensor],
+    /// What a graph takes after the weights.
+    pub inputs: &'a [Input],
+}
+
+impl Bound<'_> {
+    /// Runs the forward eagerly; `inputs` are shaped and ordered as the graph takes them.
+    pub fn forward(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        self.forward_with(self.weights, inputs)
+    }
+
+    fn forward_with(&self, weights: &[Tensor], inputs: &[Tensor]) -> Result<Tensor> {
+        let weights = Weights::new(self.names, weights)?;
+        self.model
+            .forward(&weights, &Inputs::new(self.inputs, inputs)?)
+    }
+
+    /// Traces the graph of `bucket`, writes it to `path`, and returns what loading that file gives.
+    pub fn trace(&self, bucket: Bucket, path: &Path, weights_are: WeightsAre) -> Result<CModule> {
+        let context = || format!("tracing bucket {bucket}");
+        let tokens = self.examples(bucket, 0)?;
+        let traced = match weights_are {
+            WeightsAre::Constants => tokens,
+            WeightsAre::Inputs => self.graph_inputs(&tokens),
+        };
+        let mut failure = None;
+        let mut forward = |inputs: &[Tensor]| {
+            let output = match weights_are {
+                WeightsAre::Constants => self.forward(inputs),
+                WeightsAre::Inputs => {
+                    let (weights, tokens) = inputs.split_at(self.weights.len());
+                    self.forward_with(weights, tokens)
+                }
+            };
+            // The tracer takes tensors, not errors; without one it ends, and its graph is dropped.
+            output.map_or_else(
+                |error| {
+                    failure = Some(error);
+                    Vec::new()
+                },
+                |output| vec![output],
+            )
+        };
+        let graph = CModule::create_by_tracing("Graph", "forward", &traced, &mut forward);
+        if let Some(error) = failure {
+            return Err(error).with_context(context);
+        }
+        save(&graph.with_context(context)?, path)
+    }
+
+    /// Compares a graph of `bucket` with the forward, on inputs other than those it was traced with.
+    pub fn check(&self, bucket: Bucket, graph: &CModule, weights_are: WeightsAre) -> Result<()> {
+        let context = || format!("checking the graph of bucket {bucket}");
+        let tokens = self.examples(bucket, 1)?;
+        let expected = self.forward(&tokens).with_context(context)?;
+        let inputs = match weights_are {
+            WeightsAre::Constants => tokens,
+            WeightsAre::Inputs => self.graph_inputs(&tokens),
+        };
+        let found = graph.forward_ts(&inputs).with_context(context)?;
+        compare(&expected, &found).with_context(context)
+    }
+
+    fn graph_inputs(&self, tokens: &[Tensor]) -> Vec<Tensor> {
+        self.weights
+            .iter()
+            .chain(tokens)
+            .map(Tensor::shallow_clone)
+            .collect()
+    }
+
+    /// Inputs as texts would give them: rows of several lengths in several segments, padding, and a
+    /// row that is missing. Each tensor has memory of its own, and each `seed` gives others.
+    fn examples(&self, bucket: Bucket, seed: usize) -> Result<Vec<Tensor>> {
+        let Family::Bert(config) = &self.model.family;
+        let rows = bucket.batch.max(2) - 1;
+        let rows: Vec<Row> = (0..rows.min(bucket.batch))
+            .map(|row| {
+                let length = bucket.sequence - (row + seed) * 3 % bucket.sequence;
+                let number =
+                    |place: usize| (place + 1) * 7919 + (row + 1) * 104_729 + seed * 611_953;
+                let ids = (0..length).map(|place| (number(place) % config.vocab_size) as i64);
+                let segment =
+                    |place: usize| (place * 2 / length).min(config.type_vocab_size - 1) as i64;
+                Row {
+                    ids: ids.collect(),
+                    type_ids: (0..length).map(segment).collect(),
+                    position: Some(number(0) % length),
+                }
+            })
+            .collect();
+        let rows: Vec<&Row> = rows.iter().collect();
+        let tensors = fill(bucket, &rows, self.inputs, self.model.family.pad_id())?;
+        tensors.iter().map(to_torch).collect()
+    }
+}
+
+/// Writes `graph` and loads it again: libtorch does not notice when the last of a file is not written.
+fn save(graph: &CModule, path: &Path) -> Result<CModule> {
+    let context = || format!("writing `{}`", path.display());
+    graph.save(path).with_context(context)?;
+    CModule::load(path).or_else(|error| {
+        // Nobody but the file system can say why, and it says so only to those who write.
+        files::write(path, &[0; PROBE_BYTES])?;
+        Err(error).with_context(context)
+    })
+}
+
+fn compare(expected: &Tensor, found: &Tensor) -> Result<()> {
+    if expected.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+        return Err(Failure::usage("the model's output is not finite")
+            .why("a weight is infinite or NaN, or a number exceeds the type that it is cast to")
+            .help("check the weights; with `--auto-cast-type fp16` try `bf16`, whose range is that of fp32")
+            .into());
+    }
+    let largest = |tensor: &Tensor| tensor.f_abs()?.f_max()?.f_double_value(&[]);
+    let bound = DIFFERENCE_MAX * largest(expected)?.max(1.0);
+    let difference = largest(&expected.f_sub(found)?)?;
+    // Written so that NaN counts as different.
+    if difference <= bound {
+        return Ok(());
+    }
+    let why = format!("they differ by {difference:.2e}, at most {bound:.2e} is expected");
+    Err(Failure::new(
+        Class::Bug,
+        "the graph does not compute what its forward does",
+    )
+    .why(why)
+    .into())
+}

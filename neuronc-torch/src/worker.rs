@@ -1,0 +1,152 @@
+//! The worker: loads the graphs of a bundle over one copy of its weights and runs them on request.
+//!
+//! One thread answers frames in their order; operators use as many threads as the first frame says.
+
+use std::io::BufReader;
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use neuronc::bucket::Bucket;
+use neuronc::executor::job::PROTOCOL;
+use neuronc::executor::wire::{self, Artifact, Load, Reply, Request};
+use neuronc::tensor::{Dtype, HostTensor};
+use tch::{CModule, Tensor};
+
+use crate::failure::message_of;
+use crate::mapped::MappedFile;
+use crate::tensors::{to_host, to_torch};
+
+/// No operator gets more threads than this.
+const THREADS_MAX: usize = 1024;
+
+/// Answers the requests of `stream` until its peer closes it. Fails when the peer does not keep to
+/// the protocol or what it names cannot be loaded, after telling it why. At most one call in a
+/// process.
+pub fn run(mut stream: UnixStream) -> Result<()> {
+    let _no_grad = tch::no_grad_guard();
+    // The optimiser has nothing to gain here: it specialises each graph in its first two runs, which
+    // take twice as long, and keeps the results in memory.
+    tch::jit::f_set_graph_executor_optimize(false)?;
+    tch::set_num_interop_threads(1);
+    let mut requests = BufReader::new(stream.try_clone().context("sharing the socket")?);
+    let mut loaded: Option<Loaded> = None;
+    loop {
+        let frame = match wire::receive(&mut requests) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(()),
+            Err(error) => return fail(&mut stream, error),
+        };
+        match (frame.message, &loaded) {
+            (Request::Load(_), Some(_)) => {
+                return fail(&mut stream, anyhow::anyhow!("everything is loaded already"));
+            }
+            (Request::Load(load), None) => match Loaded::open(&load) {
+                Ok(opened) => loaded = Some(opened),
+                Err(error) => return fail(&mut stream, error),
+            },
+            (Request::Run { .. }, None) => {
+                return fail(&mut stream, anyhow::anyhow!("nothing is loaded yet"));
+            }
+            (Request::Run { id, artifact }, Some(loaded)) => {
+                let start = Instant::now();
+                match loaded.run(artifact, &frame.tensors) {
+                    Ok(output) => {
+                        let micros = u64::try_from(start.elapsed().as_micros())?;
+                        wire::send(&mut stream, &Reply::Output { id, micros }, &[output])?;
+                    }
+                    Err(error) => {
+                        let message = message_of(&error);
+                        wire::send(
+                            &mut stream,
+                            &Reply::Failed {
+                                id: Some(id),
+                                message,
+                            },
+                            &[],
+                        )?;
+                    }
+                }
+                continue;
+            }
+        }
+        wire::send(&mut stream, &Reply::Loaded, &[])?;
+    }
+}
+
+/// Tells the peer, which may be gone, and the caller.
+fn fail(stream: &mut UnixStream, error: anyhow::Error) -> Result<()> {
+    let message = message_of(&error);
+    let told = wire::send(stream, &Reply::Failed { id: None, message }, &[]);
+    told.with_context(|| message_of(&error))?;
+    Err(error)
+}
+
+/// The graphs of a bundle and the weights that all of them share.
+struct Loaded {
+    weights: Vec<Tensor>,
+    graphs: Vec<(Bucket, CModule)>,
+}
+
+impl Loaded {
+    fn open(load: &Load) -> Result<Self> {
+        ensure!(
+            load.protocol == PROTOCOL,
+            "the request is of protocol {}, this worker speaks {PROTOCOL}",
+            load.protocol
+        );
+        ensure!(
+            (1..=THREADS_MAX).contains(&load.threads),
+            "an operator cannot use {} threads",
+            load.threads
+        );
+        tch::set_num_threads(i32::try_from(load.threads)?);
+        let file = MappedFile::open(&load.weights)?;
+        let weights = load.weight_names.iter().map(|name| file.tensor(name));
+        let graphs = load.artifacts.iter().map(|Artifact { bucket, file }| {
+            let graph = CModule::load(file);
+            Ok((
+                *bucket,
+                graph.with_context(|| format!("loading `{}`", file.display()))?,
+            ))
+        });
+        Ok(Self {
+            weights: weights.collect::<Result<_>>()?,
+            graphs: graphs.collect::<Result<_>>()?,
+        })
+    }
+
+    fn run(&self, artifact: usize, inputs: &[HostTensor]) -> Result<HostTensor> {
+        let Some((bucket, graph)) = self.graphs.get(artifact) else {
+            bail!(
+                "there is no artifact {artifact}, only {}",
+                self.graphs.len()
+            );
+        };
+        check(*bucket, inputs)?;
+        let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect::<Result<_>>()?;
+        let inputs: Vec<&Tensor> = self.weights.iter().chain(&inputs).collect();
+        let output = graph.forward_ts(&inputs);
+        to_host(&output.with_context(|| format!("running bucket {bucket}"))?)
+    }
+}
+
+/// libtorch would broadcast a wrong shape or read a wrong type before it complains.
+fn check(bucket: Bucket, inputs: &[HostTensor]) -> Result<()> {
+    let grid = [bucket.batch, bucket.sequence];
+    ensure!(
+        inputs.iter().any(|tensor| tensor.shape() == grid),
+        "bucket {bucket} got no input of its shape"
+    );
+    for (index, tensor) in inputs.iter().enumerate() {
+        let layout = tensor.layout();
+        let fits = layout.shape == grid || layout.shape == grid[..1];
+        ensure!(
+            fits && layout.dtype == Dtype::I64,
+            "input {index} of bucket {bucket} is {:?} {:?}",
+            layout.dtype,
+            layout.shape
+        );
+    }
+    Ok(())
+}

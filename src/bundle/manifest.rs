@@ -1,0 +1,114 @@
+//! The manifest of a bundle.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bucket::Bucket;
+use crate::failure::Failure;
+use crate::files;
+use crate::plan::Plan;
+
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// Distinguishes a bundle's manifest from any other JSON file.
+const FORMAT: &str = "neuronc-bundle";
+
+/// Raised when an older neuronc could not read a newer bundle, or the other way round.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a bundle holds and what it was made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub format: String,
+    pub format_version: u32,
+    pub plan_key: String,
+    pub plan: Plan,
+    /// Who made the artifacts, with the versions it reported itself.
+    pub executor: BTreeMap<String, String>,
+    pub artifacts: Vec<Artifact>,
+    /// The order in which every artifact takes the weights.
+    pub weight_names: Vec<String>,
+    /// Every file of the bundle but this one.
+    pub files: BTreeMap<String, SealedFile>,
+}
+
+/// The artifact of one bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    pub bucket: Bucket,
+    /// Relative to the bundle.
+    pub file: String,
+}
+
+/// A file as it was when the bundle was sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedFile {
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// The manifest of a bundle that holds no files yet.
+    pub fn new(plan: Plan, plan_key: String) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            format_version: FORMAT_VERSION,
+            plan_key,
+            plan,
+            executor: BTreeMap::new(),
+            artifacts: Vec::new(),
+            weight_names: Vec::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the manifest in `folder`. The format is looked at before anything else, so that a
+    /// bundle of another version is called that, and not damaged.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(MANIFEST_FILE);
+        let shown = folder.display();
+        if !path.is_file() {
+            let why = match folder.is_dir() {
+                true => format!("it has no `{MANIFEST_FILE}`"),
+                false => "there is no such folder".to_owned(),
+            };
+            return Err(Failure::usage(format!("`{shown}` is not a bundle"))
+                .why(why)
+                .help("make one with `neuronc trace MODEL -o BUNDLE`")
+                .into());
+        }
+        let damaged = |why: String| {
+            Failure::usage(format!("the manifest of `{shown}` cannot be used"))
+                .why(why)
+                .help("copy the bundle again, or trace the model again with `--force`")
+        };
+        let value: Value = serde_json::from_slice(&files::read(&path)?)
+            .map_err(|error| damaged(format!("`{MANIFEST_FILE}` is not JSON: {error}")))?;
+        if value.get("format").and_then(Value::as_str) != Some(FORMAT) {
+            return Err(
+                Failure::usage(format!("`{shown}` is not a bundle of neuronc"))
+                    .why(format!(
+                        "its `{MANIFEST_FILE}` does not say `\"format\": \"{FORMAT}\"`"
+                    ))
+                    .into(),
+            );
+        }
+        let version = value.get("format_version").and_then(Value::as_u64);
+        if version != Some(u64::from(FORMAT_VERSION)) {
+            let version = version.map_or("none".to_owned(), |version| version.to_string());
+            return Err(Failure::usage(format!(
+                "the bundle `{shown}` has format version {version}, this neuronc reads {FORMAT_VERSION}"
+            ))
+            .help("trace the model again, or use the neuronc that made the bundle")
+            .into());
+        }
+        serde_json::from_value(value).map_err(|error| damaged(error.to_string()).into())
+    }
+}

@@ -1,0 +1,95 @@
+//! Bundles: a sealed folder that holds everything a runtime needs, and a manifest that says so.
+//!
+//! A bundle is written as a [`draft`] beside its place and moved there when it is complete; after
+//! that nothing in it changes. `docs/bundle.md` describes the files.
+
+pub mod draft;
+pub mod manifest;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::bucket::Row;
+use crate::bundle::manifest::{MANIFEST_FILE, Manifest};
+use crate::coverage::Coverage;
+use crate::failure::Failure;
+use crate::files;
+
+/// The reference rows, as JSON; their outputs are in `reference.safetensors`.
+pub const REFERENCE_ROWS_FILE: &str = "reference.json";
+
+/// The coverage, as JSON.
+pub const COVERAGE_FILE: &str = "coverage.json";
+
+/// How closely a bundle is looked at when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Every file is there and has its size.
+    Sizes,
+    /// Every file has its hash.
+    Content,
+}
+
+/// A complete bundle on disk.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    folder: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Bundle {
+    /// Opens the bundle in `folder`; fails for another format, and for a file that is missing or
+    /// was changed as far as `check` shows it.
+    pub fn open(folder: &Path, check: Check) -> Result<Self> {
+        let folder = std::path::absolute(folder)?;
+        let manifest = Manifest::read(&folder)?;
+        for (name, sealed) in &manifest.files {
+            let path = files::inside(&folder, name)?;
+            let damaged = |why: String| {
+                Failure::usage(format!("the bundle `{}` is damaged", folder.display()))
+                    .why(format!("`{name}` {why}"))
+                    .help("copy it again, or trace the model again with `--force`")
+            };
+            match std::fs::metadata(&path) {
+                Err(error) => return Err(damaged(format!("cannot be read: {error}")).into()),
+                Ok(metadata) if metadata.len() != sealed.bytes => {
+                    let why = format!("has {} bytes instead of {}", metadata.len(), sealed.bytes);
+                    return Err(damaged(why).into());
+                }
+                Ok(_) => {}
+            }
+            if check == Check::Content && files::sha256(&path)? != sealed.sha256 {
+                return Err(damaged("has another sha256 than the manifest".to_owned()).into());
+            }
+        }
+        Ok(Self { folder, manifest })
+    }
+
+    /// True when `folder` has a manifest, whether or not it can be opened.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(MANIFEST_FILE).exists()
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The path of a file of the bundle.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The size of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.manifest.files.values().map(|file| file.bytes).sum()
+    }
+
+    pub fn coverage(&self) -> Result<Coverage> {
+        files::read_json(&self.path(COVERAGE_FILE))
+    }
+
+    pub fn reference_rows(&self) -> Result<Vec<Row>> {
+        files::read_json(&self.path(REFERENCE_ROWS_FILE))
+    }
+}

@@ -1,0 +1,108 @@
+//! The environment of the process, read once.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::executor::probe::Places;
+use crate::files;
+use crate::hub::{HubAccess, Patience, Secret};
+
+/// What neuronc takes from the environment.
+#[derive(Debug)]
+pub(super) struct Environment {
+    pub(super) places: Places,
+    variables: BTreeMap<String, OsString>,
+}
+
+/// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`.
+const NAMES: [&str; 13] = [
+    "HOME",
+    "HF_ENDPOINT",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HF_TOKEN_PATH",
+    "HUGGINGFACE_HUB_CACHE",
+    "HUGGING_FACE_HUB_TOKEN",
+    "PATH",
+    "TRANSFORMERS_OFFLINE",
+    "XDG_CACHE_HOME",
+];
+
+impl Environment {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub(super) fn read() -> Result<Self> {
+        let value = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let variables: BTreeMap<String, OsString> = NAMES
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), value(name)?)))
+            .collect();
+        let executable = env::current_exe().context("finding the running program")?;
+        let places = Places {
+            executable,
+            path: variables.get("PATH").cloned(),
+        };
+        Ok(Self { places, variables })
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        Some(self.variables.get(name)?.to_string_lossy().into_owned())
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variables.get(name).map(PathBuf::from)
+    }
+
+    /// As `huggingface_hub` reads its switches.
+    fn is_on(&self, name: &str) -> bool {
+        let text = self.text(name).unwrap_or_default().to_uppercase();
+        ["1", "ON", "YES", "TRUE"].contains(&text.as_str())
+    }
+
+    /// How the Hub is reached; `offline` is what the command line says.
+    pub(super) fn hub(&self, offline: bool) -> HubAccess {
+        let home = self.hugging_face_home();
+        let cache = self
+            .path("HF_HUB_CACHE")
+            .or_else(|| self.path("HUGGINGFACE_HUB_CACHE"));
+        HubAccess {
+            endpoint: self.text("HF_ENDPOINT"),
+            token: self.token(&home),
+            cache: cache.unwrap_or_else(|| home.join("hub")),
+            offline: offline || self.is_on("HF_HUB_OFFLINE") || self.is_on("TRANSFORMERS_OFFLINE"),
+            patience: Patience::STANDARD,
+        }
+    }
+
+    fn hugging_face_home(&self) -> PathBuf {
+        let cache = || {
+            let home = self.path("HOME").unwrap_or_default();
+            let cache = self
+                .path("XDG_CACHE_HOME")
+                .unwrap_or_else(|| home.join(".cache"));
+            cache.join("huggingface")
+        };
+        self.path("HF_HOME").unwrap_or_else(cache)
+    }
+
+    fn token(&self, home: &std::path::Path) -> Option<Secret> {
+        if self.is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+            return None;
+        }
+        let variable = self
+            .text("HF_TOKEN")
+            .or_else(|| self.text("HUGGING_FACE_HUB_TOKEN"));
+        let file = self
+            .path("HF_TOKEN_PATH")
+            .unwrap_or_else(|| home.join("token"));
+        // Most users have no token file, and need none.
+        let text = variable.or_else(|| files::read_text(&file).ok())?;
+        Secret::new(&text)
+    }
+}

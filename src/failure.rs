@@ -1,0 +1,194 @@
+//! A failure as the user meets it: what failed, why, what to do now, and the exit code it leads to.
+//!
+//! Only failures that the outside can cause are built here; everything else travels as a plain
+//! [`anyhow::Error`] and counts as unreadable input.
+
+use std::fmt;
+
+/// What kind of failure it is; each kind has one exit code, listed in `docs/exit-codes.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The work was done and the answer is no: a gate was missed.
+    Negative,
+    /// The command line or an input file cannot be used.
+    Usage,
+    /// The Hub or the network.
+    Hub,
+    /// An SDK, a compiler, an executor or a device is missing or unusable.
+    Executor,
+    /// A compilation failed.
+    Compilation,
+    /// Memory or disk ran out.
+    Resources,
+    /// The user interrupted the run.
+    Interrupted,
+    /// A defect of neuronc.
+    Bug,
+}
+
+impl Class {
+    /// The process exit code of this kind of failure.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Class::Negative => 1,
+            Class::Usage => 2,
+            Class::Hub => 3,
+            Class::Executor => 4,
+            Class::Compilation => 5,
+            Class::Resources => 6,
+            Class::Bug => 70,
+            Class::Interrupted => 130,
+        }
+    }
+}
+
+/// A failure with its reason and its remedy.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    class: Class,
+    what: String,
+    why: Option<String>,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// A failure of `class`; `what` names the thing that failed, lower case, no final period.
+    pub fn new(class: Class, what: impl Into<String>) -> Self {
+        Self {
+            class,
+            what: what.into(),
+            why: None,
+            help: None,
+        }
+    }
+
+    /// Shorthand for the most common class.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Class::Usage, what)
+    }
+
+    /// Adds the reason.
+    #[must_use]
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    /// Adds what the user can do now.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The class of the outermost [`Failure`] in the chain of `error`, or what its cause implies.
+    pub fn class_of(error: &anyhow::Error) -> Class {
+        for cause in error.chain() {
+            if let Some(failure) = cause.downcast_ref::<Failure>() {
+                return failure.class;
+            }
+            if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+                return Self::class_of_io(io);
+            }
+        }
+        Class::Usage
+    }
+
+    /// A full disk or an exhausted memory is a matter of resources, not of input.
+    fn class_of_io(error: &std::io::Error) -> Class {
+        use std::io::ErrorKind::{FileTooLarge, OutOfMemory, QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded | OutOfMemory | FileTooLarge => Class::Resources,
+            _ => Class::Usage,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.what)?;
+        if let Some(why) = &self.why {
+            write!(f, "\n  why:  {}", indent(why))?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n  help: {}", indent(help))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Continuation lines stand under the first one, behind the label.
+fn indent(text: &str) -> String {
+    text.replace('\n', "\n        ")
+}
+
+/// `a`, `b` and `c`, each in backticks: how a list of valid names is shown.
+pub fn name_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [init @ .., last] => format!("{} and {last}", init.join(", ")),
+    }
+}
+
+/// The entry of `known` that `typed` most likely meant, when one is close enough to suggest.
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&typed, &name.to_lowercase()), name))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+/// The help line of a failed look-up: the nearest name, if any, then all that exist.
+pub fn known_names<'a>(typed: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let all = name_list(known.clone());
+    match nearest(typed, known) {
+        Some(name) => format!("did you mean `{name}`? known: {all}"),
+        None => format!("known: {all}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn says_what_why_and_help_on_their_own_lines() {
+        let failure = Failure::usage("chip `inf3` is unknown")
+            .why("no profile\nhas that name")
+            .help("did you mean `inf2`?");
+        insta::assert_snapshot!(failure, @r"
+        chip `inf3` is unknown
+          why:  no profile
+                has that name
+          help: did you mean `inf2`?
+        ");
+    }
+
+    #[test]
+    fn the_class_survives_added_context() {
+        let result: anyhow::Result<()> = Err(Failure::new(Class::Hub, "no answer").into());
+        let error = result.context("downloading `config.json`").unwrap_err();
+        assert_eq!(Failure::class_of(&error), Class::Hub);
+    }
+
+    #[test]
+    fn a_full_disk_is_a_matter_of_resources() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = anyhow::Error::from(full).context("writing `x`");
+        assert_eq!(Failure::class_of(&error), Class::Resources);
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        assert_eq!(nearest("Inf2", ["cpu", "inf1", "inf2"]), Some("inf2"));
+        assert_eq!(nearest("xyz", ["cpu", "inf1", "inf2"]), None);
+    }
+}

@@ -1,0 +1,447 @@
+//! A model's files: a [`Snapshot`] from the Hub, from the cache shared with Python, or from a folder.
+//!
+//! [`open`] lists what a [`Source`] holds and [`Snapshot::fetch`] brings the named files to disk; neither
+//! reads their content. Requests and downloads are async inside and block for the caller.
+//! Reading order: this file, `cache.rs` (the layout on disk, that of Python's huggingface_hub),
+//! `download.rs` (one file into the cache), `remote.rs` (the requests), `trouble.rs` (what can go wrong on
+//! the way and what to tell the user), `name.rs`, `folder.rs`.
+//!
+//! hf-hub 1.0 brings the content of a file, over HTTP or Xet. It does not resume, check what it received,
+//! or know an offline mode, and its listing drops the sha256 of large files: these are done here.
+
+mod cache;
+mod download;
+mod folder;
+mod name;
+mod remote;
+mod trouble;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::failure::{Class, Failure, nearest};
+use crate::files;
+use cache::{RepoCache, Tree};
+use remote::Remote;
+
+/// The revision that is meant when none is named.
+const MAIN: &str = "main";
+
+/// How the Hub is reached and where its files are kept.
+#[derive(Debug, Clone)]
+pub struct HubAccess {
+    /// `HF_ENDPOINT`; the public Hub when absent.
+    pub endpoint: Option<String>,
+    pub token: Option<Secret>,
+    /// The `hub` folder of `HF_HOME`, or `HF_HUB_CACHE`.
+    pub cache: PathBuf,
+    /// Opens no socket: only what the cache holds is used.
+    pub offline: bool,
+    pub patience: Patience,
+}
+
+/// The bounds of every wait and retry.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The longest wait for a connection.
+    pub connect: Duration,
+    /// The longest silence of a server that is connected.
+    pub silence: Duration,
+    /// How often a request is sent before it counts as failed; a download counts anew after progress.
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles with each further one.
+    pub pause: Duration,
+}
+
+impl Patience {
+    pub const STANDARD: Patience = Patience {
+        connect: Duration::from_secs(10),
+        silence: Duration::from_secs(30),
+        attempts: 5,
+        pause: Duration::from_millis(500),
+    };
+}
+
+/// A token; its text leaves this module only in the header of a request to the endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The token in `text`, without the white space around it; none if nothing is left.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Hub {
+        /// `org/name` or `name`.
+        id: String,
+        /// A branch, tag, pull request (`refs/pr/1`) or commit; `main` when absent.
+        revision: Option<String>,
+    },
+    Folder(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Hub { id, revision: None } => write!(f, "{id}"),
+            Source::Hub {
+                id,
+                revision: Some(revision),
+            } => write!(f, "{id}@{revision}"),
+            Source::Folder(folder) => write!(f, "{}", folder.display()),
+        }
+    }
+}
+
+/// What identifies the content of a file; the Hub and the cache name files by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Digest {
+    /// The sha256 of the content: large files.
+    Sha256(String),
+    /// The git object id of the content: all others.
+    GitBlob(String),
+}
+
+impl Digest {
+    /// The lower-case hexadecimal digits.
+    pub fn hex(&self) -> &str {
+        match self {
+            Digest::Sha256(hex) | Digest::GitBlob(hex) => hex,
+        }
+    }
+}
+
+/// What is known of a file before it is downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// The path inside the repository or folder, with `/`.
+    pub path: String,
+    pub bytes: u64,
+    /// Absent for the files of a folder, whose content would have to be read for it.
+    pub digest: Option<Digest>,
+}
+
+/// What [`Snapshot::files`] covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Every file there is: a name that is missing does not exist.
+    Whole,
+    /// What the cache holds; the repository may have more. Offline only, and only when neither neuronc
+    /// nor a recent huggingface_hub has stored the listing.
+    Cached,
+}
+
+/// The files of a model at one commit.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub source: Source,
+    /// The commit that the revision stood for; none for a folder.
+    pub commit: Option<String>,
+    /// Where the files lie, or will once they are fetched.
+    pub folder: PathBuf,
+    pub files: Vec<RemoteFile>,
+    pub listing: Listing,
+    repository: Option<Repository>,
+}
+
+/// What a download of a Hub source needs to know.
+#[derive(Debug, Clone)]
+struct Repository {
+    id: String,
+    revision: String,
+    commit: String,
+    cache: RepoCache,
+    /// The listing as the cache stores it; none where the Hub was not asked.
+    tree: Option<Tree>,
+    access: HubAccess,
+}
+
+/// What a download reports while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Another process is downloading the same file; what it gets is used.
+    Waiting { file: &'a str },
+    /// A file begins, of which `resumed_from` bytes are there already. Reported again, with 0, when it
+    /// has to start over.
+    Started {
+        file: &'a str,
+        bytes: u64,
+        resumed_from: u64,
+    },
+    /// So many bytes more have arrived.
+    Advanced { file: &'a str, bytes: u64 },
+    /// The transfer broke and is tried again.
+    Retrying { file: &'a str, reason: &'a str },
+    /// All bytes are there and are compared with the digest.
+    Checking { file: &'a str },
+    /// The file is in its place.
+    Finished { file: &'a str },
+}
+
+/// Finds out what `source` holds, and for the Hub at which commit, without any file content.
+pub fn open(source: &Source, access: &HubAccess) -> Result<Snapshot> {
+    match source {
+        Source::Folder(folder) => Ok(Snapshot {
+            source: source.clone(),
+            commit: None,
+            folder: folder.clone(),
+            files: folder::list(folder)?,
+            listing: Listing::Whole,
+            repository: None,
+        }),
+        Source::Hub { id, revision } => {
+            name::check_id(id)?;
+            let revision = revision.as_deref().unwrap_or(MAIN);
+            name::check_revision(revision)?;
+            let cache = RepoCache::new(&access.cache, id);
+            if access.offline {
+                open_cached(source, revision, cache, access)
+            } else {
+                open_online(source, revision, cache, access)
+            }
+        }
+    }
+}
+
+fn open_online(
+    source: &Source,
+    revision: &str,
+    cache: RepoCache,
+    access: &HubAccess,
+) -> Result<Snapshot> {
+    let id = cache.id().to_owned();
+    let pinned = name::is_commit(revision);
+    if pinned && let Some(tree) = cache.tree(revision) {
+        return from_tree(source, (revision, revision), cache, tree, access);
+    }
+    let remote = Remote::new(access)?;
+    let commit = if pinned {
+        revision.to_owned()
+    } else {
+        remote.commit(&id, revision, cache.commit(revision).as_deref())?
+    };
+    let tree = match cache.tree(&commit) {
+        Some(tree) => tree,
+        None => remote.tree(&id, &commit)?,
+    };
+    from_tree(source, (revision, &commit), cache, tree, access)
+}
+
+fn open_cached(
+    source: &Source,
+    revision: &str,
+    cache: RepoCache,
+    access: &HubAccess,
+) -> Result<Snapshot> {
+    let commit = if name::is_commit(revision) {
+        revision.to_owned()
+    } else {
+        cache.commit(revision).ok_or_else(|| {
+            let place = cache.ref_path(revision);
+            not_cached(format!("`{}`", cache.id()), &place.display().to_string())
+        })?
+    };
+    if let Some(tree) = cache.tree(&commit) {
+        return from_tree(source, (revision, &commit), cache, tree, access);
+    }
+    let folder = cache.snapshot(&commit);
+    let files = cache.scan(&commit)?;
+    if files.is_empty() {
+        let what = format!("`{}` at `{revision}`", cache.id());
+        return Err(not_cached(what, &folder.display().to_string()).into());
+    }
+    Ok(Snapshot {
+        source: source.clone(),
+        commit: Some(commit.clone()),
+        folder,
+        files,
+        listing: Listing::Cached,
+        repository: Some(Repository {
+            id: cache.id().to_owned(),
+            revision: revision.to_owned(),
+            commit,
+            cache,
+            tree: None,
+            access: access.clone(),
+        }),
+    })
+}
+
+fn from_tree(
+    source: &Source,
+    (revision, commit): (&str, &str),
+    cache: RepoCache,
+    tree: Tree,
+    access: &HubAccess,
+) -> Result<Snapshot> {
+    let files = tree.files().map_err(|why| {
+        let what = format!("the listing of `{}` cannot be used", cache.id());
+        Failure::new(Class::Hub, what).why(why)
+    })?;
+    Ok(Snapshot {
+        source: source.clone(),
+        commit: Some(commit.to_owned()),
+        folder: cache.snapshot(commit),
+        files,
+        listing: Listing::Whole,
+        repository: Some(Repository {
+            id: cache.id().to_owned(),
+            revision: revision.to_owned(),
+            commit: commit.to_owned(),
+            cache,
+            tree: Some(tree),
+            access: access.clone(),
+        }),
+    })
+}
+
+fn not_cached(what: String, place: &str) -> Failure {
+    Failure::new(
+        Class::Hub,
+        format!("{what} is not in the cache, and the Hub is not asked"),
+    )
+    .why(format!(
+        "looked for `{place}`; offline by --offline or HF_HUB_OFFLINE"
+    ))
+    .help("run once without --offline, or name a folder that holds the model")
+}
+
+impl Snapshot {
+    /// Whether the listing has a file of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.file(name).is_some()
+    }
+
+    /// What the listing says of a file.
+    pub fn file(&self, name: &str) -> Option<&RemoteFile> {
+        self.files.iter().find(|file| file.path == name)
+    }
+
+    /// Whether the content of a file is on disk, so that fetching it needs no request.
+    pub fn is_here(&self, name: &str) -> bool {
+        match (&self.repository, self.file(name)) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(repository), Some(file)) => {
+                repository.cache.holds(&repository.commit, file)
+                    || repository.cache.holds_blob(file)
+            }
+        }
+    }
+
+    /// Brings the named files to disk and gives their paths, in the order of the names. Files that are
+    /// there already cost nothing. Pickles are refused: opening one runs code.
+    pub fn fetch(
+        &self,
+        names: &[&str],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<PathBuf>> {
+        let mut wanted = Vec::new();
+        for name in names {
+            name::check_not_pickle(name)?;
+            wanted.push(self.file(name).ok_or_else(|| self.no_such_file(name))?);
+        }
+        if let Some(repository) = &self.repository {
+            repository.fetch(&wanted, progress)?;
+        }
+        names
+            .iter()
+            .map(|name| files::inside(&self.folder, name))
+            .collect()
+    }
+
+    /// The sha256 of a file's content: known beforehand for large files of the Hub, read from disk for
+    /// all others, which must have been fetched.
+    pub fn sha256(&self, name: &str) -> Result<String> {
+        match self.file(name) {
+            Some(RemoteFile {
+                digest: Some(Digest::Sha256(hex)),
+                ..
+            }) => Ok(hex.clone()),
+            Some(_) => files::sha256(&files::inside(&self.folder, name)?),
+            None => Err(self.no_such_file(name).into()),
+        }
+    }
+
+    fn no_such_file(&self, name: &str) -> Failure {
+        let folder = self.folder.display();
+        if self.listing == Listing::Cached {
+            return not_cached(
+                format!("`{name}` of `{}`", self.source),
+                &format!("{folder}/{name}"),
+            );
+        }
+        let paths = self.files.iter().map(|file| file.path.as_str());
+        let help = match nearest(name, paths) {
+            Some(near) => format!("the nearest name is `{near}`"),
+            None => format!(
+                "it holds {} files, none of a similar name",
+                self.files.len()
+            ),
+        };
+        let (class, place) = match &self.commit {
+            Some(commit) => (Class::Hub, format!("at commit {commit}")),
+            None => (Class::Usage, format!("in `{folder}`")),
+        };
+        Failure::new(class, format!("`{}` has no file `{name}`", self.source))
+            .why(format!("there is none {place}"))
+            .help(help)
+    }
+}
+
+impl Repository {
+    fn fetch(&self, wanted: &[&RemoteFile], progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        let mut missing = Vec::new();
+        for file in wanted {
+            if self.cache.holds(&self.commit, file) {
+                continue;
+            }
+            if self.cache.holds_blob(file) {
+                self.cache.link(&self.commit, file)?;
+            } else {
+                missing.push(*file);
+            }
+        }
+        if let Some(first) = missing.first() {
+            if self.access.offline {
+                let place = self.cache.snapshot(&self.commit).join(&first.path);
+                let what = format!("`{}` of `{}`", first.path, self.id);
+                return Err(not_cached(what, &place.display().to_string()).into());
+            }
+            let remote = Remote::new(&self.access)?;
+            for file in &missing {
+                download::download(&remote, &self.cache, (&self.commit, file), progress)?;
+                self.cache.link(&self.commit, file)?;
+            }
+        }
+        self.record(!missing.is_empty())
+    }
+
+    /// Notes which commit the revision stood for and what it holds, as Python does. Where nothing was
+    /// downloaded the cache may be read-only, and the notes are no loss.
+    fn record(&self, downloaded: bool) -> Result<()> {
+        let Some(tree) = &self.tree else {
+            return Ok(());
+        };
+        let noted = self
+            .cache
+            .note_commit(&self.revision, &self.commit)
+            .and_then(|()| self.cache.note_tree(&self.commit, tree));
+        if downloaded { noted } else { Ok(()) }
+    }
+}

@@ -1,0 +1,7 @@
+//! The command line: parse, run, print the error, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    neuronc::cli::main()
+}

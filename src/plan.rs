@@ -1,0 +1,295 @@
+//! The plan: what a recipe, a profile and the user's options resolve into. Plain data, no I/O: the
+//! same arguments give the same plan, byte for byte.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::arguments::{self, Arguments};
+use crate::bucket::{Bucket, Input};
+use crate::checkpoint::Checkpoint;
+use crate::executor::job::{Cast, CastMode, CastType};
+use crate::failure::{Class, Failure};
+use crate::family::{Family, Head};
+use crate::files;
+use crate::profile::{Attention, BucketGrid, ChipProfile, CompilerKind, Tolerance};
+use crate::recipe::Recipe;
+
+/// The libtorch that `neuronc-torch` links; the last one that torch-neuronx is built for.
+pub const LIBTORCH_VERSION: &str = "2.9.0";
+
+/// Everything that decides the content of a bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The name under which the model is served.
+    pub name: String,
+    pub model: Model,
+    pub chip: String,
+    pub compiler: CompilerKind,
+    pub arguments: Arguments,
+    pub family: Family,
+    pub head: Head,
+    pub tracer: Tracer,
+    pub attention: Attention,
+    pub cast: Cast,
+    /// What each graph takes after the weights.
+    pub inputs: Vec<Input>,
+    pub buckets: Vec<Bucket>,
+    pub max_tokens: usize,
+    pub tolerance: Tolerance,
+    pub self_contained: bool,
+    /// Versions of what makes the artifacts.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// The model's identity: what it is, not where it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Hub id; absent for a model from a folder.
+    pub id: Option<String>,
+    pub commit: Option<String>,
+    /// Digests of the files that are used, by name.
+    pub files: BTreeMap<String, String>,
+}
+
+/// What turns the model into graphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tracer {
+    /// The forward functions of neuronc's own families.
+    Native,
+}
+
+/// What the user asked for beside the recipe and the chip.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub batch_sizes: Option<Vec<usize>>,
+    pub sequence_lengths: Option<Vec<usize>>,
+    /// Compiler arguments by name.
+    pub arguments: Vec<(String, String)>,
+    pub self_contained: bool,
+}
+
+impl Plan {
+    /// The key of the plan: equal plans make equal bundles.
+    pub fn key(&self) -> Result<String> {
+        let text = serde_json::to_string(self)?;
+        Ok(files::sha256_of(text.as_bytes()))
+    }
+
+    /// The longest input that a bucket of the plan holds.
+    pub fn longest(&self) -> usize {
+        self.buckets
+            .iter()
+            .map(|bucket| bucket.sequence)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Resolves `recipe` and `options` for the chip of `profile`.
+pub fn plan(
+    recipe: &Recipe,
+    profile: &ChipProfile,
+    checkpoint: &Checkpoint,
+    model: Model,
+    options: &Options,
+) -> Result<Plan> {
+    let arguments = arguments::resolve(profile, &options.arguments)?;
+    let cast = cast(profile.compiler.kind, &arguments);
+    let mode = cast_mode_name(&arguments);
+    let tolerance = recipe
+        .tolerances
+        .get(&mode)
+        .or_else(|| profile.tolerances.get(&mode));
+    let Some(tolerance) = tolerance else {
+        return Err(Failure::new(
+            Class::Usage,
+            format!(
+                "profile `{}` has no tolerance for cast mode `{mode}`",
+                profile.name
+            ),
+        )
+        .help("add it under `tolerances:` in the profile or the recipe")
+        .into());
+    };
+    Ok(Plan {
+        name: recipe.name.clone(),
+        model,
+        chip: profile.name.clone(),
+        compiler: profile.compiler.kind,
+        family: checkpoint.family.clone(),
+        head: checkpoint.head.clone(),
+        tracer: Tracer::Native,
+        attention: profile.attention,
+        cast,
+        inputs: checkpoint.family.inputs(checkpoint.head.task()),
+        buckets: buckets(recipe, profile, checkpoint.max_tokens, options)?,
+        max_tokens: checkpoint.max_tokens,
+        tolerance: *tolerance,
+        self_contained: options.self_contained,
+        versions: versions(profile),
+        arguments,
+    })
+}
+
+/// On the command line a size beyond the model's limit is a mistake; in defaults it is cut to it.
+fn buckets(
+    recipe: &Recipe,
+    profile: &ChipProfile,
+    limit: usize,
+    options: &Options,
+) -> Result<Vec<Bucket>> {
+    let default = recipe.buckets.as_ref().unwrap_or(&profile.buckets);
+    if let Some(asked) = &options.sequence_lengths
+        && let Some(over) = asked.iter().find(|length| **length > limit)
+    {
+        return Err(Failure::usage(format!(
+            "`--sequence-length {over}` is more than the model takes"
+        ))
+        .why(format!("its inputs have at most {limit} tokens"))
+        .help(format!("give lengths up to {limit}"))
+        .into());
+    }
+    let lengths = options
+        .sequence_lengths
+        .as_ref()
+        .unwrap_or(&default.sequence_length);
+    let grid = BucketGrid {
+        batch_size: options
+            .batch_sizes
+            .as_ref()
+            .unwrap_or(&default.batch_size)
+            .clone(),
+        sequence_length: lengths.iter().map(|length| (*length).min(limit)).collect(),
+    };
+    if grid
+        .buckets()
+        .iter()
+        .any(|bucket| bucket.batch == 0 || bucket.sequence == 0)
+    {
+        return Err(Failure::usage("a bucket needs at least 1 row and 1 token").into());
+    }
+    Ok(grid.buckets())
+}
+
+/// The value of the argument that decides the casting, under whatever name the compiler has for it.
+fn cast_mode_name(arguments: &Arguments) -> String {
+    let value = arguments
+        .get("auto-cast")
+        .or_else(|| arguments.get("fast-math"));
+    value.cloned().unwrap_or_else(|| "none".to_owned())
+}
+
+/// What the tracer itself casts: on a Neuron chip the compiler does it.
+fn cast(compiler: CompilerKind, arguments: &Arguments) -> Cast {
+    let value = |name: &str| arguments.get(name).map(String::as_str);
+    Cast {
+        mode: match (compiler, value("auto-cast")) {
+            (CompilerKind::Libtorch, Some("matmult")) => CastMode::Matmult,
+            (CompilerKind::Libtorch, Some("all")) => CastMode::All,
+            _ => CastMode::None,
+        },
+        to: match value("auto-cast-type") {
+            Some("fp16") => CastType::Fp16,
+            _ => CastType::Bf16,
+        },
+    }
+}
+
+fn versions(profile: &ChipProfile) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    versions.insert("neuronc".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    versions.insert("libtorch".to_owned(), LIBTORCH_VERSION.to_owned());
+    if let Some(sdk) = &profile.sdk {
+        versions.extend(sdk.packages.clone());
+    }
+    versions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::bert::BertConfig;
+    use crate::profile;
+    use serde_json::json;
+
+    fn checkpoint(max_tokens: usize) -> Checkpoint {
+        Checkpoint {
+            family: Family::Bert(BertConfig::from_config(&json!({})).unwrap()),
+            head: Head::QuestionAnswering,
+            max_tokens,
+            weight_files: vec!["model.safetensors".to_owned()],
+            tokenizer_files: vec!["tokenizer.json".to_owned()],
+        }
+    }
+
+    fn plan_with(options: &Options) -> Result<Plan> {
+        let model = Model {
+            id: Some("org/name".to_owned()),
+            commit: None,
+            files: BTreeMap::from([("model.safetensors".to_owned(), "sha256:00".to_owned())]),
+        };
+        let recipe = Recipe::for_model("name", "org/name", None);
+        plan(
+            &recipe,
+            &profile::load("cpu").unwrap(),
+            &checkpoint(100),
+            model,
+            options,
+        )
+    }
+
+    #[test]
+    fn the_same_arguments_give_the_same_plan() {
+        let options = Options {
+            batch_sizes: Some(vec![4, 1, 4]),
+            ..Options::default()
+        };
+        let (a, b) = (plan_with(&options).unwrap(), plan_with(&options).unwrap());
+        assert_eq!(
+            serde_json::to_string(&a).unwrap(),
+            serde_json::to_string(&b).unwrap()
+        );
+        assert_eq!(a.key().unwrap(), b.key().unwrap());
+    }
+
+    #[test]
+    fn every_argument_changes_the_key() {
+        let base = plan_with(&Options::default()).unwrap().key().unwrap();
+        let cast = Options {
+            arguments: vec![("auto-cast".to_owned(), "all".to_owned())],
+            ..Options::default()
+        };
+        let shapes = Options {
+            batch_sizes: Some(vec![3]),
+            ..Options::default()
+        };
+        let export = Options {
+            self_contained: true,
+            ..Options::default()
+        };
+        for options in [cast, shapes, export] {
+            assert_ne!(plan_with(&options).unwrap().key().unwrap(), base);
+        }
+    }
+
+    #[test]
+    fn default_buckets_are_cut_to_what_the_model_takes() {
+        let plan = plan_with(&Options::default()).unwrap();
+        assert_eq!(plan.longest(), 100);
+    }
+
+    #[test]
+    fn a_sequence_length_beyond_the_model_is_refused_with_both_numbers() {
+        let options = Options {
+            sequence_lengths: Some(vec![128]),
+            ..Options::default()
+        };
+        let error = plan_with(&options).unwrap_err().to_string();
+        assert!(error.contains("128") && error.contains("100"), "{error}");
+    }
+}

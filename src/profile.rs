@@ -1,0 +1,315 @@
+//! Chip profiles: everything neuronc knows about a chip, as data.
+//!
+//! The profiles under `profiles/` are embedded by listing that folder at build time; a file given
+//! with `--profile` adds one at run time. `profiles/cpu.yaml` documents each key.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::Bucket;
+use crate::failure::{Failure, known_names};
+use crate::files;
+
+include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
+
+/// The version of the profile format that this build reads.
+const FORMAT: u32 = 1;
+
+/// One chip: its compiler, the arguments that compiler takes, its hardware and its instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChipProfile {
+    pub format: u32,
+    pub name: String,
+    pub title: String,
+    /// What a user should know before choosing this chip, such as an end of support.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    pub compiler: Compiler,
+    /// By name, without the leading dashes.
+    pub arguments: BTreeMap<String, Argument>,
+    pub attention: Attention,
+    /// Used where neither the command line nor the recipe names buckets.
+    pub buckets: BucketGrid,
+    /// What `verify` accepts, by the value of `auto-cast` (or of what stands for it).
+    pub tolerances: BTreeMap<String, Tolerance>,
+    #[serde(default)]
+    pub hardware: Option<Hardware>,
+    #[serde(default)]
+    pub sdk: Option<Sdk>,
+    #[serde(default)]
+    pub instances: Vec<Instance>,
+}
+
+/// The program that turns a graph into an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compiler {
+    pub kind: CompilerKind,
+    /// The compiler's own name for the chip, where it has one.
+    #[serde(default)]
+    pub target: Option<String>,
+}
+
+/// The compilers that neuronc can drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CompilerKind {
+    /// The graph is the artifact; libtorch runs it on the host.
+    Libtorch,
+    /// `torch_neuron.trace`, whose compiler is neuron-cc.
+    TorchNeuron,
+    /// `torch_neuronx.trace`, whose compiler is neuronx-cc.
+    TorchNeuronx,
+}
+
+/// An argument that the compiler takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Argument {
+    /// As the compiler spells it.
+    pub flag: String,
+    /// The allowed values; empty when any value of the compiler's own grammar may follow.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// Always passed explicitly; absent for an argument that is passed only on request.
+    #[serde(default)]
+    pub default: Option<String>,
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// The form in which attention is traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attention {
+    /// One `scaled_dot_product_attention`.
+    Fused,
+    /// Two matrix products around a softmax.
+    Explicit,
+}
+
+/// The grid of buckets: every batch size with every sequence length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketGrid {
+    pub batch_size: Vec<usize>,
+    pub sequence_length: Vec<usize>,
+}
+
+impl BucketGrid {
+    /// All buckets, shortest sequence first, each once.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        let mut buckets: Vec<Bucket> = self
+            .sequence_length
+            .iter()
+            .flat_map(|&sequence| {
+                self.batch_size
+                    .iter()
+                    .map(move |&batch| Bucket { sequence, batch })
+            })
+            .collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        buckets
+    }
+}
+
+/// The difference to the fp32 reference that `verify` accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tolerance {
+    pub max_abs: f64,
+    pub min_cosine: f64,
+}
+
+/// One chip as hardware; memory in GiB.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hardware {
+    pub device: String,
+    pub core: String,
+    pub cores_per_device: u32,
+    pub memory_gib_per_device: f64,
+    /// Device memory bandwidth in GiB/s, per device.
+    #[serde(default)]
+    pub memory_gib_per_second: Option<f64>,
+    /// Peak TFLOPS per device, by element type.
+    #[serde(default)]
+    pub tflops: BTreeMap<String, f64>,
+    /// Logical cores per device by `NEURON_RT_VIRTUAL_CORE_SIZE`, where the chip groups cores.
+    #[serde(default)]
+    pub logical_cores_per_device: BTreeMap<u32, u32>,
+}
+
+/// The SDK that drives the chip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sdk {
+    /// The last release whose packages serve this chip.
+    pub release: String,
+    /// The Python module that `neuronc` imports.
+    pub module: String,
+    /// Package versions of that release.
+    pub packages: BTreeMap<String, String>,
+    pub torch: String,
+    pub python: Vec<String>,
+    /// The newest driver series that still serves the chip, where there is a ceiling.
+    #[serde(default)]
+    pub driver_ceiling: Option<String>,
+    /// Virtual environments of the machine images, tried in this order.
+    pub environments: Vec<String>,
+    /// Container images that hold the SDK.
+    #[serde(default)]
+    pub containers: Vec<String>,
+    /// The plugin library, relative to the environment's site-packages.
+    pub plugin: String,
+    #[serde(default)]
+    pub runtime_library: Option<String>,
+}
+
+/// One row of the instance table; memory in GiB.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    pub name: String,
+    pub devices: u32,
+    pub cores: u32,
+    pub device_memory_gib: u32,
+    #[serde(default)]
+    pub vcpus: Option<u32>,
+    #[serde(default)]
+    pub host_memory_gib: Option<u32>,
+    /// Effective hourly price of a three-year reservation in us-east-1, where AWS publishes it.
+    #[serde(default)]
+    pub reserved_usd_per_hour: Option<f64>,
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// The names of the embedded profiles, in alphabetical order.
+pub fn names() -> Vec<&'static str> {
+    PROFILES.iter().map(|(name, _)| *name).collect()
+}
+
+/// The embedded profile of that name.
+pub fn load(name: &str) -> Result<ChipProfile> {
+    let Some((_, text)) = PROFILES.iter().find(|(known, _)| *known == name) else {
+        return Err(Failure::usage(format!("chip `{name}` is unknown"))
+            .help(format!(
+                "{}; or describe a new chip with `--profile FILE`",
+                known_names(name, names())
+            ))
+            .into());
+    };
+    parse(text, &format!("profiles/{name}.yaml"))
+}
+
+/// The profile in a file of the user.
+pub fn load_file(path: &Path) -> Result<ChipProfile> {
+    parse(&files::read_text(path)?, &path.display().to_string())
+}
+
+fn parse(text: &str, origin: &str) -> Result<ChipProfile> {
+    let profile: ChipProfile = files::parse_yaml(text, origin)?;
+    let problems = profile.problems();
+    if problems.is_empty() {
+        return Ok(profile);
+    }
+    Err(
+        Failure::usage(format!("profile `{origin}` contradicts itself"))
+            .why(problems.join("\n"))
+            .into(),
+    )
+}
+
+impl ChipProfile {
+    /// Everything in the profile that cannot be true at once.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.format != FORMAT {
+            problems.push(format!("format {} is not format {FORMAT}", self.format));
+        }
+        for (name, argument) in &self.arguments {
+            if let Some(default) = &argument.default
+                && !argument.values.is_empty()
+                && !argument.values.contains(default)
+            {
+                problems.push(format!(
+                    "argument `{name}`: default `{default}` is not a value"
+                ));
+            }
+        }
+        let grid = &self.buckets;
+        if grid
+            .buckets()
+            .iter()
+            .any(|b| b.batch == 0 || b.sequence == 0)
+            || grid.buckets().is_empty()
+        {
+            problems.push("buckets: every size must be at least 1".to_owned());
+        }
+        if self.compiler.kind != CompilerKind::Libtorch
+            && (self.sdk.is_none() || self.hardware.is_none())
+        {
+            problems.push("a Neuron chip needs `sdk` and `hardware`".to_owned());
+        }
+        if let Some(hardware) = &self.hardware {
+            problems.extend(
+                self.instances
+                    .iter()
+                    .filter_map(|row| row.problem(hardware)),
+            );
+        }
+        problems
+    }
+}
+
+impl Instance {
+    fn problem(&self, hardware: &Hardware) -> Option<String> {
+        let cores = self.devices * hardware.cores_per_device;
+        let memory = f64::from(self.devices) * hardware.memory_gib_per_device;
+        let consistent =
+            self.cores == cores && (f64::from(self.device_memory_gib) - memory).abs() < 0.5;
+        (!consistent).then(|| {
+            format!(
+                "instance `{}`: {} devices make {cores} cores and {memory} GiB, not {} and {}",
+                self.name, self.devices, self.cores, self.device_memory_gib
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_profile_is_valid_and_named_like_its_file() {
+        assert!(names().contains(&"cpu"));
+        for name in names() {
+            let profile = load(name).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            assert_eq!(profile.name, name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_chip_is_answered_with_the_nearest_names() {
+        let error = load("Cpu").unwrap_err().to_string();
+        assert!(error.contains("did you mean `cpu`?"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_key_is_reported_with_its_place() {
+        let error = parse("format: 1\nnam: x\n", "mine.yaml")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("mine.yaml") && error.contains("nam"),
+            "{error}"
+        );
+    }
+}

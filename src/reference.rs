@@ -1,0 +1,102 @@
+//! The rows on which a bundle is verified: real sentences of several lengths, alone and in pairs.
+//!
+//! Which rows there are depends on the plan's sequence lengths only, so that every bucket has rows
+//! that fill it and rows that leave most of it to padding.
+
+use anyhow::Result;
+
+use crate::bucket::{Input, Row};
+use crate::family::Head;
+use crate::plan::Plan;
+use crate::recipe::Task;
+use crate::tokenizer::Tokenizer;
+
+/// Prose about nothing in particular, written for this purpose; longer rows take more of it.
+const TEXT: &str = include_str!("reference.txt");
+
+/// A short text, so that every bucket holds one.
+const SHORT: &str = "The river rose overnight.";
+
+/// The question, or the first segment, of paired rows.
+const QUESTION: &str = "What did the harbour master write down?";
+
+/// Reference rows of a plan, shortest first; none is longer than the largest bucket.
+pub fn rows(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<Row>> {
+    let task = plan.head.task();
+    let mut lengths: Vec<usize> = plan.buckets.iter().map(|bucket| bucket.sequence).collect();
+    lengths.dedup();
+    let pairs_only = task == Task::QuestionAnswering;
+    let has_types = plan.inputs.contains(&Input::TokenTypeIds);
+    let mut rows = Vec::new();
+    if !pairs_only {
+        rows.extend(longest_prefix(tokenizer, None, SHORT, plan.longest())?);
+    }
+    for length in lengths {
+        if !pairs_only {
+            rows.extend(longest_prefix(tokenizer, None, TEXT, length)?);
+        }
+        if has_types {
+            rows.extend(longest_prefix(
+                tokenizer,
+                Some(QUESTION),
+                TEXT,
+                length * 3 / 4,
+            )?);
+            rows.extend(longest_prefix(tokenizer, Some(SHORT), TEXT, length)?);
+        }
+    }
+    if rows.is_empty() {
+        // Buckets so small that no pair fits: whatever fits, cut where the bucket ends.
+        let mut row = tokenizer.encode(SHORT, None)?.row;
+        row.ids.truncate(plan.longest());
+        row.type_ids.truncate(plan.longest());
+        rows.push(row);
+    }
+    if let Head::FillMask { .. } = plan.head {
+        mask_one_token_each(&mut rows, tokenizer.token_id("[MASK]"));
+    }
+    rows.sort_by_key(|row| row.ids.len());
+    rows.dedup();
+    Ok(rows)
+}
+
+/// The row of as many words of `text` as fit into `tokens_max` tokens; `None` when not even one does.
+fn longest_prefix(
+    tokenizer: &Tokenizer,
+    first: Option<&str>,
+    text: &str,
+    tokens_max: usize,
+) -> Result<Option<Row>> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let row = |count: usize| -> Result<Row> {
+        let prefix = words[..count].join(" ");
+        let tokens = match first {
+            None => tokenizer.encode(&prefix, None)?,
+            Some(first) => tokenizer.encode(first, Some(&prefix))?,
+        };
+        Ok(tokens.row)
+    };
+    let (mut fits, mut exceeds) = (0, words.len() + 1);
+    while exceeds - fits > 1 {
+        let middle = fits.midpoint(exceeds);
+        match row(middle)?.ids.len() <= tokens_max {
+            true => fits = middle,
+            false => exceeds = middle,
+        }
+    }
+    match fits {
+        0 => Ok(None),
+        count => row(count).map(Some),
+    }
+}
+
+/// Replaces a token in the middle of each row and asks for it.
+fn mask_one_token_each(rows: &mut [Row], mask: Option<i64>) {
+    for row in rows {
+        let position = row.ids.len() / 2;
+        if let (Some(mask), Some(id)) = (mask, row.ids.get_mut(position)) {
+            *id = mask;
+        }
+        row.position = Some(position);
+    }
+}

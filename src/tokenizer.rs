@@ -1,0 +1,341 @@
+//! From text to rows: a Hugging Face tokenizer whose stored truncation and padding are switched off,
+//! because the bucket decides about both.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::Value;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{AddedToken, Encoding, TruncationDirection};
+
+use crate::bucket::Row;
+use crate::failure::Failure;
+use crate::files;
+
+/// The file of a fast tokenizer, in repositories and in bundles.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The vocabulary from which a BERT tokenizer is built where there is no fast one.
+pub const VOCABULARY_FILE: &str = "vocab.txt";
+
+/// Settings of the tokenizer beside its vocabulary.
+pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
+
+/// Turns texts into rows. Cheap to share, not to copy.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+}
+
+/// A row with what its tokens are in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    pub row: Row,
+    /// The text of each token.
+    pub texts: Vec<String>,
+    /// First character and the one after the last, in the text that the token comes from.
+    pub offsets: Vec<(usize, usize)>,
+    /// Which of the two texts the token comes from; `None` for special tokens.
+    pub sources: Vec<Option<usize>>,
+    /// Words of a text are counted from 0; tokens of one word share its number.
+    pub words: Vec<Option<u32>>,
+}
+
+impl Tokens {
+    /// The number of tokens, special ones included.
+    pub fn len(&self) -> usize {
+        self.row.ids.len()
+    }
+
+    /// True for a tokenizer that adds no special tokens and a text that has none.
+    pub fn is_empty(&self) -> bool {
+        self.row.ids.is_empty()
+    }
+}
+
+impl Tokenizer {
+    /// Opens the tokenizer of a model folder: `tokenizer.json`, else a BERT tokenizer from
+    /// `vocab.txt` and `tokenizer_config.json`.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let fast = folder.join(TOKENIZER_FILE);
+        if fast.exists() {
+            let inner = tokenizers::Tokenizer::from_bytes(files::read(&fast)?)
+                .map_err(|error| unusable(&fast, &error.to_string()))?;
+            return Self::without_limits(inner);
+        }
+        let vocabulary = folder.join(VOCABULARY_FILE);
+        if !vocabulary.exists() {
+            return Err(Failure::usage(format!("the model has no `{TOKENIZER_FILE}`"))
+                .why(format!("nor `{VOCABULARY_FILE}`, in `{}`", folder.display()))
+                .help("save the tokenizer beside the model with `tokenizer.save_pretrained(FOLDER)`")
+                .into());
+        }
+        Self::without_limits(bert_tokenizer(
+            &vocabulary,
+            &folder.join(TOKENIZER_CONFIG_FILE),
+        )?)
+    }
+
+    fn without_limits(mut inner: tokenizers::Tokenizer) -> Result<Self> {
+        inner.with_truncation(None).map_err(|error| {
+            Failure::usage("the tokenizer refuses to be used").why(error.to_string())
+        })?;
+        inner.with_padding(None);
+        Ok(Self { inner })
+    }
+
+    /// The tokenizer as the text of a `tokenizer.json`.
+    pub fn to_json(&self) -> Result<String> {
+        self.inner.to_string(false).map_err(|error| {
+            Failure::usage("the tokenizer cannot be saved")
+                .why(error.to_string())
+                .into()
+        })
+    }
+
+    /// The tokens of a text, or of a pair of texts, with the special tokens of the model.
+    pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<Tokens> {
+        let encoding = match pair {
+            None => self.inner.encode_char_offsets(text, true),
+            Some(pair) => self.inner.encode_char_offsets((text, pair), true),
+        };
+        encoding.map(tokens).map_err(|error| not_encoded(&*error))
+    }
+
+    /// The tokens of `question` with consecutive parts of `context`, each at most `tokens_max` long,
+    /// neighbours sharing `overlap` tokens of the context. `None` when the question leaves no room
+    /// for more than `overlap` tokens.
+    pub fn encode_windows(
+        &self,
+        question: &str,
+        context: &str,
+        tokens_max: usize,
+        overlap: usize,
+    ) -> Result<Option<Vec<Tokens>>> {
+        let encode = |text: &str| {
+            self.inner
+                .encode_char_offsets(text, false)
+                .map_err(|error| not_encoded(&*error))
+        };
+        let (question, mut context) = (encode(question)?, encode(context)?);
+        let with_special = |part: Encoding| {
+            self.inner
+                .post_process(question.clone(), Some(part), true)
+                .map(tokens)
+                .map_err(|error| not_encoded(&*error))
+        };
+        let whole = with_special(context.clone())?;
+        if whole.len() <= tokens_max {
+            return Ok(Some(vec![whole]));
+        }
+        let fixed = whole.len() - context.len();
+        let room = tokens_max.saturating_sub(fixed);
+        if room <= overlap {
+            return Ok(None);
+        }
+        context.truncate(room, overlap, TruncationDirection::Right);
+        let rest = context.take_overflowing();
+        let windows = std::iter::once(context).chain(rest).map(with_special);
+        windows.collect::<Result<Vec<_>>>().map(Some)
+    }
+
+    /// The id of a token by its exact text.
+    pub fn token_id(&self, token: &str) -> Option<i64> {
+        self.inner.token_to_id(token).map(i64::from)
+    }
+
+    /// The text of a token by its id.
+    pub fn token(&self, id: usize) -> Option<String> {
+        self.inner.id_to_token(u32::try_from(id).ok()?)
+    }
+
+    /// The text that ids stand for, without special tokens.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner
+            .decode(ids, true)
+            .map_err(|error| not_encoded(&*error))
+    }
+}
+
+fn tokens(encoding: Encoding) -> Tokens {
+    let wide = |values: &[u32]| values.iter().map(|value| i64::from(*value)).collect();
+    let special = encoding.get_special_tokens_mask();
+    let sources = encoding.get_sequence_ids();
+    let words = encoding.get_word_ids();
+    Tokens {
+        row: Row {
+            ids: wide(encoding.get_ids()),
+            type_ids: wide(encoding.get_type_ids()),
+            position: None,
+        },
+        texts: encoding.get_tokens().to_vec(),
+        offsets: encoding.get_offsets().to_vec(),
+        sources: sources
+            .into_iter()
+            .zip(special)
+            .map(|(source, special)| source.filter(|_| *special == 0))
+            .collect(),
+        words: words.to_vec(),
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> Failure {
+    Failure::usage(format!("`{}` is not a usable tokenizer", path.display()))
+        .why(why)
+        .help("it is damaged or of a newer format: download it again")
+}
+
+fn not_encoded(error: &dyn std::error::Error) -> anyhow::Error {
+    Failure::usage("the text cannot be tokenized")
+        .why(error.to_string())
+        .into()
+}
+
+/// The fast form of transformers' `BertTokenizer`.
+fn bert_tokenizer(vocabulary: &Path, settings: &Path) -> Result<tokenizers::Tokenizer> {
+    let settings: Value = match settings.exists() {
+        true => files::read_json(settings)?,
+        false => Value::Null,
+    };
+    let flag = |key: &str, default| {
+        settings
+            .get(key)
+            .and_then(Value::as_bool)
+            .unwrap_or(default)
+    };
+    let text = |key: &str, default: &str| match settings.get(key) {
+        Some(Value::String(token)) => token.clone(),
+        Some(Value::Object(token)) => token
+            .get("content")
+            .and_then(Value::as_str)
+            .unwrap_or(default)
+            .to_owned(),
+        _ => default.to_owned(),
+    };
+    let model = WordPiece::from_file(&vocabulary.to_string_lossy())
+        .unk_token(text("unk_token", "[UNK]"))
+        .build()
+        .map_err(|error| unusable(vocabulary, &error.to_string()))?;
+    let mut tokenizer = tokenizers::Tokenizer::new(model);
+    let special = [
+        "cls_token",
+        "sep_token",
+        "pad_token",
+        "unk_token",
+        "mask_token",
+    ];
+    let special =
+        special.map(|key| text(key, &format!("[{}]", key[..key.len() - 6].to_uppercase())));
+    let id = |token: &str| {
+        tokenizer
+            .token_to_id(token)
+            .map(|id| (token.to_owned(), id))
+            .ok_or_else(|| unusable(vocabulary, &format!("it has no `{token}`")))
+    };
+    let processing = BertProcessing::new(id(&special[1])?, id(&special[0])?);
+    let lowercase = flag("do_lower_case", true);
+    let strip_accents = settings.get("strip_accents").and_then(Value::as_bool);
+    let normalizer = BertNormalizer::new(
+        true,
+        flag("tokenize_chinese_chars", true),
+        strip_accents,
+        lowercase,
+    );
+    let refused = |error: tokenizers::Error| unusable(vocabulary, &error.to_string());
+    tokenizer
+        .with_normalizer(Some(normalizer))
+        .map_err(refused)?
+        .with_pre_tokenizer(Some(BertPreTokenizer))
+        .with_post_processor(Some(processing))
+        .with_decoder(Some(tokenizers::decoders::wordpiece::WordPiece::default()));
+    tokenizer
+        .add_special_tokens(special.map(|token| AddedToken::from(token, true)))
+        .map_err(refused)?;
+    Ok(tokenizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: [&str; 12] = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "who",
+        "ruled",
+        "it",
+        "?",
+        "alexander",
+        "##s",
+        "東",
+    ];
+
+    fn tokenizer() -> Tokenizer {
+        let folder = tempfile::tempdir().unwrap();
+        files::write(
+            &folder.path().join(VOCABULARY_FILE),
+            WORDS.join("\n").as_bytes(),
+        )
+        .unwrap();
+        Tokenizer::open(folder.path()).unwrap()
+    }
+
+    #[test]
+    fn a_vocabulary_alone_makes_a_bert_tokenizer() {
+        let tokens = tokenizer()
+            .encode("Who ruled it?", Some("Alexanders"))
+            .unwrap();
+        assert_eq!(tokens.row.ids, [2, 5, 6, 7, 8, 3, 9, 10, 3]);
+        assert_eq!(tokens.row.type_ids, [0, 0, 0, 0, 0, 0, 1, 1, 1]);
+        assert_eq!(tokens.sources[6], Some(1));
+        assert_eq!(tokens.sources[5], None);
+    }
+
+    #[test]
+    fn offsets_count_characters() {
+        let tokens = tokenizer().encode("😀東 it", None).unwrap();
+        assert_eq!(tokens.offsets[2], (1, 2));
+        assert_eq!(tokens.offsets[3], (3, 5));
+    }
+
+    #[test]
+    fn long_contexts_are_windowed_with_overlap() {
+        let tokenizer = tokenizer();
+        let context = "it it it who it it ruled it";
+        let windows = tokenizer
+            .encode_windows("who", context, 8, 2)
+            .unwrap()
+            .unwrap();
+        assert!(windows.iter().all(|window| window.len() <= 8));
+        let first_characters: Vec<usize> =
+            windows.iter().map(|window| window.offsets[3].0).collect();
+        assert_eq!(first_characters, [0, 6, 13]);
+    }
+
+    #[test]
+    fn a_question_without_room_for_context_has_no_windows() {
+        let tokenizer = tokenizer();
+        assert_eq!(
+            tokenizer
+                .encode_windows("who who who", "it it it", 8, 2)
+                .unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn what_makes_no_tokenizer_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Tokenizer::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("tokenizer.json"), "{error}");
+        files::write(&folder.path().join(TOKENIZER_FILE), b"{").unwrap();
+        let error = Tokenizer::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("not a usable tokenizer"), "{error}");
+    }
+}

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use crate::cleanup::{self, Registration};
+
 /// A line on a child's stdout may not be longer than this many bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
@@ -117,13 +119,17 @@ impl Program {
     ) -> Result<()> {
         let log_file =
             File::create(log).with_context(|| format!("creating `{}`", log.display()))?;
-        let mut child = Running(self.spawn(Stdio::piped(), Stdio::piped(), log_file.into())?);
+        let child = self.spawn(Stdio::piped(), Stdio::piped(), log_file.into())?;
+        let mut running = Running {
+            _registration: cleanup::process(child.id()),
+            child,
+        };
         let ends = Instant::now() + deadline;
         // A child that dies without reading its input shows in its exit status, not here.
-        if let Some(mut stdin) = child.0.stdin.take() {
+        if let Some(mut stdin) = running.child.stdin.take() {
             thread::spawn(move || stdin.write_all(&input));
         }
-        let lines = read_lines(child.0.stdout.take());
+        let lines = read_lines(running.child.stdout.take());
         loop {
             match lines.recv_timeout(ends.saturating_duration_since(Instant::now())) {
                 Ok(line) => on_line(&line?)?,
@@ -134,7 +140,10 @@ impl Program {
                 }
             }
         }
-        let status = child.0.wait().context("waiting for a child process")?;
+        let status = running
+            .child
+            .wait()
+            .context("waiting for a child process")?;
         self.check(status, log)
     }
 
@@ -188,13 +197,16 @@ impl Program {
 }
 
 /// A child that does not outlive the value.
-struct Running(Child);
+struct Running {
+    child: Child,
+    _registration: Registration,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
         // Both fail only when the child is gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

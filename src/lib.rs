@@ -10,6 +10,7 @@
 //!
 //! The modules are listed in reading order; each uses only those above it.
 
+pub mod cleanup;
 pub mod command;
 pub mod failure;
 pub mod files;
@@ -38,6 +39,10 @@ pub mod compiler;
 
 pub mod runtime;
 
+pub mod task;
+
 pub mod verify;
+
+pub mod serve;
 
 pub mod cli;

@@ -32,6 +32,7 @@ pub fn rows(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<Row>> {
         rows.extend(longest_prefix(tokenizer, None, SHORT, plan.longest())?);
     }
     for length in lengths {
+        let known = rows.len();
         if !pairs_only {
             rows.extend(longest_prefix(tokenizer, None, TEXT, length)?);
         }
@@ -44,13 +45,9 @@ pub fn rows(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<Row>> {
             )?);
             rows.extend(longest_prefix(tokenizer, Some(SHORT), TEXT, length)?);
         }
-    }
-    if rows.is_empty() {
-        // Buckets so small that no pair fits: whatever fits, cut where the bucket ends.
-        let mut row = tokenizer.encode(SHORT, None)?.row;
-        row.ids.truncate(plan.longest());
-        row.type_ids.truncate(plan.longest());
-        rows.push(row);
+        if rows.len() == known {
+            rows.push(cut_row(tokenizer, length)?);
+        }
     }
     if let Head::FillMask { .. } = plan.head {
         mask_one_token_each(&mut rows, tokenizer.token_id("[MASK]"));
@@ -58,6 +55,14 @@ pub fn rows(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<Row>> {
     rows.sort_by_key(|row| row.ids.len());
     rows.dedup();
     Ok(rows)
+}
+
+/// A row for a bucket in which no whole sentence fits: cut where the bucket ends.
+fn cut_row(tokenizer: &Tokenizer, tokens: usize) -> Result<Row> {
+    let mut row = tokenizer.encode(SHORT, Some(TEXT))?.row;
+    row.ids.truncate(tokens);
+    row.type_ids.truncate(tokens);
+    Ok(row)
 }
 
 /// The row of as many words of `text` as fit into `tokens_max` tokens; `None` when not even one does.

@@ -9,7 +9,7 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, Encoding, TruncationDirection};
+use tokenizers::{AddedToken, Decoder as _, Encoding, TruncationDirection};
 
 use crate::bucket::Row;
 use crate::failure::Failure;
@@ -157,6 +157,14 @@ impl Tokenizer {
         self.inner
             .decode(ids, true)
             .map_err(|error| not_encoded(&*error))
+    }
+
+    /// The text that tokens, given by their own texts, stand for.
+    pub fn join(&self, tokens: Vec<String>) -> Result<String> {
+        match self.inner.get_decoder() {
+            Some(decoder) => decoder.decode(tokens).map_err(|error| not_encoded(&*error)),
+            None => Ok(tokens.join(" ")),
+        }
     }
 }
 

@@ -50,10 +50,9 @@ fn reason(message: &str) -> &str {
         Some(start) => &message[start + "\nRuntimeError: ".len()..],
         None => message,
     };
-    let end = message
-        .find("\nException raised from")
-        .unwrap_or(message.len());
-    message[..end].trim()
+    let ends = ["\nException raised from", " Declaration: forward("];
+    let end = ends.iter().filter_map(|end| message.find(end)).min();
+    message[..end.unwrap_or(message.len())].trim()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::tensors::{bytes_as, dtype_of, to_host, to_torch};
 
 /// Graphs are compared with their forward up to this many tokens, and the smallest one always: a
 /// larger one differs in nothing but numbers, and `verify` runs them all.
-const CHECKED_TOKENS_MAX: usize = 1024;
+const CHECKED_TOKENS_MAX: usize = 256;
 
 /// Does the job that is read from `job` and reports to `events`. A failure is both reported and
 /// returned.

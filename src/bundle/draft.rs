@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::bundle::manifest::{MANIFEST_FILE, Manifest, SealedFile};
 use crate::bundle::{Bundle, Check};
+use crate::cleanup::{self, Registration};
 use crate::failure::Failure;
 use crate::files;
 
@@ -26,6 +27,7 @@ const PREFIX: &str = ".neuronc-draft-";
 #[derive(Debug)]
 pub struct Draft {
     folder: TempDir,
+    registration: Registration,
     place: PathBuf,
     existing: Existing,
 }
@@ -43,6 +45,7 @@ impl Draft {
             .tempdir_in(parent)
             .with_context(|| format!("creating a folder in `{}`", parent.display()))?;
         Ok(Self {
+            registration: cleanup::folder(folder.path()),
             folder,
             place,
             existing,
@@ -82,6 +85,7 @@ impl Draft {
         }
         std::fs::rename(self.folder.path(), &self.place).with_context(context)?;
         // The folder is now the bundle.
+        drop(self.registration);
         let _ = self.folder.keep();
         Bundle::open(&self.place, Check::Sizes)
     }

@@ -42,10 +42,9 @@ impl Bundle {
     /// Opens the bundle in `folder`; fails for another format, and for a file that is missing or
     /// was changed as far as `check` shows it.
     pub fn open(folder: &Path, check: Check) -> Result<Self> {
-        let folder = std::path::absolute(folder)?;
-        let manifest = Manifest::read(&folder)?;
+        let manifest = Manifest::read(folder)?;
         for (name, sealed) in &manifest.files {
-            let path = files::inside(&folder, name)?;
+            let path = files::inside(folder, name)?;
             let damaged = |why: String| {
                 Failure::usage(format!("the bundle `{}` is damaged", folder.display()))
                     .why(format!("`{name}` {why}"))
@@ -63,6 +62,7 @@ impl Bundle {
                 return Err(damaged("has another sha256 than the manifest".to_owned()).into());
             }
         }
+        let folder = std::path::absolute(folder)?;
         Ok(Self { folder, manifest })
     }
 

@@ -4,10 +4,12 @@
 
 mod completions;
 mod environment;
+mod interrupt;
 mod model_source;
 mod output;
 mod progress;
 mod report;
+mod serve;
 mod trace;
 mod verify;
 
@@ -38,6 +40,7 @@ enum Command {
     Trace(trace::Args),
     Report(report::Args),
     Verify(verify::Args),
+    Serve(serve::Args),
     Completions(completions::Args),
 }
 
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<()> {
         Command::Trace(args) => trace::run(&args, &environment),
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args, &environment),
+        Command::Serve(args) => serve::run(&args, &environment),
         Command::Completions(args) => completions::run(&args),
     }
 }

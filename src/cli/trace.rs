@@ -12,9 +12,9 @@ use crate::bundle::manifest::Manifest;
 use crate::bundle::{Bundle, Check};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::environment::Environment;
-use crate::cli::model_source;
 use crate::cli::output::{self, Format, megabytes};
 use crate::cli::progress::Bars;
+use crate::cli::{interrupt, model_source};
 use crate::compiler::{self, Compilation};
 use crate::files;
 use crate::hub::{self, Digest, Snapshot};
@@ -34,6 +34,7 @@ Exit codes: 0 traced, or nothing to do; 2 the model or an option cannot be used;
 /// Trace a model into one artifact per bucket and seal them into a bundle.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Args {
     /// A Hub id (`org/name`), a model folder, the name of a recipe, or a recipe file.
     model: String,
@@ -104,6 +105,7 @@ const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let start = Instant::now();
+    interrupt::clean_up_on_signals()?;
     let profile = args.profile()?;
     let (recipe, source) = model_source::resolve(&args.model, args.revision.as_deref())?;
     // A missing executor shows before anything is downloaded.

@@ -37,21 +37,23 @@ pub enum Activation {
 }
 
 /// Settings of `BertConfig` that change the computation, each with the one value implemented.
-const FIXED: [(&str, &str); 4] = [
-    ("position_embedding_type", "\"absolute\""),
-    ("is_decoder", "false"),
-    ("add_cross_attention", "false"),
-    ("chunk_size_feed_forward", "0"),
-];
+fn fixed_settings() -> [(&'static str, Value); 4] {
+    [
+        ("position_embedding_type", "absolute".into()),
+        ("is_decoder", false.into()),
+        ("add_cross_attention", false.into()),
+        ("chunk_size_feed_forward", 0.into()),
+    ]
+}
 
 impl BertConfig {
     /// Reads `config.json`; missing keys take the defaults of transformers' `BertConfig`.
     pub fn from_config(config: &Value) -> Result<Self> {
-        for (key, implemented) in FIXED {
+        for (key, implemented) in fixed_settings() {
             match config.get(key) {
                 None | Some(Value::Null) => {}
-                Some(value) if value.to_string() == implemented => {}
-                Some(value) => return Err(not_implemented(key, value, implemented)),
+                Some(value) if *value == implemented => {}
+                Some(value) => return Err(not_implemented(key, value, &implemented.to_string())),
             }
         }
         let mut fields = serde_json::Map::new();

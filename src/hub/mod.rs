@@ -2,9 +2,10 @@
 //!
 //! [`open`] lists what a [`Source`] holds and [`Snapshot::fetch`] brings the named files to disk; neither
 //! reads their content. Requests and downloads are async inside and block for the caller.
-//! Reading order: this file, `cache.rs` (the layout on disk, that of Python's huggingface_hub),
-//! `download.rs` (one file into the cache), `remote.rs` (the requests), `trouble.rs` (what can go wrong on
-//! the way and what to tell the user), `name.rs`, `folder.rs`.
+//! Reading order: this file, `repository.rs` (what is asked of the Hub and what is not), `cache.rs` (the
+//! layout on disk, that of Python's huggingface_hub), `download.rs` (one file into the cache), `remote.rs`
+//! (the requests), `trouble.rs` (what can go wrong on the way and what to tell the user), `name.rs`,
+//! `folder.rs`.
 //!
 //! hf-hub 1.0 brings the content of a file, over HTTP or Xet. It does not resume, check what it received,
 //! or know an offline mode, and its listing drops the sha256 of large files: these are done here.
@@ -14,6 +15,7 @@ mod download;
 mod folder;
 mod name;
 mod remote;
+mod repository;
 mod trouble;
 
 use std::fmt;
@@ -24,8 +26,7 @@ use anyhow::Result;
 
 use crate::failure::{Class, Failure, nearest};
 use crate::files;
-use cache::{RepoCache, Tree};
-use remote::Remote;
+use repository::{Repository, not_cached};
 
 /// The revision that is meant when none is named.
 const MAIN: &str = "main";
@@ -159,18 +160,6 @@ pub struct Snapshot {
     repository: Option<Repository>,
 }
 
-/// What a download of a Hub source needs to know.
-#[derive(Debug, Clone)]
-struct Repository {
-    id: String,
-    revision: String,
-    commit: String,
-    cache: RepoCache,
-    /// The listing as the cache stores it; none where the Hub was not asked.
-    tree: Option<Tree>,
-    access: HubAccess,
-}
-
 /// What a download reports while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
@@ -208,117 +197,22 @@ pub fn open(source: &Source, access: &HubAccess) -> Result<Snapshot> {
             name::check_id(id)?;
             let revision = revision.as_deref().unwrap_or(MAIN);
             name::check_revision(revision)?;
-            let cache = RepoCache::new(&access.cache, id);
-            if access.offline {
-                open_cached(source, revision, cache, access)
+            let repository = if access.offline {
+                Repository::cached(id, revision, access)?
             } else {
-                open_online(source, revision, cache, access)
-            }
+                Repository::online(id, revision, access)?
+            };
+            let (files, listing) = repository.files()?;
+            Ok(Snapshot {
+                source: source.clone(),
+                commit: Some(repository.commit().to_owned()),
+                folder: repository.folder(),
+                files,
+                listing,
+                repository: Some(repository),
+            })
         }
     }
-}
-
-fn open_online(
-    source: &Source,
-    revision: &str,
-    cache: RepoCache,
-    access: &HubAccess,
-) -> Result<Snapshot> {
-    let id = cache.id().to_owned();
-    let pinned = name::is_commit(revision);
-    if pinned && let Some(tree) = cache.tree(revision) {
-        return from_tree(source, (revision, revision), cache, tree, access);
-    }
-    let remote = Remote::new(access)?;
-    let commit = if pinned {
-        revision.to_owned()
-    } else {
-        remote.commit(&id, revision, cache.commit(revision).as_deref())?
-    };
-    let tree = match cache.tree(&commit) {
-        Some(tree) => tree,
-        None => remote.tree(&id, &commit)?,
-    };
-    from_tree(source, (revision, &commit), cache, tree, access)
-}
-
-fn open_cached(
-    source: &Source,
-    revision: &str,
-    cache: RepoCache,
-    access: &HubAccess,
-) -> Result<Snapshot> {
-    let commit = if name::is_commit(revision) {
-        revision.to_owned()
-    } else {
-        cache.commit(revision).ok_or_else(|| {
-            let place = cache.ref_path(revision);
-            not_cached(format!("`{}`", cache.id()), &place.display().to_string())
-        })?
-    };
-    if let Some(tree) = cache.tree(&commit) {
-        return from_tree(source, (revision, &commit), cache, tree, access);
-    }
-    let folder = cache.snapshot(&commit);
-    let files = cache.scan(&commit)?;
-    if files.is_empty() {
-        let what = format!("`{}` at `{revision}`", cache.id());
-        return Err(not_cached(what, &folder.display().to_string()).into());
-    }
-    Ok(Snapshot {
-        source: source.clone(),
-        commit: Some(commit.clone()),
-        folder,
-        files,
-        listing: Listing::Cached,
-        repository: Some(Repository {
-            id: cache.id().to_owned(),
-            revision: revision.to_owned(),
-            commit,
-            cache,
-            tree: None,
-            access: access.clone(),
-        }),
-    })
-}
-
-fn from_tree(
-    source: &Source,
-    (revision, commit): (&str, &str),
-    cache: RepoCache,
-    tree: Tree,
-    access: &HubAccess,
-) -> Result<Snapshot> {
-    let files = tree.files().map_err(|why| {
-        let what = format!("the listing of `{}` cannot be used", cache.id());
-        Failure::new(Class::Hub, what).why(why)
-    })?;
-    Ok(Snapshot {
-        source: source.clone(),
-        commit: Some(commit.to_owned()),
-        folder: cache.snapshot(commit),
-        files,
-        listing: Listing::Whole,
-        repository: Some(Repository {
-            id: cache.id().to_owned(),
-            revision: revision.to_owned(),
-            commit: commit.to_owned(),
-            cache,
-            tree: Some(tree),
-            access: access.clone(),
-        }),
-    })
-}
-
-fn not_cached(what: String, place: &str) -> Failure {
-    Failure::new(
-        Class::Hub,
-        format!("{what} is not in the cache, and the Hub is not asked"),
-    )
-    .why(format!(
-        "looked for `{place}`; offline by --offline or HF_HUB_OFFLINE"
-    ))
-    .help("run once without --offline, or name a folder that holds the model")
 }
 
 impl Snapshot {
@@ -337,10 +231,7 @@ impl Snapshot {
         match (&self.repository, self.file(name)) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(repository), Some(file)) => {
-                repository.cache.holds(&repository.commit, file)
-                    || repository.cache.holds_blob(file)
-            }
+            (Some(repository), Some(file)) => repository.has(file),
         }
     }
 
@@ -382,8 +273,8 @@ impl Snapshot {
         let folder = self.folder.display();
         if self.listing == Listing::Cached {
             return not_cached(
-                format!("`{name}` of `{}`", self.source),
-                &format!("{folder}/{name}"),
+                &format!("`{name}` of `{}`", self.source),
+                &self.folder.join(name),
             );
         }
         let paths = self.files.iter().map(|file| file.path.as_str());
@@ -401,47 +292,5 @@ impl Snapshot {
         Failure::new(class, format!("`{}` has no file `{name}`", self.source))
             .why(format!("there is none {place}"))
             .help(help)
-    }
-}
-
-impl Repository {
-    fn fetch(&self, wanted: &[&RemoteFile], progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
-        let mut missing = Vec::new();
-        for file in wanted {
-            if self.cache.holds(&self.commit, file) {
-                continue;
-            }
-            if self.cache.holds_blob(file) {
-                self.cache.link(&self.commit, file)?;
-            } else {
-                missing.push(*file);
-            }
-        }
-        if let Some(first) = missing.first() {
-            if self.access.offline {
-                let place = self.cache.snapshot(&self.commit).join(&first.path);
-                let what = format!("`{}` of `{}`", first.path, self.id);
-                return Err(not_cached(what, &place.display().to_string()).into());
-            }
-            let remote = Remote::new(&self.access)?;
-            for file in &missing {
-                download::download(&remote, &self.cache, (&self.commit, file), progress)?;
-                self.cache.link(&self.commit, file)?;
-            }
-        }
-        self.record(!missing.is_empty())
-    }
-
-    /// Notes which commit the revision stood for and what it holds, as Python does. Where nothing was
-    /// downloaded the cache may be read-only, and the notes are no loss.
-    fn record(&self, downloaded: bool) -> Result<()> {
-        let Some(tree) = &self.tree else {
-            return Ok(());
-        };
-        let noted = self
-            .cache
-            .note_commit(&self.revision, &self.commit)
-            .and_then(|()| self.cache.note_tree(&self.commit, tree));
-        if downloaded { noted } else { Ok(()) }
     }
 }

@@ -54,14 +54,16 @@ impl Bert<'_> {
         let positions = self.weights.get("embeddings.position_embeddings.weight")?;
         let positions = positions.f_slice(0, 0, sequence, 1)?;
         let sum = words.f_add(&types)?.f_add(&positions)?;
-        self.layer_norm("embeddings.LayerNorm", &self.numerics.enter(&sum)?)
+        self.layer_norm("embeddings.LayerNorm", &sum)
     }
 
     fn look_up(&self, table: &str, ids: &Tensor) -> Result<Tensor> {
         let table = self
             .weights
             .get(&format!("embeddings.{table}_embeddings.weight"))?;
-        Ok(Tensor::f_embedding(table, ids, -1, false, false)?)
+        // A table that is a decoder as well is stored in the type of the decoder.
+        self.numerics
+            .enter(&Tensor::f_embedding(table, ids, -1, false, false)?)
     }
 
     fn layer(&self, name: &str, hidden: &Tensor, mask: &Tensor) -> Result<Tensor> {

@@ -1,0 +1,188 @@
+//! What the integration tests share: running the program, fixtures, random models.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use neuronc::checkpoint::{Checkpoint, SmallFiles};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+/// A run of the program, in a home of its own and with nothing else of our environment.
+pub(crate) struct Run {
+    output: Output,
+    shown: String,
+}
+
+/// A folder in which the program runs; HOME and the Hub cache are in it.
+pub(crate) struct Workplace {
+    folder: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+impl Workplace {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            environment: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The program with `args`, ready to start.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_neuronc"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .envs(&self.environment);
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
+        Run {
+            output: self.command(args).output().unwrap(),
+            shown: format!("neuronc {}", args.join(" ")),
+        }
+    }
+
+    /// Traces a fixture into `bundle` and gives the bundle's path.
+    pub(crate) fn traced(&self, model: &Path, bundle: &str, more: &[&str]) -> PathBuf {
+        let model = model.display().to_string();
+        let mut args = vec!["trace", &model, "-o", bundle];
+        args.extend(more);
+        self.run(&args).succeeds();
+        self.path(bundle)
+    }
+}
+
+impl Run {
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8(self.output.stdout.clone()).unwrap()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8(self.output.stderr.clone()).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
+        assert!(
+            self.output.status.success(),
+            "{} failed:\n{}",
+            self.shown,
+            self.stderr()
+        );
+        self
+    }
+
+    /// The exit code is `code` and the message contains every one of `parts`.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32, parts: &[&str]) -> Self {
+        let stderr = self.stderr();
+        assert_eq!(
+            self.output.status.code(),
+            Some(code),
+            "{}:\n{stderr}",
+            self.shown
+        );
+        for part in parts {
+            assert!(
+                stderr.contains(part),
+                "{}: `{part}` is not in:\n{stderr}",
+                self.shown
+            );
+        }
+        assert!(!stderr.contains("panicked"), "{}:\n{stderr}", self.shown);
+        self
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.output.stdout).unwrap()
+    }
+}
+
+pub(crate) fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of a committed fixture model.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    repository().join("tests/fixtures/models").join(name)
+}
+
+/// A copy of a fixture that a test may change.
+pub(crate) fn copy_of(name: &str, to: &Path) -> PathBuf {
+    copy_folder(&fixture(name), to);
+    to.to_owned()
+}
+
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// Changes a JSON file.
+pub(crate) fn edit_json(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let mut value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut value);
+    fs::write(path, value.to_string()).unwrap();
+}
+
+/// Writes a model of the shape in `config` with random weights into `folder`; the tokenizer is that
+/// of a fixture, whose vocabulary is smaller than any real one.
+pub(crate) fn random_model(config: &serde_json::Value, folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let text = config.to_string().into_bytes();
+    fs::write(folder.join("config.json"), &text).unwrap();
+    for name in ["vocab.txt", "tokenizer_config.json"] {
+        fs::copy(fixture("vocab-only").join(name), folder.join(name)).unwrap();
+    }
+    let small = SmallFiles::from([("config.json".to_owned(), text)]);
+    let listed = ["config.json", "model.safetensors", "vocab.txt"];
+    let checkpoint = Checkpoint::read(&small, &listed, None).unwrap();
+    let specs = checkpoint.family.weights(&checkpoint.head);
+    let largest = specs
+        .iter()
+        .map(|spec| spec.shape.iter().product::<usize>())
+        .max()
+        .unwrap();
+    let values = random_bytes(largest);
+    let tensors = specs.iter().map(|spec| {
+        let bytes = &values[..spec.shape.iter().product::<usize>() * 4];
+        (
+            &spec.name,
+            TensorView::new(Dtype::F32, spec.shape.clone(), bytes).unwrap(),
+        )
+    });
+    safetensors::serialize_to_file(tensors, None, &folder.join("model.safetensors")).unwrap();
+}
+
+/// `count` floats between -0.05 and 0.05; the first 64 Ki are random, the rest repeats them.
+fn random_bytes(count: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1u32 << 24) as f32 * 0.1 - 0.05
+    };
+    let block: Vec<u8> = (0..65_521).flat_map(|_| next().to_le_bytes()).collect();
+    block.iter().copied().cycle().take(count * 4).collect()
+}

@@ -1,13 +1,14 @@
 # The two commands of the README, and the steps they are made of. Each step is idempotent.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build release libtorch lint fixtures
+.PHONY: help demo test build release libtorch lint fixtures bench soak fuzz
 
 help:
 	@echo "make demo   trace, report, verify and serve a real model, and ask it something"
 	@echo "make test   build everything and run all tests"
 	@echo "make build  both programs, for development"
 	@echo "make lint   rustfmt and clippy, as CI runs them"
+	@echo "make bench  measure the release build; soak and fuzz run the tests of that kind for long"
 
 libtorch:
 	@scripts/libtorch.sh
@@ -27,6 +28,16 @@ test: libtorch
 lint: libtorch
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+bench: release
+	@python3 scripts/bench.py
+
+# The long forms of tests that `make test` runs shortly.
+soak: build
+	NEURONC_SOAK_SECONDS=600 cargo test --package neuronc --test suite soak -- --nocapture
+
+fuzz: libtorch
+	PROPTEST_CASES=1000000 cargo test --workspace panic
 
 # Needs several gigabytes for torch and transformers; only for those who change the fixtures.
 fixtures:

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::bucket::Bucket;
 use crate::bundle::draft::Existing;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::{Bundle, Check};
@@ -17,7 +18,7 @@ use crate::cli::progress::Bars;
 use crate::cli::{interrupt, model_source};
 use crate::compiler::{self, Compilation};
 use crate::files;
-use crate::hub::{self, Digest, Snapshot};
+use crate::hub::{self, Digest, Listing, Snapshot};
 use crate::plan::{self, Model, Options, Plan};
 use crate::profile::{self, ChipProfile};
 use crate::recipe::{Recipe, Task};
@@ -141,9 +142,19 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         deadline: DEADLINE,
     };
     let bar = bars.buckets(plan.buckets.len(), "loading");
-    let bundle = compiler::compile(&compilation, &mut |progress| bar.compilation(progress))?;
+    let mut traced = Vec::new();
+    let bundle = compiler::compile(&compilation, &mut |progress| {
+        bar.compilation(progress);
+        if let compiler::Progress::Traced { bucket, millis } = progress {
+            traced.push(TracedBucket { bucket, millis });
+        }
+    })?;
     drop(bar);
-    print_result(&bundle, Some(start.elapsed()), args.format)
+    let work = Work {
+        took: start.elapsed(),
+        traced,
+    };
+    print_result(&bundle, Some(work), args.format)
 }
 
 impl Args {
@@ -190,6 +201,12 @@ impl Args {
 
 /// Fetches and reads the small files that say what the model is.
 fn read_checkpoint(snapshot: &Snapshot, task: Option<Task>, bars: &mut Bars) -> Result<Checkpoint> {
+    if snapshot.listing == Listing::Cached {
+        output::remark(&format!(
+            "note: the cache does not say what {} holds; files that are not in it count as absent",
+            snapshot.source
+        ));
+    }
     let listed: Vec<&str> = snapshot
         .files
         .iter()
@@ -304,6 +321,19 @@ fn print_plan(plan: &Plan, place: &Path, format: Format) -> Result<()> {
     output::answer(&text)
 }
 
+/// What was done.
+struct Work {
+    took: Duration,
+    traced: Vec<TracedBucket>,
+}
+
+/// A bucket and the time that tracing and saving it took.
+#[derive(Serialize)]
+struct TracedBucket {
+    bucket: Bucket,
+    millis: u64,
+}
+
 /// The outcome as it is printed.
 #[derive(Serialize)]
 struct ResultAnswer<'a> {
@@ -312,21 +342,23 @@ struct ResultAnswer<'a> {
     traced: bool,
     bundle: &'a Path,
     plan_key: &'a str,
-    buckets: usize,
+    /// Of the whole bundle.
     bytes: u64,
+    /// What was traced now, in the order in which it was done.
+    buckets: Vec<TracedBucket>,
 }
 
-/// `took` is absent when there was nothing to do.
-fn print_result(bundle: &Bundle, took: Option<Duration>, format: Format) -> Result<()> {
+/// `work` is absent when there was nothing to do.
+fn print_result(bundle: &Bundle, work: Option<Work>, format: Format) -> Result<()> {
     let plan = &bundle.manifest.plan;
     if format == Format::Json {
         return output::json(&ResultAnswer {
             schema_version: 1,
-            traced: took.is_some(),
+            traced: work.is_some(),
             bundle: bundle.folder(),
             plan_key: &bundle.manifest.plan_key,
-            buckets: plan.buckets.len(),
             bytes: bundle.bytes(),
+            buckets: work.map_or_else(Vec::new, |work| work.traced),
         });
     }
     let shown = bundle.folder().display();
@@ -337,8 +369,8 @@ fn print_result(bundle: &Bundle, took: Option<Duration>, format: Format) -> Resu
         plan.buckets.len(),
         megabytes(bundle.bytes())
     );
-    output::answer(&match took {
-        Some(took) => format!(
+    output::answer(&match work {
+        Some(Work { took, .. }) => format!(
             "traced {what} in {:.1} s\n  bundle: {shown}\n  next:   neuronc verify {shown}",
             took.as_secs_f64()
         ),

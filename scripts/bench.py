@@ -1,0 +1,120 @@
+"""Measures the release build on this machine and prints a Markdown table: times of trace and verify, latency and
+memory of serve. Give --seconds for how long each load runs."""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NEURONC = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "neuronc"
+TEXT = "The harbour master kept a small notebook in which every ship was entered by hand."
+
+
+def timed(*args):
+    start = time.perf_counter()
+    answer = subprocess.run([NEURONC, *args], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return time.perf_counter() - start, answer
+
+
+def trace(model, bundle, cast):
+    shapes = ["--batch-size", "1,4,8", "--sequence-length", "32,128,256", "--auto-cast", cast]
+    args = ["trace", model, *shapes, "-o", bundle, "--format", "json"]
+    first, answer = timed(*args)
+    again, _ = timed(*args)
+    millis = [bucket["millis"] for bucket in json.loads(answer)["buckets"]]
+    yield f"trace, {len(millis)} buckets, auto-cast {cast}", f"{first:.2f} s"
+    yield "of it per bucket, median", f"{statistics.median(millis)} ms"
+    yield "trace again, nothing to do", f"{again * 1000:.0f} ms"
+    yield "verify", f"{timed('verify', bundle)[0]:.2f} s"
+
+
+def pss_megabytes(pid):
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) / 1024
+
+
+def children(pid):
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def load(address, name, concurrency, seconds):
+    """Closed loop over kept-alive connections; latencies in milliseconds."""
+    latencies = []
+    ends = time.perf_counter() + seconds
+    body = json.dumps({"inputs": TEXT})
+
+    def client():
+        connection = http.client.HTTPConnection(address)
+        while (start := time.perf_counter()) < ends:
+            connection.request("POST", f"/predict/{name}", body)
+            response = connection.getresponse()
+            response.read()
+            if response.status != 200:
+                raise SystemExit(f"status {response.status}")
+            latencies.append((time.perf_counter() - start) * 1000)
+
+    threads = [threading.Thread(target=client) for _ in range(concurrency)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(latencies)
+
+
+def serve(bundle, cores, concurrency, seconds):
+    server = subprocess.Popen(
+        [NEURONC, "serve", bundle, "--port", "0", "--cores", str(cores)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )
+    try:
+        start = time.perf_counter()
+        name, address = re.search(r"serving (\S+) on http://(\S+)", server.stdout.readline()).groups()
+        while True:
+            connection = http.client.HTTPConnection(address)
+            connection.request("GET", "/health/ready")
+            cores_ready = json.loads(connection.getresponse().read())["cores"]
+            if all(core["state"] == "ready" for core in cores_ready):
+                break
+        ready = time.perf_counter() - start
+        load(address, name, concurrency, 1)
+        latencies = load(address, name, concurrency, seconds)
+        memory = sum(pss_megabytes(pid) for pid in [server.pid, *children(server.pid)])
+    finally:
+        server.terminate()
+        server.wait()
+    rank = lambda share: latencies[min(len(latencies) - 1, int(len(latencies) * share))]
+    what = f"serve --cores {cores}, concurrency {concurrency}"
+    yield f"{what}: ready after", f"{ready:.2f} s"
+    yield f"{what}: requests/s", f"{len(latencies) / seconds:.0f}"
+    yield f"{what}: p50 / p99", f"{rank(0.5):.1f} / {rank(0.99):.1f} ms"
+    yield f"{what}: memory (sum of Pss)", f"{memory:.0f} MB"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10)
+    seconds = parser.parse_args().seconds
+    model = subprocess.run([ROOT / "scripts/demo-model.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    model = model.strip().splitlines()[-1]
+    print(f"{platform.machine()}, {os.cpu_count()} processors, {platform.release()}\n")
+    print("| what | measured |\n| --- | --- |")
+    with tempfile.TemporaryDirectory() as place:
+        for cast in ["none", "matmult"]:
+            bundle = f"{place}/{cast}"
+            rows = [*trace(model, bundle, cast)]
+            for cores, concurrency in [(1, 1), (2, 8)]:
+                rows += serve(bundle, cores, concurrency, seconds)
+            for what, value in rows:
+                print(f"| {what} | {value} |", flush=True)
+
+
+main()

@@ -9,7 +9,7 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, Decoder as _, Encoding, TruncationDirection};
+use tokenizers::{AddedToken, Decoder as _, Encoding};
 
 use crate::bucket::Row;
 use crate::failure::Failure;
@@ -103,43 +103,6 @@ impl Tokenizer {
             Some(pair) => self.inner.encode_char_offsets((text, pair), true),
         };
         encoding.map(tokens).map_err(|error| not_encoded(&*error))
-    }
-
-    /// The tokens of `question` with consecutive parts of `context`, each at most `tokens_max` long,
-    /// neighbours sharing `overlap` tokens of the context. `None` when the question leaves no room
-    /// for more than `overlap` tokens.
-    pub fn encode_windows(
-        &self,
-        question: &str,
-        context: &str,
-        tokens_max: usize,
-        overlap: usize,
-    ) -> Result<Option<Vec<Tokens>>> {
-        let encode = |text: &str| {
-            self.inner
-                .encode_char_offsets(text, false)
-                .map_err(|error| not_encoded(&*error))
-        };
-        let (question, mut context) = (encode(question)?, encode(context)?);
-        let with_special = |part: Encoding| {
-            self.inner
-                .post_process(question.clone(), Some(part), true)
-                .map(tokens)
-                .map_err(|error| not_encoded(&*error))
-        };
-        let whole = with_special(context.clone())?;
-        if whole.len() <= tokens_max {
-            return Ok(Some(vec![whole]));
-        }
-        let fixed = whole.len() - context.len();
-        let room = tokens_max.saturating_sub(fixed);
-        if room <= overlap {
-            return Ok(None);
-        }
-        context.truncate(room, overlap, TruncationDirection::Right);
-        let rest = context.take_overflowing();
-        let windows = std::iter::once(context).chain(rest).map(with_special);
-        windows.collect::<Result<Vec<_>>>().map(Some)
     }
 
     /// The id of a token by its exact text.
@@ -310,31 +273,6 @@ mod tests {
         let tokens = tokenizer().encode("😀東 it", None).unwrap();
         assert_eq!(tokens.offsets[2], (1, 2));
         assert_eq!(tokens.offsets[3], (3, 5));
-    }
-
-    #[test]
-    fn long_contexts_are_windowed_with_overlap() {
-        let tokenizer = tokenizer();
-        let context = "it it it who it it ruled it";
-        let windows = tokenizer
-            .encode_windows("who", context, 8, 2)
-            .unwrap()
-            .unwrap();
-        assert!(windows.iter().all(|window| window.len() <= 8));
-        let first_characters: Vec<usize> =
-            windows.iter().map(|window| window.offsets[3].0).collect();
-        assert_eq!(first_characters, [0, 6, 13]);
-    }
-
-    #[test]
-    fn a_question_without_room_for_context_has_no_windows() {
-        let tokenizer = tokenizer();
-        assert_eq!(
-            tokenizer
-                .encode_windows("who who who", "it it it", 8, 2)
-                .unwrap(),
-            None
-        );
     }
 
     #[test]

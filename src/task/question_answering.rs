@@ -11,7 +11,7 @@ use crate::task::inputs::{Field, ItemKind, Object, check_rows, items};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::parameters::{ANY_COUNT, Request, RequestFields};
 use crate::task::scores::{narrow, top};
-use crate::task::tokens::{self, Characters};
+use crate::task::tokens::{self, Characters, Windows};
 use crate::task::{Answer, OneOrMany, Prepared, TaskModel, check_size, only};
 use crate::tokenizer::Tokens;
 
@@ -44,8 +44,7 @@ pub(super) const REQUEST: RequestFields = RequestFields {
 const STRIDE: &str = "doc_stride";
 const LENGTH: &str = "max_seq_len";
 
-/// The sources of a token, by their place in the pair that makes a row.
-const QUESTION: usize = 0;
+/// The source of the context's tokens: a row is the pair of a question and a context.
 const CONTEXT: usize = 1;
 
 /// A part of the context.
@@ -131,12 +130,7 @@ pub(super) fn prepare(model: &TaskModel, request: &Request<'_>) -> Result<Prepar
     };
     let (mut rows, mut contexts) = (Vec::new(), Vec::new());
     for input in inputs.as_slice() {
-        let windows = reading.windows(model, input)?;
-        check_rows(
-            &input.context.path,
-            rows.len() + windows.len(),
-            model.rows_max,
-        )?;
+        let windows = reading.windows(model, input, rows.len())?;
         contexts.push(Context {
             text: Characters::new(input.context.text),
             windows: windows.iter().map(Window::new).collect(),
@@ -183,30 +177,33 @@ fn window(model: &TaskModel, request: &Request<'_>) -> Result<usize, Invalid> {
 }
 
 impl Reading {
-    /// The windows of a context, each with its question; one where all of it fits.
-    fn windows(&self, model: &TaskModel, input: &Input<'_>) -> Result<Vec<Tokens>, Invalid> {
-        let question = self.question(model, &input.question)?;
-        let encode = |overlap| {
-            let windows =
-                model
-                    .tokenizer
-                    .encode_windows(question, input.context.text, self.window, overlap);
-            windows.map_err(|error| tokens::untokenizable(&input.context.path, &error))
+    /// The windows of a context, each with its question; one where all of it fits. Refused where
+    /// they would be too many beside the rows that the request has `already`.
+    fn windows(
+        &self,
+        model: &TaskModel,
+        input: &Input<'_>,
+        already: usize,
+    ) -> Result<Vec<Tokens>, Invalid> {
+        let question = Field {
+            path: input.question.path.clone(),
+            text: self.question(model, &input.question)?,
         };
-        let overlap = self.overlap.unwrap_or(OVERLAP.min(self.window / 2));
-        let windows = match encode(overlap)? {
-            Some(windows) => windows,
-            None => {
-                let room = self.room(model, input, question)?;
-                encode(room / 2)?.ok_or_else(|| self.no_room(input, room))?
-            }
-        };
-        for (source, field) in [(QUESTION, &input.question), (CONTEXT, &input.context)] {
-            if tokens::count(&windows[0], source) == 0 {
-                return Err(tokens::empty(&field.path));
-            }
+        let whole = tokens::encode(model, &question, Some(&input.context))?;
+        let path = &input.context.path;
+        if whole.len() <= self.window {
+            check_rows(path, already + 1, model.rows_max)?;
+            return Ok(vec![whole]);
         }
-        Ok(windows)
+        let beside = whole.len() - tokens::count(&whole, CONTEXT);
+        let room = self.window.saturating_sub(beside);
+        let usual = OVERLAP.min(self.window / 2);
+        let usual = if usual < room { usual } else { room / 2 };
+        let overlap = self.overlap.unwrap_or(usual);
+        let windows = Windows::new(&whole, CONTEXT, self.window, overlap)
+            .ok_or_else(|| self.no_room(&question, room))?;
+        check_rows(path, already + windows.count(), model.rows_max)?;
+        Ok(windows.cut())
     }
 
     /// The question, cut where the request asks for it.
@@ -224,21 +221,8 @@ impl Reading {
         Ok(&question.text[..end.unwrap_or(question.text.len())])
     }
 
-    /// How many tokens of the context fit beside the question; refused when the windows cannot be
-    /// as the request asks for.
-    fn room(&self, model: &TaskModel, input: &Input<'_>, question: &str) -> Result<usize, Invalid> {
-        let encoded = model.tokenizer.encode(question, Some(""));
-        let encoded =
-            encoded.map_err(|error| tokens::untokenizable(&input.question.path, &error))?;
-        let room = self.window.saturating_sub(encoded.len());
-        if room == 0 || self.overlap.is_some() {
-            return Err(self.no_room(input, room));
-        }
-        Ok(room)
-    }
-
-    fn no_room(&self, input: &Input<'_>, room: usize) -> Invalid {
-        let path = &input.question.path;
+    fn no_room(&self, question: &Field<'_>, room: usize) -> Invalid {
+        let path = &question.path;
         let overlap = self.overlap.filter(|_| room > 0);
         let overlap = overlap.map_or(String::new(), |overlap| {
             format!(", and windows are to share {overlap} (`{STRIDE}`)")

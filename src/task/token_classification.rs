@@ -10,7 +10,8 @@ use crate::task::inputs::{Field, check_rows, items, strings};
 use crate::task::invalid::Invalid;
 use crate::task::parameters::{Request, RequestFields};
 use crate::task::scores::{argmax, narrow, softmax};
-use crate::task::{Answer, Prepared, TaskModel, check_size, tokens};
+use crate::task::tokens::{self, Windows};
+use crate::task::{Answer, Prepared, TaskModel, check_size};
 use crate::tokenizer::{Tokenizer, Tokens};
 
 pub(super) const REQUEST: RequestFields = RequestFields {
@@ -125,10 +126,9 @@ pub(super) fn prepare(model: &TaskModel, request: &Request<'_>) -> Result<Prepar
     let (mut rows, mut texts) = (Vec::new(), Vec::new());
     for input in inputs.as_slice() {
         let windows = match stride {
-            Some(stride) => windows(model, input, stride, request)?,
+            Some(stride) => windows(model, request, input, stride, rows.len())?,
             None => vec![tokens::fitting(model, input, None, request.truncation()?)?],
         };
-        check_rows(&input.path, rows.len() + windows.len(), model.rows_max)?;
         let pieces = windows
             .iter()
             .map(|window| pieces(window, input.text, unknown));
@@ -150,25 +150,28 @@ pub(super) fn prepare(model: &TaskModel, request: &Request<'_>) -> Result<Prepar
     }))
 }
 
-/// The windows of a text of any length, neighbours sharing `stride` tokens.
+/// The windows of a text of any length, neighbours sharing `stride` tokens. Refused where they would
+/// be too many beside the rows that the request has `already`.
 fn windows(
     model: &TaskModel,
+    request: &Request<'_>,
     input: &Field<'_>,
     stride: usize,
-    request: &Request<'_>,
+    already: usize,
 ) -> Result<Vec<Tokens>, Invalid> {
     let whole = tokens::encode(model, input, None)?;
     if whole.len() <= model.tokens_max {
+        check_rows(&input.path, already + 1, model.rows_max)?;
         return Ok(vec![whole]);
     }
-    let special = whole.len() - tokens::count(&whole, 0);
-    tokens::windows(&whole, model.tokens_max, stride).ok_or_else(|| {
-        let room = model.tokens_max.saturating_sub(special);
-        request.refuse(
-            STRIDE,
-            &format!("is {stride}, but a window has room for only {room} tokens of the text"),
-        )
-    })
+    let text = tokens::count(&whole, 0);
+    let windows = Windows::new(&whole, 0, model.tokens_max, stride).ok_or_else(|| {
+        let room = model.tokens_max.saturating_sub(whole.len() - text);
+        let why = format!("is {stride}, but a window has room for only {room} tokens of the text");
+        request.refuse(STRIDE, &why)
+    })?;
+    check_rows(&input.path, already + windows.count(), model.rows_max)?;
+    Ok(windows.cut())
 }
 
 /// What there is to know of each token of a row.

@@ -125,29 +125,56 @@ fn shares(counts: [usize; 2], room: usize) -> [usize; 2] {
     }
 }
 
-/// Consecutive parts of `tokens`, each at most `tokens_max` long and with the special tokens around
-/// it, neighbours sharing `overlap` tokens. `None` when there is no room for more than those.
-pub(super) fn windows(tokens: &Tokens, tokens_max: usize, overlap: usize) -> Option<Vec<Tokens>> {
-    let is_text = |source: &Option<usize>| source.is_some();
-    let first = tokens.sources.iter().position(is_text)?;
-    let end = tokens.sources.iter().rposition(is_text)? + 1;
-    let room = tokens_max.checked_sub(first + tokens.len() - end)?;
-    if room <= overlap {
-        return None;
+/// Consecutive parts of one of the texts in a row, each with all other tokens around it, neighbours
+/// sharing tokens of the text. Nothing is copied before it is asked for.
+pub(super) struct Windows<'a> {
+    tokens: &'a Tokens,
+    /// The place of the text's first token in the row, and the place after its last one.
+    first: usize,
+    end: usize,
+    /// How many tokens of the text are in a window, and how many of them are new.
+    room: usize,
+    step: usize,
+}
+
+impl<'a> Windows<'a> {
+    /// Windows of the text `source` that are at most `tokens_max` long and overlap by `overlap`.
+    /// `None` when there is no room for more tokens of the text than those.
+    pub(super) fn new(
+        tokens: &'a Tokens,
+        source: usize,
+        tokens_max: usize,
+        overlap: usize,
+    ) -> Option<Self> {
+        let is_text = |of: &Option<usize>| *of == Some(source);
+        let first = tokens.sources.iter().position(is_text)?;
+        let end = tokens.sources.iter().rposition(is_text)? + 1;
+        let room = tokens_max.checked_sub(first + tokens.len() - end)?;
+        let step = room.checked_sub(overlap).filter(|step| *step > 0)?;
+        Some(Self {
+            tokens,
+            first,
+            end,
+            room,
+            step,
+        })
     }
-    let mut windows = Vec::new();
-    let mut start = first;
-    loop {
-        let stop = end.min(start + room);
-        let indices: Vec<usize> = (0..first)
-            .chain(start..stop)
-            .chain(end..tokens.len())
-            .collect();
-        windows.push(select(tokens, &indices));
-        if stop == end {
-            return Some(windows);
-        }
-        start += room - overlap;
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        let beyond = (self.end - self.first).saturating_sub(self.room);
+        1 + beyond.div_ceil(self.step)
+    }
+
+    pub(super) fn cut(&self) -> Vec<Tokens> {
+        let window = |index| {
+            let start = self.first + index * self.step;
+            let part = start..self.end.min(start + self.room);
+            let rest = self.end..self.tokens.len();
+            let indices: Vec<usize> = (0..self.first).chain(part).chain(rest).collect();
+            select(self.tokens, &indices)
+        };
+        (0..self.count()).map(window).collect()
     }
 }
 
@@ -246,12 +273,28 @@ mod tests {
         assert_eq!(cut(&[6, 2], 4, Side::Right), None);
     }
 
+    fn windows(
+        counts: &[usize],
+        source: usize,
+        tokens_max: usize,
+        overlap: usize,
+    ) -> Vec<Vec<i64>> {
+        let tokens = tokens(counts);
+        let windows = Windows::new(&tokens, source, tokens_max, overlap);
+        let cut = windows.map(|windows| windows.cut()).unwrap_or_default();
+        cut.into_iter().map(|window| window.row.ids).collect()
+    }
+
     #[test]
     fn windows_overlap_and_end_with_the_text() {
-        let ids = |window: &Tokens| window.row.ids.clone();
-        let windows = windows(&tokens(&[6]), 6, 2).unwrap();
-        let windows: Vec<_> = windows.iter().map(ids).collect();
-        assert_eq!(windows, [[0, 1, 2, 3, 4, 7], [0, 3, 4, 5, 6, 7]]);
+        let of_text = windows(&[6], 0, 6, 2);
+        assert_eq!(of_text, [[0, 1, 2, 3, 4, 7], [0, 3, 4, 5, 6, 7]]);
+        let of_pair = windows(&[1, 5], 1, 7, 2);
+        assert_eq!(of_pair[0], [0, 1, 2, 3, 4, 5, 8]);
+        assert_eq!(of_pair[2], [0, 1, 2, 5, 6, 7, 8]);
+        assert_eq!(of_pair.len(), 3);
+        assert_eq!(windows(&[3], 0, 9, 2), [[0, 1, 2, 3, 4]]);
+        assert_eq!(windows(&[5], 0, 4, 0)[2], [0, 5, 6]);
     }
 
     #[test]
@@ -264,9 +307,9 @@ mod tests {
     }
 
     #[test]
-    fn windows_without_room_are_refused() {
-        assert_eq!(windows(&tokens(&[6]), 4, 2), None);
-        assert_eq!(windows(&tokens(&[6]), 1, 0), None);
-        assert_eq!(windows(&tokens(&[]), 4, 0), None);
+    fn windows_without_room_are_none() {
+        assert!(windows(&[6], 0, 4, 2).is_empty());
+        assert!(windows(&[6], 0, 1, 0).is_empty());
+        assert!(windows(&[], 0, 4, 0).is_empty());
     }
 }

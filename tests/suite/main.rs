@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod support;
+mod tasks;
 mod tidy;
 mod trace;
 mod transcripts;

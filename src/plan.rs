@@ -19,6 +19,9 @@ use crate::recipe::Recipe;
 /// The libtorch that `neuronc-torch` links; the last one that torch-neuronx is built for.
 pub const LIBTORCH_VERSION: &str = "2.9.0";
 
+/// Tokens of the largest bucket, over all its rows; it bounds what a graph can allocate.
+const BUCKET_TOKENS_MAX: usize = 1 << 20;
+
 /// Everything that decides the content of a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,14 +169,21 @@ fn buckets(
             .clone(),
         sequence_length: lengths.iter().map(|length| (*length).min(limit)).collect(),
     };
-    if grid
-        .buckets()
-        .iter()
-        .any(|bucket| bucket.batch == 0 || bucket.sequence == 0)
-    {
+    let buckets = grid.buckets();
+    let tokens = |bucket: &Bucket| bucket.batch.saturating_mul(bucket.sequence);
+    if buckets.iter().any(|bucket| tokens(bucket) == 0) {
         return Err(Failure::usage("a bucket needs at least 1 row and 1 token").into());
     }
-    Ok(grid.buckets())
+    if let Some(bucket) = buckets
+        .iter()
+        .find(|bucket| tokens(bucket) > BUCKET_TOKENS_MAX)
+    {
+        return Err(Failure::usage(format!("bucket {bucket} is too large"))
+            .why(format!("a bucket holds at most {BUCKET_TOKENS_MAX} tokens"))
+            .help("give a smaller `--batch-size`")
+            .into());
+    }
+    Ok(buckets)
 }
 
 /// The value of the argument that decides the casting, under whatever name the compiler has for it.

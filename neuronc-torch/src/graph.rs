@@ -1,11 +1,11 @@
 //! The graph of one bucket: traced, written, and checked against the forward it was traced from.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use neuronc::bucket::{Bucket, Input, Row, fill};
 use neuronc::failure::{Class, Failure};
-use neuronc::family::Family;
 use neuronc::files;
 use tch::{CModule, Tensor};
 
@@ -33,7 +33,7 @@ pub struct Bound<'a> {
     pub model: &'a Model,
     /// Names of `weights`, in the order in which a graph takes them.
     pub names: &'a [String],
-    /// No two share memory: the tracer would take them for one.
+    /// No two share memory.
     pub weights: &'a [Tensor],
     /// What a graph takes after the weights.
     pub inputs: &'a [Input],
@@ -59,6 +59,10 @@ impl Bound<'_> {
             WeightsAre::Constants => tokens,
             WeightsAre::Inputs => self.graph_inputs(&tokens),
         };
+        ensure!(
+            are_apart(&traced),
+            "two inputs of bucket {bucket} share memory: the tracer would take them for one"
+        );
         let mut failure = None;
         let mut forward = |inputs: &[Tensor]| {
             let output = match weights_are {
@@ -108,27 +112,31 @@ impl Bound<'_> {
     /// Inputs as texts would give them: rows of several lengths in several segments, padding, and a
     /// row that is missing. Each tensor has memory of its own, and each `seed` gives others.
     fn examples(&self, bucket: Bucket, seed: usize) -> Result<Vec<Tensor>> {
-        let Family::Bert(config) = &self.model.family;
-        let rows = bucket.batch.max(2) - 1;
-        let rows: Vec<Row> = (0..rows.min(bucket.batch))
-            .map(|row| {
-                let length = bucket.sequence - (row + seed) * 3 % bucket.sequence;
-                let number =
-                    |place: usize| (place + 1) * 7919 + (row + 1) * 104_729 + seed * 611_953;
-                let ids = (0..length).map(|place| (number(place) % config.vocab_size) as i64);
-                let segment =
-                    |place: usize| (place * 2 / length).min(config.type_vocab_size - 1) as i64;
-                Row {
-                    ids: ids.collect(),
-                    type_ids: (0..length).map(segment).collect(),
-                    position: Some(number(0) % length),
-                }
-            })
-            .collect();
+        let (vocabulary, segments) = (self.model.vocabulary(), self.model.segments());
+        let row = |row: usize| {
+            let length = bucket.sequence - (row + seed) * 3 % bucket.sequence;
+            let number = |place: usize| (place + 1) * 7919 + (row + 1) * 104_729 + seed * 611_953;
+            Row {
+                ids: (0..length)
+                    .map(|place| (number(place) % vocabulary) as i64)
+                    .collect(),
+                type_ids: (0..length)
+                    .map(|place| (place * 2 / length).min(segments - 1) as i64)
+                    .collect(),
+                position: Some(number(0) % length),
+            }
+        };
+        let rows: Vec<Row> = (0..(bucket.batch - 1).max(1)).map(row).collect();
         let rows: Vec<&Row> = rows.iter().collect();
         let tensors = fill(bucket, &rows, self.inputs, self.model.family.pad_id())?;
         tensors.iter().map(to_torch).collect()
     }
+}
+
+fn are_apart(tensors: &[Tensor]) -> bool {
+    let addresses = tensors.iter().map(|tensor| tensor.data_ptr().addr());
+    let distinct: BTreeSet<usize> = addresses.collect();
+    distinct.len() == tensors.len()
 }
 
 /// Writes `graph` and loads it again: libtorch does not notice when the last of a file is not written.

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use neuronc::bucket::{Bucket, Row, fill};
 use neuronc::executor::events::Event;
 use neuronc::executor::job::{
@@ -26,7 +26,7 @@ use crate::graph::{Bound, WeightsAre};
 use crate::mapped::MappedFile;
 use crate::model::Model;
 use crate::store::{self, Entry};
-use crate::tensors::{bytes_as, dtype_of, to_host, to_torch};
+use crate::tensors::{bytes_as, dimensions, dtype_of, to_host, to_torch};
 
 /// Graphs are compared with their forward up to this many tokens, and the smallest one always: a
 /// larger one differs in nothing but numbers, and `verify` runs them all.
@@ -154,19 +154,14 @@ fn load_sources(job: &TraceJob) -> Result<Vec<Tensor>> {
             files.insert(path, MappedFile::open(path)?);
         }
         let tensor = files[path].tensor(&weight.tensor)?;
-        let shape = tensor.size();
-        if !shape
-            .iter()
-            .map(|size| usize::try_from(*size).ok())
-            .eq(expected.shape.iter().map(|size| Some(*size)))
-        {
-            bail!(
-                "weight `{}` is {shape:?} in `{}`, the forward takes {:?}",
-                weight.tensor,
-                path.display(),
-                expected.shape
-            );
-        }
+        ensure!(
+            tensor.size() == dimensions(&expected.shape)?,
+            "weight `{}` is {:?} in `{}`, the forward takes {:?}",
+            weight.tensor,
+            tensor.size(),
+            path.display(),
+            expected.shape
+        );
         tensors.push(tensor.f_to_kind(Kind::Float)?);
     }
     Ok(tensors)
@@ -240,7 +235,8 @@ fn write_weights(job: &TraceJob, numerics: Numerics, sources: &[Tensor]) -> Resu
     })
 }
 
-/// Traces `job.jobs` graphs at a time, each on a thread of its own; the first failure ends all.
+/// Traces `job.jobs` graphs at a time, each with its share of the processors; the first failure ends
+/// all.
 fn write_graphs(
     job: &TraceJob,
     model: &Model,
@@ -248,9 +244,9 @@ fn write_graphs(
     report: &mut dyn FnMut(&Event) -> Result<()>,
 ) -> Result<()> {
     let file = MappedFile::open(&job.folder.join(WEIGHTS_FILE))?;
-    let jobs = job.jobs.clamp(1, job.graphs.len().max(1));
-    let threads = thread::available_parallelism().map_or(1, usize::from) / jobs;
-    let threads = i32::try_from(threads.max(1))?;
+    let jobs = job.jobs.max(1);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = i32::try_from((processors / jobs).max(1))?;
     let next = AtomicUsize::new(0);
     let (sender, outcomes) = mpsc::channel();
     let work = |outcomes: &mpsc::Sender<Result<Event>>| -> Result<()> {
@@ -266,21 +262,16 @@ fn write_graphs(
         while let Some(graph) = job.graphs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let start = Instant::now();
             write_graph(job, graph, &bound)?;
+            let bucket = graph.bucket;
             let millis = u64::try_from(start.elapsed().as_millis())?;
-            if outcomes
-                .send(Ok(Event::Graph {
-                    bucket: graph.bucket,
-                    millis,
-                }))
-                .is_err()
-            {
+            if outcomes.send(Ok(Event::Graph { bucket, millis })).is_err() {
                 break;
             }
         }
         Ok(())
     };
     thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..jobs.min(job.graphs.len()) {
             let sender = sender.clone();
             let work = &work;
             scope.spawn(move || {

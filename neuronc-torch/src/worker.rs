@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use neuronc::bucket::Bucket;
 use neuronc::executor::job::PROTOCOL;
 use neuronc::executor::wire::{self, Artifact, Load, Reply, Request};
@@ -38,39 +38,24 @@ pub fn run(mut stream: UnixStream) -> Result<()> {
             Err(error) => return fail(&mut stream, error),
         };
         match (frame.message, &loaded) {
-            (Request::Load(_), Some(_)) => {
-                return fail(&mut stream, anyhow::anyhow!("everything is loaded already"));
-            }
-            (Request::Load(load), None) => match Loaded::open(&load) {
-                Ok(opened) => loaded = Some(opened),
-                Err(error) => return fail(&mut stream, error),
-            },
-            (Request::Run { .. }, None) => {
-                return fail(&mut stream, anyhow::anyhow!("nothing is loaded yet"));
+            (Request::Load(load), None) => {
+                match Loaded::open(&load) {
+                    Ok(opened) => loaded = Some(opened),
+                    Err(error) => return fail(&mut stream, error),
+                }
+                wire::send(&mut stream, &Reply::Loaded, &[])?;
             }
             (Request::Run { id, artifact }, Some(loaded)) => {
-                let start = Instant::now();
-                match loaded.run(artifact, &frame.tensors) {
-                    Ok(output) => {
-                        let micros = u64::try_from(start.elapsed().as_micros())?;
-                        wire::send(&mut stream, &Reply::Output { id, micros }, &[output])?;
-                    }
-                    Err(error) => {
-                        let message = message_of(&error);
-                        wire::send(
-                            &mut stream,
-                            &Reply::Failed {
-                                id: Some(id),
-                                message,
-                            },
-                            &[],
-                        )?;
-                    }
-                }
-                continue;
+                let (reply, tensors) = loaded.answer(id, artifact, &frame.tensors);
+                wire::send(&mut stream, &reply, &tensors)?;
+            }
+            (Request::Load(_), Some(_)) => {
+                return fail(&mut stream, anyhow!("everything is loaded already"));
+            }
+            (Request::Run { .. }, None) => {
+                return fail(&mut stream, anyhow!("nothing is loaded yet"));
             }
         }
-        wire::send(&mut stream, &Reply::Loaded, &[])?;
     }
 }
 
@@ -114,6 +99,21 @@ impl Loaded {
             weights: weights.collect::<Result<_>>()?,
             graphs: graphs.collect::<Result<_>>()?,
         })
+    }
+
+    fn answer(&self, id: u64, artifact: usize, inputs: &[HostTensor]) -> (Reply, Vec<HostTensor>) {
+        let start = Instant::now();
+        match self.run(artifact, inputs) {
+            Ok(output) => {
+                let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+                (Reply::Output { id, micros }, vec![output])
+            }
+            Err(error) => {
+                let message = message_of(&error);
+                let id = Some(id);
+                (Reply::Failed { id, message }, Vec::new())
+            }
+        }
     }
 
     fn run(&self, artifact: usize, inputs: &[HostTensor]) -> Result<HostTensor> {

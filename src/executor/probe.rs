@@ -22,6 +22,12 @@ pub struct Places {
     pub path: Option<OsString>,
 }
 
+/// What `neuronc-torch` is started with. Threads that wait for work sleep instead of spinning: several
+/// workers share the processors.
+fn torch_environment() -> BTreeMap<OsString, OsString> {
+    BTreeMap::from([("OMP_WAIT_POLICY".into(), "PASSIVE".into())])
+}
+
 impl Places {
     /// The executor that runs libtorch on the host, without arguments.
     pub fn torch(&self) -> Result<Program> {
@@ -35,7 +41,7 @@ impl Places {
             Some(path) => Ok(Program {
                 path: path.clone(),
                 args: Vec::new(),
-                environment: BTreeMap::new(),
+                environment: torch_environment(),
             }),
             None => Err(Failure::new(
                 Class::Executor,

@@ -102,6 +102,10 @@ impl BertConfig {
     /// The weights of the encoder and of `head`, in the order in which the forward takes them.
     pub fn weights(&self, head: &Head) -> Vec<WeightSpec> {
         let mut weights = self.encoder_weights();
+        if let Head::FillMask { tied: true } = head {
+            // The vocabulary product takes the table as it is; a lookup takes it in any type.
+            weights[0].used_as = Use::Matmul;
+        }
         weights.extend(self.head_weights(head));
         weights
     }

@@ -36,6 +36,7 @@ fn options_that_mean_nothing() {
         .fails(2, &["`fill-masks` is unknown", "did you mean `fill-mask`?"]);
     trace(&["--auto-cast", "matmul"]).fails(2, &["did you mean `matmult`?"]);
     trace(&["--sequence-length", "65"]).fails(2, &["--sequence-length 65", "at most 64 tokens"]);
+    trace(&["--batch-size", "100000"]).fails(2, &["too large", "--batch-size"]);
     trace(&["--batch-size", "0"]).fails(2, &["at least 1 row"]);
     trace(&["--revision", "main"]).fails(2, &["--revision main", "conflict"]);
     place

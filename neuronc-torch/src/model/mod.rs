@@ -40,6 +40,20 @@ impl Model {
             Family::Bert(config) => bert::forward(config, self, weights, inputs),
         }
     }
+
+    /// Token ids are below this.
+    pub fn vocabulary(&self) -> usize {
+        match &self.family {
+            Family::Bert(config) => config.vocab_size,
+        }
+    }
+
+    /// Segment ids are below this.
+    pub fn segments(&self) -> usize {
+        match &self.family {
+            Family::Bert(config) => config.type_vocab_size,
+        }
+    }
 }
 
 /// The weights of a forward by their names in bundles.

@@ -1,4 +1,4 @@
-//! Embeds the profiles and recipes by listing their folders, so that adding one needs no Rust.
+//! Embeds the profiles, operator lists and recipes by listing their folders, so that adding one needs no Rust.
 
 #![expect(
     clippy::disallowed_methods,
@@ -16,6 +16,10 @@ fn main() {
         .into_iter()
         .filter_map(|path| Some((name(&path).strip_suffix(".yaml")?.to_owned(), path)));
     write_table(&out.join("profiles.rs"), "PROFILES", profiles);
+    let lists = entries(&root.join("profiles/operators"))
+        .into_iter()
+        .filter_map(|path| Some((name(&path).strip_suffix(".txt")?.to_owned(), path)));
+    write_table(&out.join("operator_lists.rs"), "OPERATOR_LISTS", lists);
     let recipes = entries(&root.join("models"))
         .into_iter()
         .map(|folder| (name(&folder), folder.join("recipe.yaml")))

@@ -20,6 +20,8 @@ pub mod bucket;
 pub mod profile;
 pub mod recipe;
 
+pub mod explain;
+
 pub mod arguments;
 pub mod family;
 pub mod tokenizer;

@@ -14,6 +14,7 @@ use crate::failure::{Failure, known_names};
 use crate::files;
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
+include!(concat!(env!("OUT_DIR"), "/operator_lists.rs"));
 
 /// The version of the profile format that this build reads.
 const FORMAT: u32 = 1;
@@ -42,6 +43,8 @@ pub struct ChipProfile {
     pub sdk: Option<Sdk>,
     #[serde(default)]
     pub instances: Vec<Instance>,
+    #[serde(default)]
+    pub operators: Option<Operators>,
 }
 
 /// The program that turns a graph into an artifact.
@@ -190,6 +193,51 @@ pub struct Instance {
     pub note: Option<String>,
 }
 
+/// What is known about the operators that the compiler takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operators {
+    /// Names of embedded lists; an earlier one is asked first.
+    pub lists: Vec<String>,
+    /// What it means that an operator is on no list.
+    pub absent: Absent,
+    /// How the compiler leaves operators to the host; without it a graph compiles as a whole or
+    /// not at all.
+    #[serde(default)]
+    pub partitioner: Option<Partitioner>,
+}
+
+/// What it means that an operator is on no list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// The lists are complete.
+    NotSupported,
+    /// The lists are not complete.
+    NotKnown,
+}
+
+/// The limits by which a graph is divided between chip and host.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partitioner {
+    /// Smaller sub-graphs stay on the host.
+    pub minimum_operators: usize,
+    /// A sub-graph with more than this share of all operators is the only one on the chip.
+    pub single_share: f64,
+}
+
+/// The names of the embedded operator lists, in alphabetical order.
+pub fn operator_list_names() -> Vec<&'static str> {
+    OPERATOR_LISTS.iter().map(|(name, _)| *name).collect()
+}
+
+/// The text of the embedded operator list of that name.
+pub fn operator_list(name: &str) -> Option<&'static str> {
+    let list = OPERATOR_LISTS.iter().find(|(known, _)| *known == name);
+    list.map(|(_, text)| *text)
+}
+
 /// The names of the embedded profiles, in alphabetical order.
 pub fn names() -> Vec<&'static str> {
     PROFILES.iter().map(|(name, _)| *name).collect()
@@ -256,6 +304,13 @@ impl ChipProfile {
             && (self.sdk.is_none() || self.hardware.is_none())
         {
             problems.push("a Neuron chip needs `sdk` and `hardware`".to_owned());
+        }
+        let lists = self.operators.iter().flat_map(|operators| &operators.lists);
+        for name in lists.filter(|name| operator_list(name).is_none()) {
+            problems.push(format!(
+                "operators: list `{name}` is unknown; {}",
+                known_names(name, operator_list_names())
+            ));
         }
         if let Some(hardware) = &self.hardware {
             problems.extend(

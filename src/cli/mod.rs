@@ -4,6 +4,7 @@
 
 mod completions;
 mod environment;
+mod explain;
 mod interrupt;
 mod model_source;
 mod output;
@@ -40,6 +41,7 @@ enum Command {
     Trace(trace::Args),
     Report(report::Args),
     Verify(verify::Args),
+    Explain(explain::Args),
     Serve(serve::Args),
     Completions(completions::Args),
 }
@@ -68,6 +70,7 @@ fn run(command: Command) -> Result<()> {
         Command::Trace(args) => trace::run(&args, &environment),
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args, &environment),
+        Command::Explain(args) => explain::run(&args),
         Command::Serve(args) => serve::run(&args, &environment),
         Command::Completions(args) => completions::run(&args),
     }

@@ -6,12 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use crate::bundle::{Bundle, Check};
+use crate::cleanup;
 use crate::cli::environment::Environment;
 use crate::cli::output;
 use crate::serve::{self, Deployment, Limits};
@@ -50,8 +54,9 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let executor = environment.places.runtime(plan.compiler, &plan.chip)?;
     let listener = serve::listen(SocketAddr::new(args.host, args.port))?;
     start_log();
+    let stop = stop_signal()?;
 
-    let processors = std::thread::available_parallelism()?;
+    let processors = thread::available_parallelism()?;
     let cores = args.cores.unwrap_or(processors).get();
     let name = &plan.name;
     output::answer(&format!(
@@ -74,7 +79,10 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         ),
         limits: Limits::STANDARD,
     };
-    serve::run(deployment, listener, stop_signal())
+    let outcome = serve::run(deployment, listener, stop);
+    // A worker that hangs must not outlive the server.
+    cleanup::run();
+    outcome
 }
 
 /// A request that the task answers.
@@ -101,17 +109,19 @@ fn start_log() {
     };
 }
 
-/// Done when the process is told to stop.
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        // Without handlers the signals end the process themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Done when the process is told to stop; from this call on, a signal no longer ends it.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
+    let (sender, told) = oneshot::channel();
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            // A server that has already failed need not be told.
+            let _ = sender.send(());
+        }
+    });
+    Ok(async {
+        if told.await.is_err() {
+            std::future::pending().await
+        }
+    })
 }

@@ -4,6 +4,8 @@
 //! `report` shows.
 
 pub mod census;
+pub mod estimate;
+pub mod graph;
 
 use std::cmp::Reverse;
 

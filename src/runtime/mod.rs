@@ -11,6 +11,7 @@ use wait_timeout::ChildExt as _;
 
 use crate::bucket::{self, Bucket, Row};
 use crate::bundle::Bundle;
+use crate::cleanup::{self, Registration};
 use crate::command::Program;
 use crate::executor::job::{PROTOCOL, WEIGHTS_FILE};
 use crate::executor::wire::{self, Artifact, Load, Reply, Request};
@@ -27,6 +28,8 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
+    /// So that it does not outlive a server that is interrupted or stopped.
+    _registration: Registration,
     socket: UnixStream,
     buckets: Vec<Bucket>,
     runs: u64,
@@ -59,6 +62,7 @@ impl Worker {
             threads,
         });
         let mut worker = Self {
+            _registration: cleanup::process(child.id()),
             child,
             socket,
             buckets: manifest

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -37,6 +37,8 @@ pub struct Limits {
     pub run: Duration,
     /// How long accepted requests may take after the server was told to stop.
     pub drain: Duration,
+    /// How long workers may take to close after the last answer.
+    pub close: Duration,
 }
 
 impl Limits {
@@ -46,6 +48,7 @@ impl Limits {
         request: Duration::from_secs(30),
         run: Duration::from_secs(60),
         drain: Duration::from_secs(30),
+        close: Duration::from_secs(5),
     };
 }
 
@@ -125,7 +128,8 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves until `stop` is done, then answers what was accepted and ends.
+/// Serves until `stop` is done, then answers what was accepted and ends. Workers that do not close
+/// in time are left to `cleanup`.
 pub fn run(
     deployment: Deployment,
     listener: TcpListener,
@@ -143,8 +147,9 @@ pub fn run(
     if outcome.is_err() {
         served.queue.abandon();
     }
-    if let Some(served) = Arc::into_inner(served) {
-        served.cores.into_iter().for_each(Core::join);
+    let ends = Instant::now() + served.limits.close;
+    for core in &served.cores {
+        core.wait_closed(ends);
     }
     outcome
 }

@@ -10,7 +10,14 @@ use crate::bucket::{Bucket, Row};
 use crate::serve::batcher;
 
 /// What becomes of a row.
-pub(super) type RowResult = Result<Vec<f32>, RowError>;
+pub(super) type RowResult = Result<RowOutput, RowError>;
+
+/// What the model computed for a row, and the bucket in which it did.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RowOutput {
+    pub(super) values: Vec<f32>,
+    pub(super) bucket: Bucket,
+}
 
 /// Why a row has no output.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,17 +1,17 @@
 //! Cores: each has a thread that keeps one worker process running and feeds it batches.
 
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::bucket::Row;
 use crate::bundle::Bundle;
 use crate::command::Program;
 use crate::runtime::{RunError, Worker};
-use crate::serve::queue::{Batch, Job, Queue, RowError, Taken};
+use crate::serve::queue::{Batch, Job, Queue, RowError, RowOutput, Taken};
 
 /// A core that has nothing to do looks this often whether its worker still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -56,8 +56,14 @@ pub(super) enum CoreState {
 /// A core from the outside.
 #[derive(Debug)]
 pub(super) struct Core {
-    state: Arc<Mutex<CoreState>>,
-    thread: JoinHandle<()>,
+    board: Arc<Board>,
+}
+
+/// Where a core's thread writes its state.
+#[derive(Debug)]
+struct Board {
+    state: Mutex<CoreState>,
+    changed: Condvar,
 }
 
 impl Core {
@@ -67,31 +73,45 @@ impl Core {
         workplace: Arc<Workplace>,
         queue: Arc<Queue>,
     ) -> Result<Self> {
-        let state = Arc::new(Mutex::new(CoreState::Starting));
+        let board = Arc::new(Board {
+            state: Mutex::new(CoreState::Starting),
+            changed: Condvar::new(),
+        });
         let keeper = Keeper {
             index,
             workplace,
             queue,
-            state: Arc::clone(&state),
+            board: Arc::clone(&board),
         };
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name(format!("core-{index}"))
             .spawn(move || keeper.keep())
             .context("starting a thread")?;
-        Ok(Self { state, thread })
+        Ok(Self { board })
     }
 
     pub(super) fn state(&self) -> CoreState {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.board.lock().clone()
     }
 
-    /// Waits for the thread, which ends when the queue is closed and empty.
-    pub(super) fn join(self) {
-        // A panic of that thread was reported when it happened.
-        let _ = self.thread.join();
+    /// Waits until the core has closed its worker, which it does when the queue is closed and empty,
+    /// but not beyond `ends`, and not for a worker that is only starting.
+    pub(super) fn wait_closed(&self, ends: Instant) {
+        let left = ends.saturating_duration_since(Instant::now());
+        let is_open =
+            |state: &mut CoreState| !matches!(state, CoreState::Closed | CoreState::Starting);
+        // What is still open then is killed with the server.
+        let _ = self
+            .board
+            .changed
+            .wait_timeout_while(self.board.lock(), left, is_open);
+    }
+}
+
+impl Board {
+    /// States are replaced as a whole: a panic while the lock is held leaves the old or the new one.
+    fn lock(&self) -> MutexGuard<'_, CoreState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,7 +120,7 @@ struct Keeper {
     index: usize,
     workplace: Arc<Workplace>,
     queue: Arc<Queue>,
-    state: Arc<Mutex<CoreState>>,
+    board: Arc<Board>,
 }
 
 impl Keeper {
@@ -141,6 +161,9 @@ impl Keeper {
         let mut worker = Worker::start(&place.executor, &place.bundle, place.threads, log)?;
         let rows = place.bundle.reference_rows()?;
         for artifact in &place.bundle.manifest.artifacts {
+            if self.queue.is_closed() {
+                bail!("the server stopped before the worker was ready");
+            }
             let bucket = artifact.bucket;
             let row = rows
                 .iter()
@@ -178,9 +201,10 @@ impl Keeper {
         let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
         match worker.run_rows(&place.bundle, batch.bucket, &rows, place.run_deadline) {
             Ok(outputs) => {
-                for (job, output) in batch.jobs.into_iter().zip(outputs) {
+                let bucket = batch.bucket;
+                for (job, values) in batch.jobs.into_iter().zip(outputs) {
                     // The client may have gone meanwhile.
-                    let _ = job.reply.send(Ok(output));
+                    let _ = job.reply.send(Ok(RowOutput { values, bucket }));
                 }
                 Ok(())
             }
@@ -211,7 +235,8 @@ impl Keeper {
     }
 
     fn set(&self, state: CoreState) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.board.lock() = state;
+        self.board.changed.notify_all();
     }
 }
 

@@ -8,6 +8,9 @@
 )]
 
 mod bad_input;
+mod estimate;
+mod explain;
+mod serve;
 mod support;
 mod tasks;
 mod tidy;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The layers of `src/`, lowest first; a module uses those before it and its own.
 const LAYERS: [&[&str]; 15] = [
     &["cleanup", "failure", "files", "tensor", "command"],
-    &["bucket", "profile", "recipe"],
+    &["bucket", "explain", "profile", "recipe"],
     &["arguments", "family", "tokenizer"],
     &["checkpoint", "executor", "hub"],
     &["plan"],

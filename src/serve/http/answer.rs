@@ -1,24 +1,31 @@
 //! What all routes answer alike: refusals with a stable code, and requests that run their rows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::bucket::Row;
+use crate::bucket::{Bucket, Row};
 use crate::serve::Served;
-use crate::serve::queue::{Refused, RowError};
+use crate::serve::queue::{Refused, RowError, RowOutput};
 use crate::task::NonFinite;
-use crate::task::invalid::Invalid;
+use crate::task::invalid::{Invalid, InvalidCode};
+
+/// Names the buckets in which a request's rows ran, such as `1x32, 8x128`.
+const BUCKETS_HEADER: HeaderName = HeaderName::from_static("x-neuronc-buckets");
 
 /// Why a request is not answered; each code has one status. Documented in `docs/serve.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     MalformedJson,
     /// The request is JSON, but not one this route takes.
-    Invalid,
+    Invalid(InvalidCode),
     UnknownModel,
     UnknownRoute,
     WrongMethod,
@@ -36,7 +43,7 @@ impl Code {
     fn status(self) -> StatusCode {
         match self {
             Code::MalformedJson => StatusCode::BAD_REQUEST,
-            Code::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Code::UnknownModel | Code::UnknownRoute => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -50,7 +57,7 @@ impl Code {
     fn name(self) -> &'static str {
         match self {
             Code::MalformedJson => "malformed_json",
-            Code::Invalid => "invalid",
+            Code::Invalid(code) => code.name(),
             Code::UnknownModel => "unknown_model",
             Code::UnknownRoute => "unknown_route",
             Code::WrongMethod => "wrong_method",
@@ -69,8 +76,6 @@ impl Code {
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     code: Code,
-    /// A finer name than the code's, where there is one.
-    detail: Option<&'static str>,
     field: Option<String>,
     message: String,
 }
@@ -79,7 +84,6 @@ impl Refusal {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
-            detail: None,
             field: None,
             message: message.into(),
         }
@@ -96,7 +100,7 @@ impl Refusal {
     }
 
     pub(super) fn name(&self) -> &'static str {
-        self.detail.unwrap_or_else(|| self.code.name())
+        self.code.name()
     }
 
     pub(super) fn message(&self) -> &str {
@@ -111,8 +115,7 @@ impl Refusal {
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Self {
         Self {
-            code: Code::Invalid,
-            detail: Some(invalid.code.name()),
+            code: Code::Invalid(invalid.code),
             field: invalid.field,
             message: invalid.message,
         }
@@ -142,14 +145,19 @@ pub(super) fn with_headers(refusal: &Refusal, mut response: Response) -> Respons
 
 /// A body as JSON; the error says where it is malformed, and why.
 pub(super) fn parse(
-    body: Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>,
+    served: &Served,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Value, Refusal> {
-    let body = body.map_err(|rejection| {
-        let code = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooLarge,
-            _ => Code::MalformedJson,
-        };
-        Refusal::new(code, rejection.body_text())
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let limit = served.limits.body_bytes;
+            Refusal::new(
+                Code::BodyTooLarge,
+                format!("the body has more than {limit} bytes"),
+            )
+            .help("send fewer inputs at a time")
+        }
+        _ => Refusal::new(Code::MalformedJson, rejection.body_text()),
     })?;
     serde_json::from_slice(&body).map_err(|error| {
         Refusal::new(
@@ -172,11 +180,14 @@ pub(super) async fn off_thread<T: Send + 'static>(
     })
 }
 
-/// The outputs of `rows`, in their order, within the deadline of a request.
-pub(super) async fn run_rows(
-    served: &Arc<Served>,
-    rows: Vec<Row>,
-) -> Result<Vec<Vec<f32>>, Refusal> {
+/// The outputs of a request's rows, in their order, and the buckets in which they ran.
+pub(super) struct Outputs {
+    pub(super) values: Vec<Vec<f32>>,
+    pub(super) buckets: BTreeSet<Bucket>,
+}
+
+/// The outputs of `rows` within the deadline of a request.
+pub(super) async fn run_rows(served: &Arc<Served>, rows: Vec<Row>) -> Result<Outputs, Refusal> {
     let receivers = served.queue.submit(rows).map_err(|refused| match refused {
         Refused::Full => Refusal::new(
             Code::QueueFull,
@@ -199,19 +210,27 @@ pub(super) async fn run_rows(
             )
         })?
         .map_err(|_| Refusal::new(Code::Stopping, "the server is stopping"))?;
-    outputs
+    let outputs: Vec<RowOutput> = outputs
         .into_iter()
         .collect::<Result<_, _>>()
-        .map_err(|error| match error {
-            RowError::Failed(_) => Refusal::new(
-                Code::Internal,
-                "the model could not be run; the log says why",
-            ),
-            RowError::WorkerDied => {
-                Refusal::new(Code::WorkerDied, "the workers that ran this request died")
-            }
-            RowError::Closed => Refusal::new(Code::Stopping, "the server is stopping"),
-        })
+        .map_err(refused)?;
+    Ok(Outputs {
+        buckets: outputs.iter().map(|output| output.bucket).collect(),
+        values: outputs.into_iter().map(|output| output.values).collect(),
+    })
+}
+
+fn refused(error: RowError) -> Refusal {
+    match error {
+        RowError::Failed(_) => Refusal::new(
+            Code::Internal,
+            "the model could not be run; the log says why",
+        ),
+        RowError::WorkerDied => {
+            Refusal::new(Code::WorkerDied, "the workers that ran this request died")
+        }
+        RowError::Closed => Refusal::new(Code::Stopping, "the server is stopping"),
+    }
 }
 
 /// Refuses a request for a model that is not served, with the name of the one that is.
@@ -237,7 +256,17 @@ pub(super) fn unanswerable(error: &anyhow::Error) -> Refusal {
     )
 }
 
-/// JSON that is already written.
-pub(super) fn json_bytes(body: Vec<u8>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], body)
+/// `answer` as JSON, with the buckets in which its rows ran.
+pub(super) fn json(
+    answer: &impl Serialize,
+    buckets: &BTreeSet<Bucket>,
+) -> Result<Response, Refusal> {
+    let body = serde_json::to_vec(answer)
+        .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;
+    let buckets: Vec<String> = buckets.iter().map(ToString::to_string).collect();
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (BUCKETS_HEADER, buckets.join(", ")),
+    ];
+    Ok((headers, body).into_response())
 }

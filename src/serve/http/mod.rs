@@ -12,12 +12,16 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::Uri;
+use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
 use crate::serve::Served;
 use crate::serve::http::answer::{Code, Refusal};
+
+/// For clients that took a wrong turn.
+const ROUTES: &str =
+    "routes: POST /predict/{model}, POST /v1/embeddings, GET /health/live, GET /health/ready";
 
 /// Answers requests until `stop` is done and those that were accepted are answered.
 pub(super) async fn serve(
@@ -71,12 +75,13 @@ async fn unknown_route(uri: Uri) -> Refusal {
         Code::UnknownRoute,
         format!("there is no route `{}`", uri.path()),
     )
-    .help("routes: POST /predict/{model}, POST /v1/embeddings, GET /health/live, GET /health/ready")
+    .help(ROUTES)
 }
 
-async fn wrong_method(uri: Uri) -> Refusal {
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     Refusal::new(
         Code::WrongMethod,
-        format!("`{}` does not take this method", uri.path()),
+        format!("`{}` does not take the method {method}", uri.path()),
     )
+    .help(ROUTES)
 }

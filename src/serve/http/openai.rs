@@ -9,27 +9,29 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use crate::failure::known_names;
 use crate::serve::Served;
-use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::answer::{self, Refusal};
 use crate::task::OneOrMany;
 use crate::task::feature_extraction::{self, Options};
+use crate::task::invalid::{Invalid, InvalidCode};
 
-/// The request, with the fields that OpenAI's clients send.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The fields of a request that OpenAI's clients send.
+const FIELDS: [&str; 5] = ["input", "model", "encoding_format", "dimensions", "user"];
+
+/// No more characters of an unknown name are repeated in a message.
+const SHOWN_NAME_MAX: usize = 40;
+
 struct EmbeddingsRequest {
     input: OneOrMany<String>,
     model: String,
-    #[serde(default)]
     encoding_format: Encoding,
     /// Keeps the first so many values of each vector, scaled to length 1 again.
     dimensions: Option<usize>,
-    /// An id of the caller's user; not looked at.
-    #[serde(rename = "user")]
-    _user: Option<String>,
 }
 
 /// How a vector is written.
@@ -101,20 +103,18 @@ pub(super) async fn embeddings(
     State(served): State<Arc<Served>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, OpenAiRefusal> {
-    let request: EmbeddingsRequest =
-        serde_json::from_value(answer::parse(body)?).map_err(|error| {
-            Refusal::new(Code::Invalid, format!("not an embeddings request: {error}"))
-        })?;
+    let request = EmbeddingsRequest::read(answer::parse(&served, body)?)?;
     answer::check_model(&served, &request.model)?;
     let reader = Arc::clone(&served);
     let input = request.input;
     let prepare =
         move || feature_extraction::embeddings(&reader.model, &input, "input", Options::STANDARD);
-    let prepared = answer::off_thread(prepare).await??;
+    let mut prepared = answer::off_thread(prepare).await??;
     let tokens = prepared.tokens();
-    let outputs = answer::run_rows(&served, prepared.rows.clone()).await?;
+    let rows = std::mem::take(&mut prepared.rows);
+    let outputs = answer::run_rows(&served, rows).await?;
     let vectors = prepared
-        .vectors(outputs)
+        .vectors(outputs.values)
         .map_err(|error| answer::unanswerable(&error))?;
     let mut data = Vec::with_capacity(vectors.len());
     for (index, vector) in vectors.into_iter().enumerate() {
@@ -134,7 +134,55 @@ pub(super) async fn embeddings(
             total_tokens: tokens,
         },
     };
-    Ok(Json(answer).into_response())
+    Ok(answer::json(&answer, &outputs.buckets)?)
+}
+
+impl EmbeddingsRequest {
+    fn read(body: Value) -> Result<Self, Invalid> {
+        let Value::Object(mut fields) = body else {
+            let message = "the body must be an object";
+            return Err(Invalid::new(InvalidCode::WrongType, "", message));
+        };
+        if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+            let name: String = name.chars().take(SHOWN_NAME_MAX).collect();
+            let known = known_names(&name, FIELDS);
+            let message = format!("an embeddings request has no field `{name}`: {known}");
+            return Err(Invalid::new(InvalidCode::UnknownField, &name, message));
+        }
+        // An id of the caller's user; of no use here.
+        let _: Option<String> = take(&mut fields, "user", "a string")?;
+        Ok(Self {
+            input: required(&mut fields, "input", "a string or a list of strings")?,
+            model: required(&mut fields, "model", "a string")?,
+            encoding_format: take(&mut fields, "encoding_format", "`float` or `base64`")?
+                .unwrap_or_default(),
+            dimensions: take(&mut fields, "dimensions", "a whole number")?,
+        })
+    }
+}
+
+/// The field `name`, unless it is absent or null.
+fn take<T: DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+    expected: &str,
+) -> Result<Option<T>, Invalid> {
+    let value = fields.remove(name).unwrap_or_default();
+    serde_json::from_value(value).map_err(|_| {
+        let message = format!("`{name}` must be {expected}");
+        Invalid::new(InvalidCode::WrongType, name, message)
+    })
+}
+
+fn required<T: DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+    expected: &str,
+) -> Result<T, Invalid> {
+    take(fields, name, expected)?.ok_or_else(|| {
+        let message = format!("`{name}` is missing: it is {expected}");
+        Invalid::new(InvalidCode::MissingField, name, message)
+    })
 }
 
 fn shorten(mut vector: Vec<f32>, dimensions: Option<usize>) -> Result<Vec<f32>, Refusal> {
@@ -143,10 +191,10 @@ fn shorten(mut vector: Vec<f32>, dimensions: Option<usize>) -> Result<Vec<f32>, 
     };
     if dimensions == 0 || dimensions > vector.len() {
         let message = format!(
-            "`dimensions` is {dimensions}; this model has {}",
+            "`dimensions` is {dimensions}, and vectors of this model have {}",
             vector.len()
         );
-        return Err(Refusal::new(Code::Invalid, message));
+        return Err(Invalid::new(InvalidCode::BadParameter, "dimensions", message).into());
     }
     vector.truncate(dimensions);
     feature_extraction::scale_to_length_1(&mut vector);

@@ -3,29 +3,29 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 
 use crate::serve::Served;
-use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::answer::{self, Refusal};
 use crate::task;
 
 /// `POST /predict/{model}`.
 pub(super) async fn predict(
     State(served): State<Arc<Served>>,
-    Path(model): Path<String>,
+    model: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    answer::check_model(&served, &model)?;
-    let body = answer::parse(body)?;
+    // A name that is not UTF-8 is that of no model.
+    answer::check_model(&served, model.as_deref().map_or("", String::as_str))?;
+    let body = answer::parse(&served, body)?;
     let reader = Arc::clone(&served);
-    let prepared = answer::off_thread(move || task::prepare(&reader.model, &body)).await??;
-    let outputs = answer::run_rows(&served, prepared.rows.clone()).await?;
+    let mut prepared = answer::off_thread(move || task::prepare(&reader.model, &body)).await??;
+    let rows = std::mem::take(&mut prepared.rows);
+    let outputs = answer::run_rows(&served, rows).await?;
     let answer = prepared
-        .answer(outputs)
+        .answer(outputs.values)
         .map_err(|error| answer::unanswerable(&error))?;
-    let body = serde_json::to_vec(&answer)
-        .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;
-    Ok(answer::json_bytes(body).into_response())
+    answer::json(&answer, &outputs.buckets)
 }

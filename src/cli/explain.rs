@@ -1,0 +1,290 @@
+//! `neuronc explain`.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::cli::output::{self, Format};
+use crate::explain::{self, Entry, Group, Severity};
+use crate::failure::{Failure, name_list};
+
+const EXAMPLES: &str = "\
+Examples:
+  neuronc explain NCC_EVRF001
+  neuronc explain -9
+  neuronc explain NRT 1005
+  neuronc explain 'RuntimeError: neuronx-cc failed with 70'
+
+Exit codes: 0 explained; 2 a code is not known.";
+
+/// Say what a code, an exit status or a message of the Neuron tools means, and what to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Codes, numbers, or a line of a log in quotes; all that is known when there is none.
+    #[arg(allow_negative_numbers = true)]
+    code: Vec<String>,
+
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// What was asked, and everything that it may mean.
+#[derive(Serialize)]
+struct Answer {
+    asked: String,
+    entries: Vec<&'static Entry>,
+}
+
+#[derive(Serialize)]
+struct Answers {
+    schema_version: u32,
+    answers: Vec<Answer>,
+}
+
+#[derive(Serialize)]
+struct Everything {
+    schema_version: u32,
+    entries: &'static [Entry],
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let schema_version = explain::SCHEMA_VERSION;
+    if args.code.is_empty() {
+        return match args.format {
+            Format::Text => output::answer(&list()),
+            Format::Json => output::json(&Everything {
+                schema_version,
+                entries: explain::entries(),
+            }),
+        };
+    }
+    let answers = answers(&args.code);
+    let unknown: Vec<String> = answers
+        .iter()
+        .filter(|answer| answer.entries.is_empty())
+        .map(|answer| answer.asked.clone())
+        .collect();
+    match args.format {
+        Format::Text if unknown.len() == answers.len() => {}
+        Format::Text => output::answer(&text(&answers))?,
+        Format::Json => output::json(&Answers {
+            schema_version,
+            answers,
+        })?,
+    }
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(unknown_codes(&unknown).into()),
+    }
+}
+
+/// One answer for each code, or one for all words together where they are a line without quotes.
+fn answers(codes: &[String]) -> Vec<Answer> {
+    let answer = |asked: String| Answer {
+        entries: explain::candidates(&asked),
+        asked,
+    };
+    let each: Vec<Answer> = codes.iter().cloned().map(answer).collect();
+    let is_prose = |text: &str| !text.contains(|c: char| c == '_' || c.is_ascii_digit());
+    let mut unknown = each.iter().filter(|answer| answer.entries.is_empty());
+    let first_is_prose = unknown.next().is_some_and(|answer| is_prose(&answer.asked));
+    if first_is_prose && unknown.all(|answer| is_prose(&answer.asked)) {
+        let line = answer(codes.join(" "));
+        if !line.entries.is_empty() {
+            return vec![line];
+        }
+    }
+    each
+}
+
+fn unknown_codes(unknown: &[String]) -> Failure {
+    let shown: Vec<String> = unknown.iter().map(|code| shortened(code)).collect();
+    let (verb, them) = match unknown.len() {
+        1 => ("is", "it"),
+        _ => ("are", "them"),
+    };
+    let names = name_list(shown.iter().map(String::as_str));
+    let near = unknown.iter().flat_map(|code| explain::nearest(code));
+    let near: Vec<&str> = near.take(6).collect();
+    let help = match near.is_empty() {
+        true => "`neuronc explain` lists what is known".to_owned(),
+        false => format!(
+            "near {them}: {}\n`neuronc explain` lists what is known",
+            name_list(near)
+        ),
+    };
+    Failure::usage(format!("{names} {verb} not known")).help(help)
+}
+
+/// At most 60 characters of what may be a long line.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn text(answers: &[Answer]) -> String {
+    let known = answers.iter().filter(|answer| !answer.entries.is_empty());
+    let parts: Vec<String> = known.map(answer_text).collect();
+    parts.join("\n\n")
+}
+
+fn answer_text(answer: &Answer) -> String {
+    let mut parts: Vec<String> = answer
+        .entries
+        .iter()
+        .map(|entry| entry_text(entry))
+        .collect();
+    if parts.len() > 1 {
+        let asked = shortened(&answer.asked);
+        parts.insert(
+            0,
+            fold("", &format!("`{asked}` may be one of {}:", parts.len())),
+        );
+    }
+    parts.join("\n\n")
+}
+
+fn entry_text(entry: &Entry) -> String {
+    let severity = match entry.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let mut text = fold("", &format!("{}: {}", label(entry), entry.title));
+    let mut push = |prefix: &str, content: &str| {
+        let _ = write!(text, "\n{}", fold(prefix, content));
+    };
+    push(
+        "  kind     ",
+        &format!("{severity} ({})", entry.group.title()),
+    );
+    if !entry.chips().is_empty() {
+        push("  chips    ", &entry.chips().join(", "));
+    }
+    push("  meaning  ", &entry.meaning);
+    for (index, step) in entry.remedy.iter().enumerate() {
+        let prefix = match index {
+            0 => "  remedy  ",
+            _ => "          ",
+        };
+        push(&format!("{prefix} {}. ", index + 1), step);
+    }
+    push("  source   ", &entry.source);
+    if !entry.confirmed {
+        push("  caution  ", "no official source confirms this");
+    }
+    text
+}
+
+/// The name, with the numbers that it does not say itself.
+fn label(entry: &Entry) -> String {
+    let numbers = entry.numbers.iter().map(ToString::to_string);
+    let more: Vec<String> = numbers
+        .filter(|number| !entry.name.ends_with(&format!(" {number}")))
+        .collect();
+    match more.is_empty() {
+        true => entry.name.clone(),
+        false => format!("{} ({})", entry.name, more.join(", ")),
+    }
+}
+
+/// Every entry in one line, under the title of its group.
+fn list() -> String {
+    let group = |group: Group| {
+        let entries = explain::entries().iter();
+        let rows: Vec<(String, &str)> = entries
+            .filter(|entry| entry.group == group)
+            .map(|entry| (label(entry), entry.title.as_str()))
+            .collect();
+        let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+        let rows = rows
+            .iter()
+            .map(|(label, title)| fold(&format!("  {label:<width$}  "), title));
+        format!(
+            "{}:\n{}",
+            group.title(),
+            rows.collect::<Vec<_>>().join("\n")
+        )
+    };
+    Group::ALL.map(group).join("\n\n")
+}
+
+/// Answers are read in terminals of this many columns.
+const COLUMNS: usize = 80;
+
+/// `text` behind `prefix`, in lines that fit, which all begin where the first one does. What stands
+/// in backticks is copied by the reader, so it stays in one line.
+fn fold(prefix: &str, text: &str) -> String {
+    let indent = prefix.chars().count();
+    let mut folded = prefix.to_owned();
+    let mut column = indent;
+    for word in unbreakable(text) {
+        let width = word.chars().count();
+        if column > indent && column + 1 + width > COLUMNS {
+            let _ = write!(folded, "\n{:indent$}", "");
+            column = indent;
+        } else if column > indent {
+            folded.push(' ');
+            column += 1;
+        }
+        folded.push_str(&word);
+        column += width;
+    }
+    folded
+}
+
+/// Quoted code longer than this is broken like other text.
+const QUOTE_COLUMNS_MAX: usize = 60;
+
+/// The words of `text`; short code in backticks counts as one.
+fn unbreakable(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for word in text.split_whitespace() {
+        match words.last_mut() {
+            Some(last) if is_open && last.len() + word.len() < QUOTE_COLUMNS_MAX => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+        is_open ^= word.matches('`').count() % 2 == 1;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_folded_behind_their_prefix() {
+        let folded = fold("  a  ", &"word ".repeat(20));
+        let lines: Vec<&str> = folded.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].len(), 79);
+        assert!(lines[1].starts_with("     word"));
+        let folded = fold("", &format!("{} `a b c`.", "word ".repeat(15)));
+        assert!(folded.ends_with("\n`a b c`."), "{folded}");
+    }
+
+    #[test]
+    fn words_without_quotes_are_one_line_only_where_none_looks_like_a_code() {
+        let asked = |words: &[&str]| {
+            let codes: Vec<String> = words.iter().map(ToString::to_string).collect();
+            let answers = answers(&codes).into_iter().map(|answer| answer.asked);
+            answers.collect::<Vec<String>>()
+        };
+        assert_eq!(asked(&["NRT", "1005"]), ["NRT 1005"]);
+        assert_eq!(asked(&["70", "-9"]), ["70", "-9"]);
+        assert_eq!(
+            asked(&["NCC_EVRF001", "NCC_TYPO"]),
+            ["NCC_EVRF001", "NCC_TYPO"]
+        );
+    }
+}

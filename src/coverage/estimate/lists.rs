@@ -1,0 +1,240 @@
+//! The operator lists of a chip, and what they say about an operator.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::coverage::estimate::cost::out_of_place;
+use crate::coverage::estimate::{ListUsed, State, lowering};
+use crate::profile::{Absent, Operators, operator_list};
+
+/// What a list says in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Yes,
+    Limited,
+    No,
+}
+
+/// The names that a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Aten,
+    Hlo,
+}
+
+#[derive(Debug)]
+struct List {
+    used: ListUsed,
+    names: Names,
+    entries: BTreeMap<String, (Entry, String)>,
+}
+
+/// All lists of a chip.
+#[derive(Debug)]
+pub(super) struct Lists {
+    lists: Vec<List>,
+    absent: Absent,
+}
+
+/// A state, and why, where that needs saying.
+pub(super) type Verdict = (State, Option<String>);
+
+impl Lists {
+    pub(super) fn load(operators: &Operators) -> Result<Self> {
+        let list = |name: &String| {
+            let text = operator_list(name).with_context(|| format!("no operator list `{name}`"))?;
+            parse(name, text).with_context(|| format!("operator list `{name}`"))
+        };
+        Ok(Self {
+            lists: operators.lists.iter().map(list).collect::<Result<_>>()?,
+            absent: operators.absent,
+        })
+    }
+
+    pub(super) fn used(&self) -> Vec<ListUsed> {
+        self.lists.iter().map(|list| list.used.clone()).collect()
+    }
+
+    /// What the lists say about an operator such as `aten::add_`. An operator that works in place
+    /// is also found under the name of the one that does not: the tracers convert it.
+    pub(super) fn verdict(&self, operator: &str) -> Verdict {
+        let plain = operator.strip_prefix("aten::").map_or_else(
+            || operator.to_owned(),
+            |name| format!("aten::{}", out_of_place(name)),
+        );
+        let found: Vec<(&List, &(Entry, String))> = [operator, plain.as_str()]
+            .iter()
+            .flat_map(|name| self.entries(Names::Aten, name))
+            .collect();
+        if let Some((list, (_, note))) = found.iter().find(|(_, (entry, _))| *entry == Entry::No) {
+            let reason = format!("{}: {note}", list.used.title);
+            return (State::NotSupported, Some(reason));
+        }
+        if let Some((_, (entry, note))) = found.first() {
+            let limited = (*entry == Entry::Limited).then(|| format!("limited: {note}"));
+            return (State::Supported, limited);
+        }
+        if let Some(verdict) = self.lowered(&plain) {
+            return verdict;
+        }
+        match self.absent {
+            Absent::NotSupported => (State::NotSupported, Some("not on the list".to_owned())),
+            Absent::NotKnown => (State::NotKnown, Some("on none of the lists".to_owned())),
+        }
+    }
+
+    fn entries(&self, names: Names, name: &str) -> Vec<(&List, &(Entry, String))> {
+        let lists = self.lists.iter().filter(|list| list.names == names);
+        lists
+            .filter_map(|list| Some((list, list.entries.get(name)?)))
+            .collect()
+    }
+
+    /// The verdict on the operators of XLA that an operator becomes; `None` without a list of them,
+    /// or when it is not known what it becomes.
+    fn lowered(&self, operator: &str) -> Option<Verdict> {
+        if !self.lists.iter().any(|list| list.names == Names::Hlo) {
+            return None;
+        }
+        let needed = lowering::of(operator)?;
+        let found = |name: &&str| self.entries(Names::Hlo, name).first().copied();
+        let missing: Vec<&str> = needed
+            .iter()
+            .copied()
+            .filter(|name| !found(name).is_some_and(|(_, (entry, _))| *entry != Entry::No))
+            .collect();
+        if !missing.is_empty() {
+            let reason = format!("becomes {}, which no list has", missing.join(", "));
+            return Some((State::NotKnown, Some(reason)));
+        }
+        let limits: Vec<String> = needed
+            .iter()
+            .filter_map(|name| Some((name, found(name)?)))
+            .filter(|(_, (_, (entry, _)))| *entry == Entry::Limited)
+            .map(|(name, (_, (_, note)))| format!("{name} {note}"))
+            .collect();
+        let mut reason = match needed {
+            [] => "needs no operator of the chip".to_owned(),
+            _ => format!("becomes {}", needed.join(", ")),
+        };
+        if !limits.is_empty() {
+            reason.push_str(&format!("; limited: {}", limits.join("; ")));
+        }
+        Some((State::Supported, Some(reason)))
+    }
+}
+
+/// Comment lines of the form `# key: value` say what the list is; others are for people.
+fn parse(name: &str, text: &str) -> Result<List> {
+    let header = |key: &str| -> Result<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("# "));
+        let mut values = lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        let value = values
+            .next()
+            .with_context(|| format!("no line `# {key}: ...`"))?;
+        Ok(value.trim().to_owned())
+    };
+    let names = match header("operators")?.as_str() {
+        "aten" => Names::Aten,
+        "hlo" => Names::Hlo,
+        other => bail!("`{other}` is neither aten nor hlo"),
+    };
+    let mut entries = BTreeMap::new();
+    for line in text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    {
+        let mut columns = line.splitn(3, '\t');
+        let operator = columns.next().unwrap_or_default();
+        let entry = match columns.next() {
+            Some("yes") => Entry::Yes,
+            Some("limited") => Entry::Limited,
+            Some("no") => Entry::No,
+            _ => bail!("`{operator}` says neither yes, limited nor no"),
+        };
+        let note = columns.next().unwrap_or_default().to_owned();
+        if entry != Entry::Yes && note.is_empty() {
+            bail!("`{operator}` does not say why");
+        }
+        if entries.insert(operator.to_owned(), (entry, note)).is_some() {
+            bail!("`{operator}` is there twice");
+        }
+    }
+    Ok(List {
+        used: ListUsed {
+            name: name.to_owned(),
+            title: header("title")?,
+            version: header("version")?,
+            source: header("source")?,
+        },
+        names,
+        entries,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile;
+
+    fn lists(chip: &str) -> Lists {
+        Lists::load(&profile::load(chip).unwrap().operators.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_embedded_list_can_be_read() {
+        assert!(!profile::operator_list_names().is_empty());
+        for name in profile::operator_list_names() {
+            parse(name, operator_list(name).unwrap())
+                .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        }
+    }
+
+    #[test]
+    fn on_a_complete_list_absence_decides() {
+        let lists = lists("inf1");
+        let state = |operator: &str| lists.verdict(operator).0;
+        assert_eq!(state("aten::linear"), State::Supported);
+        assert_eq!(state("aten::add_"), State::Supported);
+        assert_eq!(state("aten::mul_"), State::Supported);
+        assert_eq!(state("aten::embedding"), State::NotSupported);
+        assert_eq!(
+            state("aten::scaled_dot_product_attention"),
+            State::NotSupported
+        );
+        let (state, reason) = lists.verdict("aten::where");
+        assert_eq!(state, State::Supported);
+        assert!(reason.unwrap().starts_with("limited: "));
+    }
+
+    #[test]
+    fn on_lists_that_are_not_complete_absence_is_not_known() {
+        let lists = lists("inf2");
+        let state = |operator: &str| lists.verdict(operator).0;
+        assert_eq!(state("aten::embedding"), State::Supported);
+        assert_eq!(state("aten::layer_norm"), State::Supported);
+        assert_eq!(state("aten::sigmoid"), State::Supported);
+        assert_eq!(state("aten::sort"), State::NotSupported);
+        assert_eq!(state("aten::nonzero"), State::NotSupported);
+        assert_eq!(state("aten::_convolution"), State::NotKnown);
+        assert_eq!(state("aten::something_new"), State::NotKnown);
+        assert_eq!(state("mine::kernel"), State::NotKnown);
+        let (_, reason) = lists.verdict("aten::_convolution");
+        assert!(reason.unwrap().contains("Convolution"));
+    }
+
+    #[test]
+    fn a_list_that_is_not_one_is_refused_with_its_line() {
+        let header = "# title: t\n# version: v\n# source: s\n# operators: aten\n";
+        let error = |lines: &str| {
+            parse("x", &format!("{header}{lines}"))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error("aten::add\tmaybe\n").contains("aten::add"));
+        assert!(error("aten::add\tno\n").contains("why"));
+        assert!(error("aten::add\tyes\naten::add\tyes\n").contains("twice"));
+        assert!(parse("x", "aten::add\tyes\n").is_err());
+    }
+}

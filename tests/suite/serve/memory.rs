@@ -1,0 +1,110 @@
+//! A model of real size: its weights are in memory once, and its tokenizer's stored lengths mean nothing.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::serve::answers::buckets;
+use crate::serve::server::Server;
+use crate::support::{Workplace, edit_json, fixture, random_model, repository};
+
+#[test]
+fn two_workers_of_minilm_share_its_weights_and_take_texts_up_to_its_longest_bucket() {
+    let place = Workplace::new();
+    let model = place.path("model");
+    let shape = repository().join("models/all-minilm-l6-v2/shape.json");
+    random_model(
+        &serde_json::from_slice(&fs::read(shape).unwrap()).unwrap(),
+        &model,
+    );
+    // As in the published model.
+    let tokenizer = model.join("tokenizer.json");
+    fs::copy(
+        fixture("feature-extraction").join("tokenizer.json"),
+        &tokenizer,
+    )
+    .unwrap();
+    edit_json(&tokenizer, |tokenizer| {
+        tokenizer["truncation"]["max_length"] = json!(128);
+        tokenizer["padding"]["strategy"] = json!({"Fixed": 128});
+    });
+    let grid = ["--batch-size", "1", "--sequence-length", "32,128,256"];
+    let bundle = place.traced(&model, "minilm", &grid);
+    let server = Server::start(&place, &bundle, 2);
+    let workers = server.wait_ready(2);
+
+    assert_eq!(buckets(&server, &json!("the cat sat on it")), "1x32");
+    assert_eq!(buckets(&server, &json!("cat ".repeat(200))), "1x256");
+    let refused = server.predict(&json!({"inputs": "cat ".repeat(300)}));
+    let error = refused.json();
+    assert_eq!((refused.status, &error["code"]), (422, &json!("too_long")));
+    let message = error["error"].as_str().unwrap();
+    assert!(
+        message.contains("302 tokens") && message.contains("has 256"),
+        "{message}"
+    );
+
+    let weights = fs::metadata(bundle.join("weights.safetensors"))
+        .unwrap()
+        .len();
+    let maps: Vec<Mapped> = workers
+        .iter()
+        .map(|pid| Mapped::of(*pid, "weights.safetensors"))
+        .collect();
+    let resident = maps.iter().map(|map| map.resident).max().unwrap();
+    let shares: u64 = maps.iter().map(|map| map.share).sum();
+    assert!(
+        resident > weights / 3,
+        "{resident} of {weights} bytes are mapped"
+    );
+    assert!(
+        shares <= resident + resident / 20,
+        "{shares} bytes for two maps of {resident}"
+    );
+    // libtorch itself takes two thirds of this; a copy of the weights would exceed it.
+    let private = maps.iter().map(|map| map.private).max().unwrap();
+    assert!(
+        private < weights,
+        "{private} private bytes beside {weights} of weights"
+    );
+}
+
+/// The memory of a process, in bytes.
+#[derive(Debug, Default)]
+struct Mapped {
+    /// Of a file's mapping, what is in memory.
+    resident: u64,
+    /// The same, each page divided by the number of processes that map it.
+    share: u64,
+    /// Written or its own, in the whole process.
+    private: u64,
+}
+
+impl Mapped {
+    fn of(process: u32, file: &str) -> Self {
+        let mut memory = Self::default();
+        let mut is_file = false;
+        for line in fs::read_to_string(format!("/proc/{process}/smaps"))
+            .unwrap()
+            .lines()
+        {
+            let (name, value) = line.split_once(':').unwrap_or_default();
+            let bytes = || value.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
+            match name {
+                "Rss" if is_file => memory.resident += bytes(),
+                "Pss" if is_file => memory.share += bytes(),
+                "Private_Dirty" => memory.private += bytes(),
+                _ => {}
+            }
+            // The first line of a mapping is a range of addresses and, at its end, the file.
+            if line
+                .split(' ')
+                .next()
+                .is_some_and(|range| range.contains('-'))
+            {
+                is_file = line.ends_with(file);
+            }
+        }
+        memory
+    }
+}

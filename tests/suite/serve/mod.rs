@@ -1,0 +1,56 @@
+//! `neuronc serve` over real HTTP: the program is started as a user starts it, with real workers.
+//!
+//! `server` starts and watches the program, `client` speaks HTTP with it; each other file is one
+//! promise of `docs/serve.md`. Nothing waits for a time: `wait_until` waits for a condition.
+
+mod answers;
+mod bundles;
+mod client;
+mod crashes;
+mod health;
+mod load;
+mod memory;
+mod openai;
+mod privacy;
+mod refusals;
+mod server;
+mod shutdown;
+mod soak;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long something may take before a test says that it does not happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Texts whose tokens are known to the vocabulary of the fixtures, each one different.
+fn texts(count: usize) -> Vec<String> {
+    const WORDS: [&str; 8] = [
+        "cat", "museum", "river", "bridge", "train", "book", "city", "water",
+    ];
+    let word = |place: usize| WORDS[place % WORDS.len()];
+    (0..count)
+        .map(|index| {
+            format!(
+                "the {} {} {}",
+                word(index),
+                word(index / 8),
+                word(index / 64)
+            )
+        })
+        .collect()
+}
+
+/// What `condition` gives, as soon as it gives something.
+#[track_caller]
+fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let ends = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < ends, "not within {PATIENCE:?}: {what}");
+        // Polled, and not so often that the program has no processor left.
+        thread::sleep(Duration::from_millis(2));
+    }
+}

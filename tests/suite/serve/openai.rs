@@ -1,0 +1,241 @@
+//! `POST /v1/embeddings`, as OpenAI's clients use it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::serve::client::Response;
+use crate::serve::server::shared;
+
+const PATH: &str = "/v1/embeddings";
+
+/// The answer of the fixture's server to `fields` and the model's name.
+fn ask(fields: Value) -> Response {
+    let mut body = json!({"model": "feature-extraction"});
+    body.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    shared("feature-extraction").post(PATH, &body)
+}
+
+fn vector(embedding: &Value) -> Vec<f32> {
+    serde_json::from_value(embedding.clone()).unwrap()
+}
+
+#[test]
+fn a_text_and_a_list_of_texts_are_embedded() {
+    let one = ask(json!({"input": "the cat"})).json();
+    let native = shared("feature-extraction").answer(&json!("the cat"));
+    assert_eq!(one["object"], "list");
+    assert_eq!(one["model"], "feature-extraction");
+    assert_eq!(one["data"].as_array().unwrap().len(), 1);
+    assert_eq!(one["data"][0]["object"], "embedding");
+    assert_eq!(one["data"][0]["index"], 0);
+    assert_eq!(one["data"][0]["embedding"], native);
+
+    let many = ask(json!({"input": ["the river", "the cat"], "user": "someone"})).json();
+    let close = |a: &Value, b: &Value| {
+        vector(a)
+            .iter()
+            .zip(vector(b))
+            .all(|(a, b)| (a - b).abs() < 1e-5)
+    };
+    assert_eq!(many["data"][1]["index"], 1);
+    assert!(close(&many["data"][1]["embedding"], &native));
+    assert!(!close(&many["data"][0]["embedding"], &native));
+}
+
+#[test]
+fn usage_counts_the_tokens_of_all_texts() {
+    let usage = |input: Value| ask(json!({"input": input})).json()["usage"].take();
+    assert_eq!(
+        usage(json!("the cat")),
+        json!({"prompt_tokens": 4, "total_tokens": 4})
+    );
+    assert_eq!(
+        usage(json!(["the cat", "the"])),
+        json!({"prompt_tokens": 7, "total_tokens": 7})
+    );
+}
+
+#[test]
+fn base64_holds_the_same_floats() {
+    let floats = ask(json!({"input": "the cat", "encoding_format": "float"})).json();
+    let encoded = ask(json!({"input": "the cat", "encoding_format": "base64"})).json();
+    let encoded = encoded["data"][0]["embedding"].as_str().unwrap();
+    let bytes = STANDARD.decode(encoded).unwrap();
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    let decoded: Vec<f32> = chunks
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
+    assert!(rest.is_empty());
+    assert_eq!(decoded, vector(&floats["data"][0]["embedding"]));
+}
+
+#[test]
+fn dimensions_keep_the_first_values_at_length_1() {
+    let whole = vector(&ask(json!({"input": "the cat"})).json()["data"][0]["embedding"]);
+    let short = ask(json!({"input": "the cat", "dimensions": 8})).json();
+    let short = vector(&short["data"][0]["embedding"]);
+    let length = |vector: &[f32]| vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    assert_eq!(short.len(), 8);
+    assert!((length(&short) - 1.0).abs() < 1e-6);
+    let kept = length(&whole[..8]);
+    for (short, whole) in short.iter().zip(&whole) {
+        assert!((short - whole / kept).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn refusals_have_the_shape_of_openai() {
+    let check = |fields: Value, (status, code): (u16, &str), param: Value, part: &str| {
+        let response = ask(fields.clone());
+        let error = response.json()["error"].take();
+        assert_eq!(response.status, status, "{fields}: {error}");
+        assert_eq!(
+            (&error["code"], &error["param"]),
+            (&json!(code), &param),
+            "{fields}: {error}"
+        );
+        assert_eq!(error["type"], "invalid_request_error");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains(part),
+            "{fields}: `{part}` is not in: {message}"
+        );
+    };
+    let text = "the cat";
+    check(
+        json!({}),
+        (422, "missing_field"),
+        json!("input"),
+        "`input` is missing",
+    );
+    check(
+        json!({"input": 7}),
+        (422, "wrong_type"),
+        json!("input"),
+        "a string or a list of strings",
+    );
+    check(
+        json!({"input": [text, 7]}),
+        (422, "wrong_type"),
+        json!("input"),
+        "a list of strings",
+    );
+    check(
+        json!({"input": ""}),
+        (422, "empty"),
+        json!("input"),
+        "`input` is empty",
+    );
+    check(
+        json!({"input": [text, ""]}),
+        (422, "empty"),
+        json!("input[1]"),
+        "`input[1]` is empty",
+    );
+    check(
+        json!({"input": []}),
+        (422, "empty"),
+        json!("input"),
+        "an empty list",
+    );
+    check(
+        json!({"input": "cat ".repeat(99)}),
+        (422, "too_long"),
+        json!("input"),
+        "101 tokens",
+    );
+    check(
+        json!({"input": text, "dimensions": 33}),
+        (422, "bad_parameter"),
+        json!("dimensions"),
+        "vectors of this model have 32",
+    );
+    check(
+        json!({"input": text, "dimensions": 0}),
+        (422, "bad_parameter"),
+        json!("dimensions"),
+        "is 0",
+    );
+    check(
+        json!({"input": text, "dimensions": "8"}),
+        (422, "wrong_type"),
+        json!("dimensions"),
+        "a whole number",
+    );
+    check(
+        json!({"input": text, "encoding_format": "hex"}),
+        (422, "wrong_type"),
+        json!("encoding_format"),
+        "`float` or `base64`",
+    );
+    check(
+        json!({"input": text, "user": 7}),
+        (422, "wrong_type"),
+        json!("user"),
+        "a string",
+    );
+    check(
+        json!({"input": text, "dimension": 8}),
+        (422, "unknown_field"),
+        json!("dimension"),
+        "did you mean `dimensions`?",
+    );
+    check(
+        json!({"input": text, "model": "other"}),
+        (404, "unknown_model"),
+        Value::Null,
+        "served: `feature-extraction`",
+    );
+    check(
+        json!({"input": text, "model": null}),
+        (422, "missing_field"),
+        json!("model"),
+        "`model` is missing",
+    );
+}
+
+#[test]
+fn a_body_that_is_no_request_is_refused_in_the_shape_of_openai() {
+    let server = shared("feature-extraction");
+    let send = |body: &[u8]| server.client().send("POST", PATH, body).unwrap();
+    let malformed = send(b"{\"input\": \"the cat\",}");
+    assert_eq!(
+        (malformed.status, &malformed.json()["error"]["code"]),
+        (400, &json!("malformed_json"))
+    );
+    let message = malformed.json()["error"]["message"].to_string();
+    assert!(message.contains("line 1 column 21"), "{message}");
+    let list = send(b"[]");
+    assert_eq!(
+        (list.status, &list.json()["error"]["code"]),
+        (422, &json!("wrong_type"))
+    );
+    let large = send(&vec![b' '; 3 << 20]);
+    assert_eq!(
+        (large.status, &large.json()["error"]["code"]),
+        (413, &json!("body_too_large"))
+    );
+}
+
+#[test]
+fn a_model_that_gives_no_vectors_says_so() {
+    for (name, part) in [
+        (
+            "text-classification",
+            "text-classification, not for embeddings",
+        ),
+        ("feature-extraction-plain", "a vector for each token"),
+    ] {
+        let response = shared(name).post(PATH, &json!({"model": name, "input": "the cat"}));
+        let error = response.json()["error"].take();
+        assert_eq!(
+            (response.status, &error["code"]),
+            (422, &json!("wrong_task"))
+        );
+        assert!(error["message"].as_str().unwrap().contains(part), "{error}");
+    }
+}

@@ -4,7 +4,7 @@
 //! a **plan**, plain data that can be printed before anything runs. The **tracer** turns the model,
 //! by its **family**, into one **graph** per **bucket** through libtorch. The **compiler** named by
 //! the profile turns each graph into an **artifact**. **Coverage** says which operators run on the
-//! chip. Artifacts, tokenizer, coverage and reference outputs are sealed into a **bundle** with a
+//! chip; a **report** says what bundles and compiler logs know of it. Artifacts, tokenizer, coverage and reference outputs are sealed into a **bundle** with a
 //! manifest. A **runtime** opens a bundle whose manifest matches the device, and **verify** and
 //! **serve** only ever see opened bundles.
 //!
@@ -36,6 +36,8 @@ pub mod reference;
 pub mod coverage;
 
 pub mod bundle;
+
+pub mod report;
 
 pub mod compiler;
 

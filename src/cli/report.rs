@@ -1,37 +1,78 @@
 //! `neuronc report`.
 
-use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stdout};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use serde::Serialize;
+use clap::ValueEnum;
 
-use crate::bundle::{Bundle, Check};
-use crate::cli::output::{self, Format};
-use crate::coverage::{BucketCoverage, Coverage, OperatorCount, percent};
+use crate::cli::output;
 use crate::failure::{Class, Failure};
+use crate::files;
+use crate::profile::{self, ChipProfile};
+use crate::report::diff::Difference;
+use crate::report::text::Colour;
+use crate::report::{Report, html, markdown, source, text};
 
 const EXAMPLES: &str = "\
 Examples:
   neuronc report my-model.bundle
-  neuronc report my-model.bundle --min-coverage 95 --format json
+  python trace.py 2>&1 | neuronc report -
+  neuronc report compile.log --min-coverage 95 --max-host-ops 20
+  neuronc report --for inf1 my-model.bundle
+  neuronc report --diff before.log after.log
 
-Exit codes: 0 reported, and the gate is met; 1 coverage is below `--min-coverage`; 2 not a bundle.";
+Exit codes: 0 reported, and the gates are met; 1 a gate is missed; 2 a source cannot be read, or
+holds nothing that neuronc recognises.";
 
-/// Show which operators of a bundle run on the chip.
+/// Show what runs on the chip: of a bundle, or of any Neuron compiler log.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A bundle that `neuronc trace` made.
-    bundle: PathBuf,
+    /// Bundles, compiler logs, analyze results, folders of logs, or `-` for stdin.
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<String>,
+
+    /// Estimate what a chip would run of a bundle or a TorchScript file, before compiling.
+    #[arg(long = "for", value_name = "CHIP", conflicts_with = "diff")]
+    chip: Option<String>,
+
+    /// The same for a chip profile of your own.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chip", "diff"])]
+    profile: Option<PathBuf>,
+
+    /// Show what changed from the first source to the second.
+    #[arg(long, conflicts_with_all = ["min_coverage", "max_host_ops"])]
+    diff: bool,
 
     /// Fail when fewer percent of the arithmetic operators run on the chip.
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     min_coverage: Option<f64>,
 
-    /// How the report is printed.
+    /// Fail when more operators are left to the host.
+    #[arg(long, value_name = "N")]
+    max_host_ops: Option<u64>,
+
+    /// How the report is written.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: ReportFormat,
+
+    /// Write to a file instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// The forms of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// For the terminal.
+    Text,
+    /// For programs; described by docs/report.schema.json.
+    Json,
+    /// For an issue or a pull request.
+    Markdown,
+    /// One self-contained page with a chart.
+    Html,
 }
 
 fn parse_percent(text: &str) -> Result<f64, String> {
@@ -42,86 +83,98 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let coverage = Bundle::open(&args.bundle, Check::Sizes)?.coverage()?;
-    match args.format {
-        Format::Text => output::answer(&text(&coverage))?,
-        Format::Json => output::json(&Answer {
-            coverage_percent: coverage.percent(),
-            coverage: &coverage,
-        })?,
+    if args.diff {
+        return diff(args);
     }
-    match args.min_coverage {
-        Some(gate) if coverage.percent() < gate => Err(Failure::new(
-            Class::Negative,
-            format!("coverage {:.2} % is below {gate} %", coverage.percent()),
-        )
-        .into()),
-        _ => Ok(()),
+    let mut read = Vec::new();
+    let profile = args.profile()?;
+    for source in &args.sources {
+        read.extend(match &profile {
+            Some(profile) => source::estimate(source, profile)?,
+            None => source::read(source)?,
+        });
     }
+    let report = Report::new(read);
+    args.write(&match args.format {
+        ReportFormat::Text => text::render(&report, args.colour()),
+        ReportFormat::Json => serde_json::to_string_pretty(&report)?,
+        ReportFormat::Markdown => markdown::render(&report),
+        ReportFormat::Html => html::render(&report),
+    })?;
+    args.check_gates(&report)
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
-    coverage_percent: f64,
-    #[serde(flatten)]
-    coverage: &'a Coverage,
-}
-
-fn text(coverage: &Coverage) -> String {
-    let mut text = format!(
-        "{} on {}: {:.2} % of the arithmetic operators run on the chip\n\n{:>8}  {:>9}  {:>7}  {:>7}  {:>8}\n",
-        coverage.model,
-        coverage.chip,
-        coverage.percent(),
-        "bucket",
-        "operators",
-        "on chip",
-        "on host",
-        "coverage",
+fn diff(args: &Args) -> Result<()> {
+    let [old, new] = args.sources.as_slice() else {
+        return Err(Failure::usage("`--diff` compares two sources")
+            .why(format!("{} were given", args.sources.len()))
+            .help("neuronc report --diff OLD NEW")
+            .into());
+    };
+    let (old, new) = (
+        Report::new(source::read(old)?),
+        Report::new(source::read(new)?),
     );
-    for bucket in &coverage.buckets {
-        let (on_chip, all) = bucket.counts();
-        let _ = writeln!(
-            text,
-            "{:>8}  {all:>9}  {on_chip:>7}  {:>7}  {:>6.2} %",
-            bucket.bucket.to_string(),
-            all - on_chip,
-            percent(on_chip, all),
-        );
+    let difference = Difference::between(&old, &new);
+    match args.format {
+        ReportFormat::Text => args.write(&difference.text()),
+        ReportFormat::Json => args.write(&serde_json::to_string_pretty(&difference)?),
+        ReportFormat::Markdown => args.write(&format!("```\n{}```", difference.text())),
+        ReportFormat::Html => Err(Failure::usage("`--diff` and `--format html` conflict")
+            .help("choose text, json or markdown")
+            .into()),
     }
-    for (buckets, example) in distinct(&coverage.buckets) {
-        let of = match buckets.len() == coverage.buckets.len() {
-            true => "every bucket".to_owned(),
-            false => format!("bucket {}", buckets.join(", ")),
-        };
-        push_list(&mut text, &format!("on the host in {of}"), &example.on_host);
-        push_list(&mut text, &format!("on the chip in {of}"), &example.on_chip);
-    }
-    text
 }
 
-/// Buckets with the same operators, each group with one of them.
-fn distinct(buckets: &[BucketCoverage]) -> Vec<(Vec<String>, &BucketCoverage)> {
-    let mut groups: Vec<(Vec<String>, &BucketCoverage)> = Vec::new();
-    for bucket in buckets {
-        let name = bucket.bucket.to_string();
-        let same = |known: &BucketCoverage| {
-            known.on_chip == bucket.on_chip && known.on_host == bucket.on_host
-        };
-        match groups.iter_mut().find(|(_, known)| same(known)) {
-            Some((names, _)) => names.push(name),
-            None => groups.push((vec![name], bucket)),
+impl Args {
+    fn profile(&self) -> Result<Option<ChipProfile>> {
+        match (&self.profile, &self.chip) {
+            (Some(file), _) => profile::load_file(file).map(Some),
+            (None, Some(chip)) => profile::load(chip).map(Some),
+            (None, None) => Ok(None),
         }
     }
-    groups
-}
 
-fn push_list(text: &mut String, title: &str, entries: &[OperatorCount]) {
-    if entries.is_empty() {
-        return;
+    fn colour(&self) -> Colour {
+        match self.output.is_none() && stdout().is_terminal() {
+            true => Colour::Always,
+            false => Colour::Never,
+        }
     }
-    let _ = writeln!(text, "\n{title}:");
-    for OperatorCount { operator, count } in entries {
-        let _ = writeln!(text, "{count:>8}  {operator}");
+
+    fn write(&self, text: &str) -> Result<()> {
+        match &self.output {
+            None => output::answer(text),
+            Some(file) => files::write(file, format!("{}\n", text.trim_end()).as_bytes()),
+        }
+    }
+
+    fn check_gates(&self, report: &Report) -> Result<()> {
+        let missed = |what: String| Err(Failure::new(Class::Negative, what).into());
+        if let Some(gate) = self.min_coverage {
+            match report.coverage_percent() {
+                None => return missed(format!("coverage is not known, and {gate} % are wanted")),
+                Some(percent) if percent < gate => {
+                    return missed(format!("coverage {percent:.2} % is below {gate} %"));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(gate) = self.max_host_ops {
+            match report.host_operators() {
+                None => {
+                    return missed(format!(
+                        "operators on the host are not known, and at most {gate} are wanted"
+                    ));
+                }
+                Some(count) if count > gate => {
+                    return missed(format!(
+                        "{count} operators run on the host, more than {gate}"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -6,9 +6,11 @@
 pub mod census;
 pub mod estimate;
 pub mod graph;
+pub mod log;
 
 use std::cmp::Reverse;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::Bucket;
@@ -35,7 +37,7 @@ pub struct BucketCoverage {
 }
 
 /// How often an operator occurs in a graph.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperatorCount {
     /// As TorchScript names it, such as `aten::linear`.
     pub operator: String,

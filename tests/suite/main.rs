@@ -10,6 +10,8 @@
 mod bad_input;
 mod estimate;
 mod explain;
+mod logs;
+mod report;
 mod serve;
 mod support;
 mod tasks;

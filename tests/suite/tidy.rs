@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers of `src/`, lowest first; a module uses those before it and its own.
-const LAYERS: [&[&str]; 15] = [
+const LAYERS: [&[&str]; 16] = [
     &["cleanup", "failure", "files", "tensor", "command"],
     &["bucket", "explain", "profile", "recipe"],
     &["arguments", "family", "tokenizer"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 15] = [
     &["reference"],
     &["coverage"],
     &["bundle"],
+    &["report"],
     &["compiler"],
     &["runtime"],
     &["task"],

@@ -188,8 +188,8 @@ fn a_chip_is_added_with_a_yaml_file_alone() {
         .run(&["report", "b", "--format", "json"])
         .succeeds()
         .json();
-    assert_eq!(report["chip"], "my-chip");
-    let operators = report["buckets"][0]["on_chip"].to_string();
+    assert_eq!(report["sources"][0]["chip"], "my-chip");
+    let operators = report["subjects"][0]["on_chip"].to_string();
     assert!(
         operators.contains("aten::softmax") && !operators.contains("scaled_dot"),
         "{operators}"
@@ -205,8 +205,8 @@ fn the_report_counts_what_the_graph_holds() {
         .succeeds()
         .json();
     assert_eq!(report["schema_version"], 1);
-    assert_eq!(report["coverage_percent"], 100.0);
-    let linear = report["buckets"][0]["on_chip"]
+    assert_eq!(report["total"]["percent"], 100.0);
+    let linear = report["subjects"][0]["on_chip"]
         .as_array()
         .unwrap()
         .iter()

@@ -1,6 +1,7 @@
 //! The console blocks of the README and of `docs/` are run as they stand there.
 //!
-//! Each page runs in a folder of its own that holds `my-model`, a copy of a fixture.
+//! Each page runs in a folder of its own that holds `my-model`, a copy of a fixture, and
+//! `compile.log`.
 //! `TRYCMD=overwrite cargo test` writes what the program says now into the pages.
 
 use std::fs;
@@ -34,6 +35,11 @@ fn the_pages_show_what_the_program_says() {
             "feature-extraction",
             &copy(page).with_extension("in").join("my-model"),
         );
+        fs::copy(
+            repository().join("tests/fixtures/logs/bert.log"),
+            copy(page).with_extension("in").join("compile.log"),
+        )
+        .unwrap();
         // A page with this folder runs on a copy of the other one.
         fs::create_dir(copy(page).with_extension("out")).unwrap();
     }

@@ -9,7 +9,7 @@ mod client;
 mod crashes;
 mod health;
 mod load;
-mod memory;
+mod minilm;
 mod openai;
 mod privacy;
 mod refusals;

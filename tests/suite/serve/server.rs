@@ -39,7 +39,7 @@ pub(super) struct Server {
 /// A server of a fixture and the folder it needs.
 pub(super) struct Running {
     pub(super) server: Server,
-    _place: Workplace,
+    pub(super) place: Workplace,
 }
 
 impl std::ops::Deref for Running {
@@ -69,19 +69,24 @@ pub(super) fn start(name: &str, cores: usize) -> Running {
     let bundle = place.traced(&fixture(name), "bundle", &shapes(name));
     Running {
         server: Server::start(&place, &bundle, cores),
-        _place: place,
+        place,
     }
 }
 
 /// A server of a fixture for all tests that only ask it something; it ends with the last of them.
 pub(super) fn shared(name: &'static str) -> Arc<Running> {
+    shared_as(name, || serve(name, 1))
+}
+
+/// The same of what `start` starts.
+pub(super) fn shared_as(key: &'static str, start: impl FnOnce() -> Running) -> Arc<Running> {
     static RUNNING: Mutex<BTreeMap<&str, Weak<Running>>> = Mutex::new(BTreeMap::new());
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(server) = running.get(name).and_then(Weak::upgrade) {
+    if let Some(server) = running.get(key).and_then(Weak::upgrade) {
         return server;
     }
-    let server = Arc::new(serve(name, 1));
-    running.insert(name, Arc::downgrade(&server));
+    let server = Arc::new(start());
+    running.insert(key, Arc::downgrade(&server));
     server
 }
 

@@ -1,38 +1,44 @@
-//! A model of real size: its weights are in memory once, and its tokenizer's stored lengths mean nothing.
+//! A model of real size: its weights are in memory once, and lengths stored in its tokenizer mean nothing.
 
 use std::fs;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::serve::answers::buckets;
-use crate::serve::server::Server;
+use crate::serve::server::{Running, Server, shared_as};
 use crate::support::{Workplace, edit_json, fixture, random_model, repository};
 
-#[test]
-fn two_workers_of_minilm_share_its_weights_and_take_texts_up_to_its_longest_bucket() {
-    let place = Workplace::new();
-    let model = place.path("model");
-    let shape = repository().join("models/all-minilm-l6-v2/shape.json");
-    random_model(
-        &serde_json::from_slice(&fs::read(shape).unwrap()).unwrap(),
-        &model,
-    );
-    // As in the published model.
-    let tokenizer = model.join("tokenizer.json");
-    fs::copy(
-        fixture("feature-extraction").join("tokenizer.json"),
-        &tokenizer,
-    )
-    .unwrap();
-    edit_json(&tokenizer, |tokenizer| {
-        tokenizer["truncation"]["max_length"] = json!(128);
-        tokenizer["padding"]["strategy"] = json!({"Fixed": 128});
-    });
-    let grid = ["--batch-size", "1", "--sequence-length", "32,128,256"];
-    let bundle = place.traced(&model, "minilm", &grid);
-    let server = Server::start(&place, &bundle, 2);
-    let workers = server.wait_ready(2);
+/// A server of a model of MiniLM's shape, with two workers.
+fn minilm() -> Arc<Running> {
+    shared_as("minilm", || {
+        let place = Workplace::new();
+        let model = place.path("model");
+        let shape = repository().join("models/all-minilm-l6-v2/shape.json");
+        let config = serde_json::from_slice(&fs::read(shape).unwrap()).unwrap();
+        random_model(&config, &model);
+        let tokenizer = model.join("tokenizer.json");
+        fs::copy(
+            fixture("feature-extraction").join("tokenizer.json"),
+            &tokenizer,
+        )
+        .unwrap();
+        // As in the published model.
+        edit_json(&tokenizer, |tokenizer| {
+            tokenizer["truncation"]["max_length"] = json!(128);
+            tokenizer["padding"]["strategy"] = json!({"Fixed": 128});
+        });
+        let grid = ["--batch-size", "1", "--sequence-length", "32,128,256"];
+        let bundle = place.traced(&model, "minilm", &grid);
+        let server = Server::start(&place, &bundle, 2);
+        server.wait_ready(2);
+        Running { server, place }
+    })
+}
 
+#[test]
+fn five_words_run_in_bucket_32_and_300_words_are_refused_with_both_numbers() {
+    let server = minilm();
     assert_eq!(buckets(&server, &json!("the cat sat on it")), "1x32");
     assert_eq!(buckets(&server, &json!("cat ".repeat(200))), "1x256");
     let refused = server.predict(&json!({"inputs": "cat ".repeat(300)}));
@@ -43,13 +49,16 @@ fn two_workers_of_minilm_share_its_weights_and_take_texts_up_to_its_longest_buck
         message.contains("302 tokens") && message.contains("has 256"),
         "{message}"
     );
+}
 
-    let weights = fs::metadata(bundle.join("weights.safetensors"))
-        .unwrap()
-        .len();
+#[test]
+fn two_workers_hold_the_weights_in_memory_once() {
+    let server = minilm();
+    let file = server.place.path("minilm/weights.safetensors");
+    let weights = fs::metadata(file).unwrap().len();
+    let workers = server.wait_ready(2).into_iter();
     let maps: Vec<Mapped> = workers
-        .iter()
-        .map(|pid| Mapped::of(*pid, "weights.safetensors"))
+        .map(|pid| Mapped::of(pid, "weights.safetensors"))
         .collect();
     let resident = maps.iter().map(|map| map.resident).max().unwrap();
     let shares: u64 = maps.iter().map(|map| map.share).sum();

@@ -1,0 +1,143 @@
+//! A report for an issue or a pull request.
+
+use std::fmt::Write as _;
+
+use crate::report::Report;
+use crate::report::subject::{Share, Subject};
+use crate::report::{text, verdict};
+
+/// The whole report.
+pub fn render(report: &Report) -> String {
+    let mut page = format!("**{}**\n", escape(&report.verdict.line));
+    for reason in &report.verdict.reasons {
+        let _ = writeln!(page, "- {}", escape(reason));
+    }
+    page.push_str(
+        "\n| source | what | on chip | coverage | result |\n| --- | --- | ---: | ---: | --- |\n",
+    );
+    for subject in &report.subjects {
+        let (count, percent) = cells(subject.share());
+        let row = [
+            &escape(&subject.source),
+            &escape(&subject.name),
+            &count,
+            &percent,
+        ];
+        let outcome = text::outcome(subject.outcome);
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {outcome} |",
+            row[0], row[1], row[2], row[3]
+        );
+    }
+    if report.subjects.len() > 1 {
+        let (count, percent) = cells(report.total.or(report.estimated));
+        let _ = writeln!(page, "| total | | {count} | {percent} | |");
+    }
+    for (title, subject) in text::distinct(&report.subjects) {
+        push_list(&mut page, &title, subject);
+    }
+    push_errors(&mut page, report);
+    push_advice(&mut page, report);
+    page
+}
+
+fn cells(share: Option<Share>) -> (String, String) {
+    share.map_or(("-".to_owned(), "-".to_owned()), |share| {
+        (
+            format!("{} of {}", share.part, share.whole),
+            format!("{:.2} %", share.percent),
+        )
+    })
+}
+
+fn push_list(page: &mut String, title: &str, subject: &Subject) {
+    let host = subject.on_host.iter().flatten().map(|entry| {
+        let tag = match entry.supported {
+            Some(true) => "host (supported)",
+            Some(false) => "host (not supported)",
+            None => "host",
+        };
+        (entry.operator.clone(), entry.count, tag)
+    });
+    let chip = subject
+        .on_chip
+        .iter()
+        .flatten()
+        .map(|entry| (entry.operator.clone(), entry.count as u64, "chip"));
+    let _ = writeln!(
+        page,
+        "\n<details><summary>operators of {}</summary>\n",
+        escape(title)
+    );
+    page.push_str("| operator | count | runs on |\n| --- | ---: | --- |\n");
+    for (operator, count, place) in host.chain(chip) {
+        let _ = writeln!(page, "| `{}` | {count} | {place} |", escape(&operator));
+    }
+    page.push_str("\n</details>\n");
+}
+
+fn push_errors(page: &mut String, report: &Report) {
+    let logs = report
+        .sources
+        .iter()
+        .filter_map(|source| Some((source, source.log.as_ref()?)));
+    for (source, log) in logs {
+        for error in &log.errors {
+            let _ = writeln!(
+                page,
+                "\n`{}`: {}",
+                escape(&source.name),
+                escape(&verdict::cause(error))
+            );
+        }
+    }
+    for subject in &report.subjects {
+        for contradiction in &subject.contradictions {
+            let _ = writeln!(
+                page,
+                "\ncontradiction in {}: {}",
+                escape(&subject.name),
+                escape(contradiction)
+            );
+        }
+    }
+}
+
+fn push_advice(page: &mut String, report: &Report) {
+    for advice in &report.advice {
+        let _ = writeln!(
+            page,
+            "\n**{}**: {}\n",
+            escape(&advice.name),
+            escape(&advice.title)
+        );
+        for remedy in &advice.remedy {
+            let _ = writeln!(page, "1. {}", escape(remedy));
+        }
+    }
+}
+
+/// Text of a log must not become markup or end a table cell.
+fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => safe.extend(['\\', character]),
+            '<' => safe.push_str("&lt;"),
+            '\n' | '\r' => safe.push(' '),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_log_stays_text() {
+        assert_eq!(escape("a|b <x> *c*\nd"), "a\\|b &lt;x> \\*c\\* d");
+    }
+}

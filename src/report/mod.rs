@@ -1,0 +1,99 @@
+//! Reports: what any number of sources say about coverage, in one value that is rendered as text,
+//! Markdown, HTML or JSON.
+//!
+//! [`source`] opens what the user names, [`subject`] brings bundles and logs into one form,
+//! [`verdict`] judges it. The renderers only read [`Report`]; `docs/report.schema.json` describes it
+//! as JSON.
+
+pub mod advice;
+pub mod diff;
+pub mod html;
+pub mod markdown;
+pub mod source;
+pub mod subject;
+pub mod text;
+pub mod verdict;
+
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::report::advice::Advice;
+use crate::report::source::Source;
+use crate::report::subject::{Share, Subject};
+use crate::report::verdict::Verdict;
+
+/// The version of a report as JSON.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What the sources say.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Report {
+    pub schema_version: u32,
+    pub verdict: Verdict,
+    /// Arithmetic operators on the chip, over all subjects that say so.
+    pub total: Option<Share>,
+    /// The same as an estimate says it, before compiling.
+    pub estimated: Option<Share>,
+    /// FLOPs on the chip, as an estimate says it.
+    pub estimated_flops: Option<Share>,
+    /// One for each model or bucket, in the order of the sources.
+    pub subjects: Vec<Subject>,
+    pub sources: Vec<Source>,
+    /// What to do, most urgent first.
+    pub advice: Vec<Advice>,
+}
+
+impl Report {
+    /// Puts what was read from each source into one report.
+    pub fn new(read: Vec<(Source, Vec<Subject>)>) -> Self {
+        let (sources, subjects): (Vec<Source>, Vec<Vec<Subject>>) = read.into_iter().unzip();
+        let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
+        let sum = |share_of: fn(&Subject) -> Option<Share>| {
+            subjects.iter().filter_map(share_of).reduce(Share::plus)
+        };
+        let total = sum(|subject| subject.compiled);
+        let (estimated, estimated_flops) = (
+            sum(|subject| subject.estimated),
+            sum(|subject| subject.estimated_flops),
+        );
+        Self {
+            schema_version: SCHEMA_VERSION,
+            verdict: match (total, estimated) {
+                (None, Some(estimated)) => {
+                    verdict::estimate(&sources, &subjects, estimated, estimated_flops)
+                }
+                _ => verdict::judge(&sources, &subjects, total),
+            },
+            total,
+            estimated,
+            estimated_flops,
+            advice: advice::collect(&sources, &subjects),
+            subjects,
+            sources,
+        }
+    }
+
+    /// The share of arithmetic operators on the chip in percent, as a gate takes it: where no figures
+    /// exist by nature, a model that was compiled as a whole has 100 and a failed one 0. `None` when
+    /// the sources do not tell.
+    pub fn coverage_percent(&self) -> Option<f64> {
+        match self.total.or(self.estimated) {
+            Some(total) => Some(total.percent),
+            None => self.verdict.all_or_nothing_percent(),
+        }
+    }
+
+    /// Operators that are left to the host, over all subjects; `None` when the sources do not tell.
+    pub fn host_operators(&self) -> Option<u64> {
+        let counted = self.subjects.iter().map(Subject::host_operators);
+        let known: Option<u64> = counted.sum();
+        known.or_else(|| (self.coverage_percent() == Some(100.0)).then_some(0))
+    }
+}
+
+/// The JSON Schema of [`Report`].
+pub fn schema() -> Result<String> {
+    let schema = schemars::schema_for!(Report);
+    Ok(serde_json::to_string_pretty(&schema)?)
+}

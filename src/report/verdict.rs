@@ -1,0 +1,425 @@
+//! The verdict: what share runs on the chip, whether that is normal for this kind of model, and what
+//! it costs; before anything else the cause of a failure.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::coverage::log::reading::{ChipFamily, HostOperator, LogError, NoticeKind, Outcome};
+use crate::report::source::{LogFacts, Source};
+use crate::report::subject::{Share, Subject};
+
+/// What the reader should know first.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Verdict {
+    pub grade: Grade,
+    /// One sentence.
+    pub line: String,
+    /// Why, and what it costs; most important first.
+    pub reasons: Vec<String>,
+}
+
+/// How the sources look as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grade {
+    /// Everything runs on the chip.
+    Full,
+    /// What is left to the host is normal for this kind of model.
+    Normal,
+    /// More is left to the host than such a model needs.
+    Low,
+    /// Something failed.
+    Failed,
+    /// Nothing was compiled; an analysis or an estimate says what would be.
+    Analysis,
+    /// The sources do not tell.
+    Unknown,
+}
+
+/// Kinds of models that differ in what is normal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ModelKind {
+    Transformer,
+    Convolutional,
+    Other,
+}
+
+/// A transformer whose embeddings stay on the host is above this share; published logs of BERT models
+/// on inf1 lie between 96 and 99.
+const TRANSFORMER_NORMAL_PERCENT: f64 = 95.0;
+
+impl Verdict {
+    /// 100 or 0 where the compiler takes a model as a whole or not at all, and said which.
+    pub(super) fn all_or_nothing_percent(&self) -> Option<f64> {
+        match self.grade {
+            Grade::Full => Some(100.0),
+            Grade::Failed => Some(0.0),
+            _ => None,
+        }
+    }
+}
+
+/// Judges the subjects of all sources; `total` is the sum of their figures.
+pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Share>) -> Verdict {
+    let logs: Vec<&LogFacts> = sources
+        .iter()
+        .filter_map(|source| source.log.as_ref())
+        .collect();
+    let failed = logs.iter().any(|log| log.outcome == Outcome::Fail);
+    if failed {
+        return failure(&logs, subjects, total);
+    }
+    if let Some(total) = total {
+        return with_figures(&logs, subjects, total);
+    }
+    without_figures(&logs)
+}
+
+/// Judges an estimate: shares of operators and of FLOPs that would run on the chip.
+pub(super) fn estimate(
+    sources: &[Source],
+    subjects: &[Subject],
+    operators: Share,
+    flops: Option<Share>,
+) -> Verdict {
+    let chips: Vec<&str> = sources
+        .iter()
+        .filter_map(|source| source.chip.as_deref())
+        .collect();
+    let arithmetic = match flops {
+        Some(flops) if flops.whole > 0 => format!(" and {} of the arithmetic", just_below(flops)),
+        _ => String::new(),
+    };
+    let line = format!(
+        "estimate for {}: {} of the operators{arithmetic} would run on the chip ({} of {})",
+        chips.first().unwrap_or(&"the chip"),
+        just_below(operators),
+        operators.part,
+        operators.whole
+    );
+    let mut reasons: Vec<String> = sources
+        .iter()
+        .flat_map(|source| source.notes.clone())
+        .collect();
+    let unknown: usize = subjects
+        .iter()
+        .flat_map(|subject| &subject.not_known)
+        .map(|entry| entry.count)
+        .sum();
+    if unknown > 0 {
+        reasons.insert(
+            0,
+            format!("of {unknown} operators the lists do not say whether the chip takes them"),
+        );
+    }
+    if host_is_embeddings(subjects) {
+        reasons.insert(
+            0,
+            "embeddings stay on the host by design: look-ups, next to no arithmetic".to_owned(),
+        );
+    }
+    Verdict {
+        grade: Grade::Analysis,
+        line,
+        reasons,
+    }
+}
+
+/// Percent with so many digits that less than all does not look like all.
+fn just_below(share: Share) -> String {
+    match share.part < share.whole && share.percent > 99.995 {
+        true => "over 99.99 %".to_owned(),
+        false => format!("{:.2} %", share.percent),
+    }
+}
+
+fn failure(logs: &[&LogFacts], subjects: &[Subject], total: Option<Share>) -> Verdict {
+    let first = logs
+        .iter()
+        .filter(|log| log.outcome == Outcome::Fail)
+        .find_map(|log| {
+            log.errors
+                .iter()
+                .find(|error| !error.replayed)
+                .or(log.errors.first())
+        });
+    let cause = first.map_or_else(|| "the log does not say why".to_owned(), cause);
+    let line = match total {
+        Some(total) if total.part == 0 => format!("failed: nothing runs on the chip; {cause}"),
+        _ => format!("failed: {cause}"),
+    };
+    let mut reasons = Vec::new();
+    let lost: usize = subjects
+        .iter()
+        .map(|subject| subject.failed_functions.len())
+        .sum();
+    if lost > 0 {
+        reasons.push(format!("{lost} sub-graphs fell back to the host"));
+    }
+    if logs.iter().any(|log| log.statuses.pass > 0) {
+        let passes: u64 = logs.iter().map(|log| log.statuses.pass).sum();
+        reasons.push(format!(
+            "{passes} compiler calls passed; a pass is not a usable model"
+        ));
+    }
+    Verdict {
+        grade: Grade::Failed,
+        line,
+        reasons,
+    }
+}
+
+/// The beginning of a long line.
+pub(super) fn shortened(line: &str) -> String {
+    const SHOWN: usize = 160;
+    let mut text: String = line.chars().take(SHOWN).collect();
+    if text.len() < line.len() {
+        text.push_str("...");
+    }
+    text
+}
+
+/// An error in a few words: its code, or its location and class, and its text.
+pub(super) fn cause(error: &LogError) -> String {
+    let text = shortened(&error.line);
+    match &error.code {
+        Some(code) if !text.contains(code.as_str()) => format!("{code}: {text}"),
+        _ => text,
+    }
+}
+
+fn with_figures(logs: &[&LogFacts], subjects: &[Subject], total: Share) -> Verdict {
+    let share = format!(
+        "{:.2} % of the arithmetic operators run on the chip ({} of {})",
+        total.percent, total.part, total.whole
+    );
+    let mut reasons = reasons(logs, subjects);
+    if total.part == total.whole {
+        return Verdict {
+            grade: Grade::Full,
+            line: share,
+            reasons,
+        };
+    }
+    let kind = model_kind(subjects);
+    let (grade, judgement) = match kind {
+        ModelKind::Transformer
+            if total.percent >= TRANSFORMER_NORMAL_PERCENT && host_is_embeddings(subjects) =>
+        {
+            reasons.insert(
+                0,
+                "embeddings stay on the host by design: look-ups, next to no arithmetic".to_owned(),
+            );
+            (Grade::Normal, "normal for a transformer")
+        }
+        ModelKind::Transformer => (Grade::Low, "low for a transformer"),
+        ModelKind::Convolutional => (
+            Grade::Low,
+            "low for a convolutional network, which compiles whole",
+        ),
+        ModelKind::Other => (Grade::Low, "not everything"),
+    };
+    Verdict {
+        grade,
+        line: format!("{share}: {judgement}"),
+        reasons,
+    }
+}
+
+fn reasons(logs: &[&LogFacts], subjects: &[Subject]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let failed: usize = subjects
+        .iter()
+        .map(|subject| subject.failed_functions.len())
+        .sum();
+    if failed > 0 {
+        reasons.push(format!(
+            "{failed} sub-graphs failed to compile and run on the host"
+        ));
+    }
+    let hops = subjects
+        .iter()
+        .filter_map(|subject| subject.subgraphs?.compiled)
+        .max();
+    if let Some(subgraphs @ 2..) = hops {
+        reasons.push(format!(
+            "{subgraphs} sub-graphs: each inference crosses between host and chip {} times",
+            2 * subgraphs
+        ));
+    }
+    if logs
+        .iter()
+        .flat_map(|log| &log.notices)
+        .any(|notice| notice.kind == NoticeKind::CpuTrace)
+    {
+        reasons.push("a trace was returned that runs on the host alone".to_owned());
+    }
+    let contradictions: usize = subjects
+        .iter()
+        .map(|subject| subject.contradictions.len())
+        .sum();
+    if contradictions > 0 {
+        reasons.push(format!(
+            "the log contradicts itself in {contradictions} places, listed below"
+        ));
+    }
+    reasons
+}
+
+fn without_figures(logs: &[&LogFacts]) -> Verdict {
+    let every = |outcome| !logs.is_empty() && logs.iter().all(|log| log.outcome == outcome);
+    let whole = logs
+        .iter()
+        .all(|log| log.chip_family == Some(ChipFamily::Neuronx) && log.partitioning.is_none());
+    let verdict = |grade, line: &str, reasons: Vec<String>| Verdict {
+        grade,
+        line: line.to_owned(),
+        reasons,
+    };
+    if every(Outcome::Pass) && whole {
+        return verdict(
+            Grade::Full,
+            "compiled: the whole graph runs on the chip",
+            vec!["neuronx-cc prints no figures per operator: it is all or nothing unless a partitioner ran".to_owned()],
+        );
+    }
+    if every(Outcome::AnalyzeOnly) {
+        return analysis(logs);
+    }
+    if every(Outcome::Pass) {
+        return verdict(
+            Grade::Unknown,
+            "compiled; the log holds no figures of operators",
+            Vec::new(),
+        );
+    }
+    let mut reasons = Vec::new();
+    if logs.iter().any(|log| !log.complete) {
+        reasons.push("the log seems to be cut off".to_owned());
+    }
+    verdict(
+        Grade::Unknown,
+        "the log does not say what runs on the chip",
+        reasons,
+    )
+}
+
+fn analysis(logs: &[&LogFacts]) -> Verdict {
+    let percents: Vec<f64> = logs.iter().filter_map(|log| log.analysis_percent).collect();
+    let unsupported: Vec<&str> = logs
+        .iter()
+        .flat_map(|log| &log.unsupported_operators)
+        .map(String::as_str)
+        .collect();
+    let line = match percents.as_slice() {
+        [percent] => format!("an analysis: {percent:.2} % are supported; nothing was compiled"),
+        _ => "an analysis: nothing was compiled".to_owned(),
+    };
+    let reasons = match unsupported.is_empty() {
+        true => Vec::new(),
+        false => vec![format!("not supported: {}", unsupported.join(", "))],
+    };
+    Verdict {
+        grade: Grade::Analysis,
+        line,
+        reasons,
+    }
+}
+
+fn model_kind(subjects: &[Subject]) -> ModelKind {
+    let chip = || {
+        subjects
+            .iter()
+            .flat_map(|subject| subject.on_chip.iter().flatten())
+    };
+    let host = || {
+        subjects
+            .iter()
+            .flat_map(|subject| subject.on_host.iter().flatten())
+    };
+    let has = |names: &[&str]| {
+        chip().any(|entry| names.contains(&entry.operator.as_str()))
+            || host().any(|entry| names.contains(&entry.operator.as_str()))
+    };
+    if has(&["aten::softmax", "aten::scaled_dot_product_attention"]) && has(&["aten::layer_norm"]) {
+        ModelKind::Transformer
+    } else if has(&["aten::_convolution", "aten::convolution", "aten::conv2d"]) {
+        ModelKind::Convolutional
+    } else {
+        ModelKind::Other
+    }
+}
+
+/// True when embeddings are the only operators on the host whose type is not supported.
+fn host_is_embeddings(subjects: &[Subject]) -> bool {
+    let lists = || {
+        subjects
+            .iter()
+            .filter_map(|subject| subject.on_host.as_ref())
+            .flatten()
+    };
+    let unsupported = |entry: &&HostOperator| entry.supported == Some(false);
+    let mut unsupported = lists().filter(unsupported).peekable();
+    unsupported.peek().is_some()
+        && unsupported.all(|entry| entry.operator.starts_with("aten::embedding"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coverage::OperatorCount;
+
+    fn subject(on_chip: &[&str], on_host: &[(&str, bool)], share: Share) -> Subject {
+        let chip = on_chip.iter().map(|name| OperatorCount {
+            operator: (*name).to_owned(),
+            count: 1,
+        });
+        let host = on_host.iter().map(|(name, supported)| HostOperator {
+            operator: (*name).to_owned(),
+            count: 1,
+            supported: Some(*supported),
+        });
+        Subject {
+            source: "a.log".to_owned(),
+            name: "run 1".to_owned(),
+            outcome: Outcome::Pass,
+            supported: None,
+            fused: None,
+            compiled: Some(share),
+            estimated: None,
+            estimated_flops: None,
+            not_known: Vec::new(),
+            subgraphs: None,
+            on_chip: Some(chip.collect()),
+            on_host: Some(host.collect()),
+            failed_functions: Vec::new(),
+            contradictions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn embeddings_on_the_host_are_normal_for_a_transformer() {
+        let chip = ["aten::softmax", "aten::layer_norm"];
+        let share = Share::new(555, 565);
+        let normal = subject(
+            &chip,
+            &[("aten::embedding", false), ("aten::add", true)],
+            share,
+        );
+        assert_eq!(judge(&[], &[normal], Some(share)).grade, Grade::Normal);
+        let odd = subject(&chip, &[("aten::sort", false)], share);
+        assert_eq!(judge(&[], &[odd], Some(share)).grade, Grade::Low);
+    }
+
+    #[test]
+    fn a_convolutional_network_is_expected_to_compile_whole() {
+        let share = Share::new(175, 176);
+        let net = subject(&["aten::_convolution"], &[("aten::flatten", true)], share);
+        assert_eq!(judge(&[], &[net], Some(share)).grade, Grade::Low);
+    }
+
+    #[test]
+    fn nothing_known_is_not_a_verdict() {
+        assert_eq!(judge(&[], &[], None).grade, Grade::Unknown);
+    }
+}

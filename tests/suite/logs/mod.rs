@@ -1,0 +1,31 @@
+//! Compiler logs: a corpus with known truth, bad input, mutated lines, and the speed of reading.
+
+mod bad_input;
+mod corpus;
+mod forms;
+mod mutations;
+mod speed;
+mod truth;
+
+use std::path::PathBuf;
+
+use neuronc::coverage::log;
+use neuronc::coverage::log::reading::LogReading;
+
+/// The folder of the corpus, which stands beside the repository; `None`, and why, when it does not.
+fn corpus() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/logs");
+    if folder.join("index.jsonl").is_file() {
+        return Some(folder);
+    }
+    println!(
+        "skipped: there is no corpus of logs at {}",
+        folder.display()
+    );
+    None
+}
+
+/// The reading of bytes in memory.
+fn read(bytes: &[u8]) -> LogReading {
+    log::read(bytes).unwrap()
+}

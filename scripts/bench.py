@@ -1,5 +1,5 @@
-"""Measures the release build on this machine and prints a Markdown table: times of trace and verify, latency and
-memory of serve. Give --seconds for how long each load runs."""
+"""Measures the release build on this machine and prints a Markdown table: speed of report on a large log,
+times of trace and verify, latency and memory of serve. Give --seconds for how long each load runs."""
 
 import argparse
 import http.client
@@ -8,6 +8,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -23,6 +24,13 @@ def timed(*args):
     start = time.perf_counter()
     answer = subprocess.run([NEURONC, *args], check=True, stdout=subprocess.PIPE, text=True).stdout
     return time.perf_counter() - start, answer
+
+
+def wall(*args):
+    start = time.perf_counter()
+    # grep stops at the first match when it writes to /dev/null.
+    subprocess.run(args, check=True, stdout=subprocess.PIPE)
+    return time.perf_counter() - start
 
 
 def trace(model, bundle, cast):
@@ -43,7 +51,8 @@ def pss_megabytes(pid):
 
 
 def children(pid):
-    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    threads = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return [child for thread in threads for child in (thread / "children").read_text().split()]
 
 
 def load(address, name, concurrency, seconds):
@@ -99,15 +108,41 @@ def serve(bundle, cores, concurrency, seconds):
     yield f"{what}: memory (sum of Pss)", f"{memory:.0f} MB"
 
 
+def report(place, megabytes):
+    """A large log of torch-neuron lines, against counting lines of the same file."""
+    log = pathlib.Path(place) / "large.log"
+    text = (ROOT / "tests/fixtures/logs/bert.log").read_bytes()
+    noise = b"2026-01-01 00:00:00.000001:  4242  INFO ||NEURON_CACHE||: Compile cache path: /var/tmp/cache\n" * 400
+    block = (text + noise) * 20
+    with log.open("wb") as file:
+        for _ in range((megabytes << 20) // len(block)):
+            file.write(block)
+    size = log.stat().st_size / 1e6
+    grep = min(wall("grep", "-c", "Neuron", log) for _ in range(3))
+    mine = min(wall(NEURONC, "report", log, "-o", f"{place}/out") for _ in range(3))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    decoding = "import sys; print(sum(1 for _ in open(sys.argv[1], encoding='utf-8')))"
+    python = min(wall("python3", "-c", decoding, log) for _ in range(3))
+    yield f"report on a log of {size:.0f} MB", f"{size / mine:.0f} MB/s"
+    yield "grep -c on the same file", f"{size / grep:.0f} MB/s"
+    yield "Python decoding and counting its lines", f"{size / python:.0f} MB/s"
+    yield "time of report / grep, / Python", f"{mine / grep:.1f}, {mine / python:.1f}"
+    yield "peak memory of either, at most", f"{peak:.0f} MB"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the log")
+    args = parser.parse_args()
+    seconds = args.seconds
     model = subprocess.run([ROOT / "scripts/demo-model.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout
     model = model.strip().splitlines()[-1]
     print(f"{platform.machine()}, {os.cpu_count()} processors, {platform.release()}\n")
     print("| what | measured |\n| --- | --- |")
     with tempfile.TemporaryDirectory() as place:
+        for what, value in report(place, args.megabytes):
+            print(f"| {what} | {value} |", flush=True)
         for cast in ["none", "matmult"]:
             bundle = f"{place}/{cast}"
             rows = [*trace(model, bundle, cast)]

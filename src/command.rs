@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -162,6 +162,8 @@ impl Program {
             .args(&self.args)
             .env_clear()
             .envs(&self.environment)
+            // Ctrl-C on a terminal reaches us only: we decide what becomes of our children.
+            .process_group(0)
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr);

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::serve::server::{Server, shared};
+use crate::serve::server::{Server, serve, shared};
 use crate::serve::texts;
 use crate::support::fixture;
 
@@ -86,8 +86,8 @@ fn requests_of_one_connection_are_answered_in_their_order() {
 
 #[test]
 fn the_smallest_bucket_that_fits_is_run() {
-    // Its stored tokenizer would make 16 tokens of any text.
-    let server = shared("feature-extraction");
+    // Its stored tokenizer would make 16 tokens of any text. Texts of other tests would share batches.
+    let server = serve("feature-extraction", 1);
     let buckets = |inputs: &Value| buckets(&server, inputs);
     assert_eq!(buckets(&json!("the cat sat on it")), "1x12");
     assert_eq!(buckets(&json!("the cat ".repeat(10))), "1x32");

@@ -131,7 +131,7 @@ fn a_text_that_is_too_long_is_refused_with_both_numbers_and_cut_when_asked() {
     );
     let cut = server.predict(&json!({"inputs": text, "parameters": {"truncate": true}}));
     assert_eq!(cut.status, 200);
-    assert_eq!(cut.headers["x-neuronc-buckets"], "1x48");
+    assert!(cut.headers["x-neuronc-buckets"].ends_with("x48"), "{cut:?}");
 }
 
 #[test]

@@ -16,7 +16,8 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NEURONC = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "neuronc"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+NEURONC = TARGET / "release" / "neuronc"
 TEXT = "The harbour master kept a small notebook in which every ship was entered by hand."
 
 
@@ -134,7 +135,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--megabytes", type=int, default=1000, help="size of the log")
+    parser.add_argument("--build", choices=["release", "debug"], default="release")
     args = parser.parse_args()
+    global NEURONC
+    NEURONC = TARGET / args.build / "neuronc"
     seconds = args.seconds
     model = subprocess.run([ROOT / "scripts/demo-model.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout
     model = model.strip().splitlines()[-1]

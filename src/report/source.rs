@@ -112,6 +112,9 @@ fn recognised(name: &str, reading: LogReading) -> Result<(Source, Vec<Subject>)>
     let read = &reading.skipped;
     let why = match read.bytes {
         0 => "it is empty".to_owned(),
+        _ if read.truncated_documents > 0 => {
+            "it holds a document that is cut off before its end".to_owned()
+        }
         bytes => format!(
             "no line of a Neuron compiler was found in {} lines, {bytes} bytes",
             read.lines

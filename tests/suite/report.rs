@@ -276,6 +276,7 @@ fn sources_that_say_nothing() {
     report("empty.log").fails(2, &["empty.log", "it is empty"]);
     report("binary").fails(2, &["binary", "recognises"]);
     report("prose").fails(2, &["prose", "recognises"]);
+    report("cut.json").fails(2, &["cut.json", "cut off"]);
     report("folder").fails(2, &["folder", "no logs"]);
     report("nowhere.log").fails(2, &["nowhere.log", "cannot be read"]);
 }

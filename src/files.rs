@@ -70,17 +70,6 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, text.as_bytes())
 }
 
-/// Replaces a file as a whole: a reader sees the old content or the new one, never a part.
-pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let context = || format!("writing `{}`", path.display());
-    let folder = parent(path);
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
-    temporary.write_all(content).with_context(context)?;
-    temporary.as_file().sync_all().with_context(context)?;
-    temporary.persist(path).with_context(context)?;
-    Ok(())
-}
-
 /// Creates a folder and those above it.
 pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("creating the folder `{}`", path.display()))

@@ -63,21 +63,3 @@ impl BucketCoverage {
         (on_chip, on_chip + sum(&self.on_host))
     }
 }
-
-impl Coverage {
-    /// The share of arithmetic operators on the chip, over all buckets; 0 to 100. A model without
-    /// operators has none that is missing.
-    pub fn percent(&self) -> f64 {
-        let counts = self.buckets.iter().map(BucketCoverage::counts);
-        let (on_chip, all) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-        percent(on_chip, all)
-    }
-}
-
-/// `part` of `whole` in percent; 100 of nothing.
-pub fn percent(part: usize, whole: usize) -> f64 {
-    match whole {
-        0 => 100.0,
-        _ => part as f64 * 100.0 / whole as f64,
-    }
-}

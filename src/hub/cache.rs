@@ -212,7 +212,7 @@ impl RepoCache {
         self.replace(&self.tree_path(commit), &serde_json::to_vec_pretty(tree)?)
     }
 
-    /// Like [`files::replace`], but readable to whom the umask lets read: caches are shared.
+    /// Replaces a file as a whole, readable to whom the umask lets read: caches are shared.
     fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
         let folder = files::parent(path);
         self.create_folder(folder)?;

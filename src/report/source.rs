@@ -1,7 +1,7 @@
 //! What the user names: a bundle, a log, a folder of logs, or stdin.
 
 use std::fs::File;
-use std::io::{Read, stdin};
+use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -264,9 +264,4 @@ pub fn estimate(name: &str, profile: &ChipProfile) -> Result<Vec<(Source, Vec<Su
         log: None,
     };
     Ok(vec![(source, Subject::of_estimate(name, &estimate))])
-}
-
-/// A reader for tests and for callers that have the text at hand.
-pub fn of_text(name: &str, text: impl Read) -> Result<(Source, Vec<Subject>)> {
-    recognised(name, log::read(text)?)
 }

@@ -147,9 +147,16 @@ pub(crate) fn edit_json(path: &Path, change: impl FnOnce(&mut serde_json::Value)
     fs::write(path, value.to_string()).unwrap();
 }
 
+/// Writes a model of a recipe's shape with random weights into `folder`.
+pub(crate) fn random_model_of(recipe: &str, folder: &Path) {
+    let shape = repository().join("models").join(recipe).join("shape.json");
+    let config = serde_json::from_slice(&fs::read(shape).unwrap()).unwrap();
+    random_model(&config, folder);
+}
+
 /// Writes a model of the shape in `config` with random weights into `folder`; the tokenizer is that
 /// of a fixture, whose vocabulary is smaller than any real one.
-pub(crate) fn random_model(config: &serde_json::Value, folder: &Path) {
+fn random_model(config: &serde_json::Value, folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let text = config.to_string().into_bytes();
     fs::write(folder.join("config.json"), &text).unwrap();

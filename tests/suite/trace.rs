@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use crate::hub_server::HubServer;
-use crate::support::{Workplace, copy_of, fixture, random_model, repository};
+use crate::support::{Workplace, copy_of, fixture, random_model_of, repository};
 
 const SMALL: [&str; 4] = ["--batch-size", "1,2", "--sequence-length", "16,32"];
 
@@ -83,9 +83,7 @@ fn a_bundle_of_another_plan_is_kept_unless_forced() {
 #[test]
 fn the_weights_are_in_a_bundle_once() {
     let place = Workplace::new();
-    let shape = repository().join("models/all-minilm-l6-v2/shape.json");
-    let config = serde_json::from_slice(&fs::read(shape).unwrap()).unwrap();
-    random_model(&config, &place.path("model"));
+    random_model_of("all-minilm-l6-v2", &place.path("model"));
     let grid = ["--batch-size", "1,4,8", "--sequence-length", "32,128,256"];
     let bundle = place.traced(&place.path("model"), "b", &grid);
     let weights = fs::metadata(bundle.join("weights.safetensors"))
@@ -150,9 +148,7 @@ fn every_recipe_runs_with_random_weights_of_its_shape() {
     for name in neuronc::recipe::names() {
         let mut place = Workplace::new();
         let recipe = neuronc::recipe::embedded(name).unwrap().unwrap();
-        let shape = repository().join("models").join(name).join("shape.json");
-        let config = serde_json::from_slice(&fs::read(shape).unwrap()).unwrap();
-        random_model(&config, &place.path("model"));
+        random_model_of(name, &place.path("model"));
         let server = HubServer::start(&place.path("model"), &recipe.model);
         place.set("HF_ENDPOINT", &server.endpoint());
         let shapes = [
@@ -236,9 +232,7 @@ fn neuron_chips_need_an_sdk_that_is_not_here() {
 #[test]
 fn a_killed_run_leaves_nothing_that_looks_like_a_bundle() {
     let place = Workplace::new();
-    let shape = repository().join("models/all-minilm-l6-v2/shape.json");
-    let config = serde_json::from_slice(&fs::read(shape).unwrap()).unwrap();
-    random_model(&config, &place.path("model"));
+    random_model_of("all-minilm-l6-v2", &place.path("model"));
     let args = [&["trace", "model", "-o", "out/b"], &SMALL[..]].concat();
     let mut child = place.command(&args).spawn().unwrap();
     let draft = || fs::read_dir(place.path("out")).map_or(0, Iterator::count);
@@ -253,9 +247,7 @@ fn a_killed_run_leaves_nothing_that_looks_like_a_bundle() {
 #[test]
 fn an_interrupted_run_cleans_up_and_says_so() {
     let place = Workplace::new();
-    let shape = repository().join("models/all-minilm-l6-v2/shape.json");
-    let config = serde_json::from_slice(&fs::read(shape).unwrap()).unwrap();
-    random_model(&config, &place.path("model"));
+    random_model_of("all-minilm-l6-v2", &place.path("model"));
     let args = [&["trace", "model", "-o", "out/b"], &SMALL[..]].concat();
     let mut child = place.command(&args).spawn().unwrap();
     wait_until(|| fs::read_dir(place.path("out")).is_ok_and(|mut folder| folder.next().is_some()));

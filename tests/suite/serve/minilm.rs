@@ -7,16 +7,14 @@ use serde_json::json;
 
 use crate::serve::answers::buckets;
 use crate::serve::server::{Running, Server, shared_as};
-use crate::support::{Workplace, edit_json, fixture, random_model, repository};
+use crate::support::{Workplace, edit_json, fixture, random_model_of};
 
 /// A server of a model of MiniLM's shape, with two workers.
 fn minilm() -> Arc<Running> {
     shared_as("minilm", || {
         let place = Workplace::new();
         let model = place.path("model");
-        let shape = repository().join("models/all-minilm-l6-v2/shape.json");
-        let config = serde_json::from_slice(&fs::read(shape).unwrap()).unwrap();
-        random_model(&config, &model);
+        random_model_of("all-minilm-l6-v2", &model);
         let tokenizer = model.join("tokenizer.json");
         fs::copy(
             fixture("feature-extraction").join("tokenizer.json"),

@@ -1,11 +1,13 @@
-//! What a model's own small files decide: family, head, limits, and which files are needed.
+//! What a model's own small files decide: tracer, head, limits, and which files are needed.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bucket::Input;
 use crate::failure::{Failure, name_list};
 use crate::family::{Family, Head, Pooling, Scores};
 use crate::recipe::Task;
@@ -21,14 +23,30 @@ const PICKLE_FILE: &str = "pytorch_model.bin";
 /// A model as its files describe it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    pub family: Family,
+    pub tracer: Tracer,
     pub head: Head,
+    /// What the forward takes beside the weights.
+    pub inputs: Vec<Input>,
+    /// The token id that fills unused places.
+    pub pad_id: i64,
     /// The longest input: the smaller of what the positions cover and what the model was made for.
     pub max_tokens: usize,
-    /// The safetensors files, relative to the model folder.
+    /// The files of the weights, relative to the model folder.
     pub weight_files: Vec<String>,
     /// The files of the tokenizer, relative to the model folder.
     pub tokenizer_files: Vec<String>,
+}
+
+/// What turns the model into graphs: whose forward function is traced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "tracer", rename_all = "kebab-case")]
+pub enum Tracer {
+    /// neuronc's own, of one of its families; `neuronc-torch` traces it.
+    Native { family: Family },
+    /// That of transformers; a Python interpreter that has it traces it.
+    Transformers { model_type: String },
+    /// A TorchScript file is the graph of every bucket, as it is.
+    Torchscript { file: String },
 }
 
 /// The small files of a model folder, by their name.
@@ -54,6 +72,16 @@ fn is_module_config(name: &str) -> bool {
     numbered && name.ends_with(CONFIG_FILE) && name.matches('/').count() == 1
 }
 
+impl Tracer {
+    /// The family of a model that neuronc traces itself.
+    pub fn family(&self) -> Option<&Family> {
+        match self {
+            Tracer::Native { family } => Some(family),
+            Tracer::Transformers { .. } | Tracer::Torchscript { .. } => None,
+        }
+    }
+}
+
 impl Checkpoint {
     /// Reads the model's description; `listed` are all files of its folder, `task` what the user or
     /// the recipe asks for.
@@ -67,15 +95,17 @@ impl Checkpoint {
         }
         let family = Family::from_config(&config)?;
         let head = head(small, &config, task)?;
+        let positions = family.positions();
         let sentence: Option<Value> = json(small, SENTENCE_CONFIG_FILE)?;
         let limit = sentence
             .as_ref()
             .and_then(|settings| settings.get("max_seq_length")?.as_u64())
             .and_then(|limit| usize::try_from(limit).ok());
-        let positions = family.positions();
         Ok(Self {
             max_tokens: limit.map_or(positions, |limit| limit.min(positions)),
-            family,
+            inputs: family.inputs(head.task()),
+            pad_id: family.pad_id(),
+            tracer: Tracer::Native { family },
             head,
             weight_files: weight_files(small, listed)?,
             tokenizer_files: tokenizer_files(listed)?,

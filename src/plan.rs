@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::arguments::{self, Arguments};
 use crate::bucket::{Bucket, Input};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tracer};
 use crate::executor::job::{Cast, CastMode, CastType};
 use crate::failure::{Class, Failure};
-use crate::family::{Family, Head};
+use crate::family::Head;
 use crate::files;
 use crate::profile::{Attention, BucketGrid, ChipProfile, CompilerKind, Tolerance};
 use crate::recipe::Recipe;
@@ -32,13 +32,14 @@ pub struct Plan {
     pub chip: String,
     pub compiler: CompilerKind,
     pub arguments: Arguments,
-    pub family: Family,
-    pub head: Head,
     pub tracer: Tracer,
+    pub head: Head,
     pub attention: Attention,
     pub cast: Cast,
     /// What each graph takes after the weights.
     pub inputs: Vec<Input>,
+    /// The token id that fills unused places.
+    pub pad_id: i64,
     pub buckets: Vec<Bucket>,
     pub max_tokens: usize,
     pub tolerance: Tolerance,
@@ -56,14 +57,6 @@ pub struct Model {
     pub commit: Option<String>,
     /// Digests of the files that are used, by name.
     pub files: BTreeMap<String, String>,
-}
-
-/// What turns the model into graphs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tracer {
-    /// The forward functions of neuronc's own families.
-    Native,
 }
 
 /// What the user asked for beside the recipe and the chip.
@@ -124,12 +117,12 @@ pub fn plan(
         model,
         chip: profile.name.clone(),
         compiler: profile.compiler.kind,
-        family: checkpoint.family.clone(),
+        tracer: checkpoint.tracer.clone(),
         head: checkpoint.head.clone(),
-        tracer: Tracer::Native,
         attention: profile.attention,
         cast,
-        inputs: checkpoint.family.inputs(checkpoint.head.task()),
+        inputs: checkpoint.inputs.clone(),
+        pad_id: checkpoint.pad_id,
         buckets: buckets(recipe, profile, checkpoint.max_tokens, options)?,
         max_tokens: checkpoint.max_tokens,
         tolerance: *tolerance,
@@ -223,13 +216,17 @@ fn versions(profile: &ChipProfile) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
     use crate::family::bert::BertConfig;
     use crate::profile;
     use serde_json::json;
 
     fn checkpoint(max_tokens: usize) -> Checkpoint {
+        let family = Family::Bert(BertConfig::from_config(&json!({})).unwrap());
         Checkpoint {
-            family: Family::Bert(BertConfig::from_config(&json!({})).unwrap()),
+            inputs: family.inputs(Head::QuestionAnswering.task()),
+            pad_id: family.pad_id(),
+            tracer: Tracer::Native { family },
             head: Head::QuestionAnswering,
             max_tokens,
             weight_files: vec!["model.safetensors".to_owned()],

@@ -123,7 +123,10 @@ fn perform(job: &TraceJob, report: &mut dyn FnMut(&Event) -> Result<()>) -> Resu
         ..reference.clone()
     };
     let bytes = write_weights(job, model.numerics, &sources)?;
-    report(&Event::Weights { bytes })?;
+    report(&Event::Weights {
+        bytes,
+        names: names.clone(),
+    })?;
     // Weights that were not fp32 were copied; the file takes their place.
     drop(sources);
 

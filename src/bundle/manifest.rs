@@ -18,7 +18,7 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 const FORMAT: &str = "neuronc-bundle";
 
 /// Raised when an older neuronc could not read a newer bundle, or the other way round.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What a bundle holds and what it was made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Manifest {
     /// Who made the artifacts, with the versions it reported itself.
     pub executor: BTreeMap<String, String>,
     pub artifacts: Vec<Artifact>,
-    /// The order in which every artifact takes the weights.
+    /// The order in which every graph takes the weights.
     pub weight_names: Vec<String>,
     /// Every file of the bundle but this one.
     pub files: BTreeMap<String, SealedFile>,
@@ -42,8 +42,13 @@ pub struct Manifest {
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
     pub bucket: Bucket,
-    /// Relative to the bundle.
+    /// What a runtime loads, relative to the bundle.
     pub file: String,
+    /// The TorchScript graph that was compiled; on cpu it is the artifact.
+    pub graph: String,
+    /// What the compiler printed; absent where libtorch compiles nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 /// A file as it was when the bundle was sealed.

@@ -13,7 +13,9 @@ use anyhow::Result;
 use crate::bucket::Row;
 use crate::bundle::manifest::{MANIFEST_FILE, Manifest};
 use crate::coverage::Coverage;
+use crate::executor::job::WEIGHTS_FILE;
 use crate::failure::Failure;
+use crate::family::weights;
 use crate::files;
 
 /// The reference rows, as JSON; their outputs are in `reference.safetensors`.
@@ -83,6 +85,14 @@ impl Bundle {
     /// The size of all its files.
     pub fn bytes(&self) -> u64 {
         self.manifest.files.values().map(|file| file.bytes).sum()
+    }
+
+    /// The shapes of the weights, in the order in which every graph takes them.
+    pub fn weight_shapes(&self) -> Result<Vec<Vec<usize>>> {
+        match self.manifest.weight_names.as_slice() {
+            [] => Ok(Vec::new()),
+            names => weights::shapes(&self.path(WEIGHTS_FILE), names),
+        }
     }
 
     pub fn coverage(&self) -> Result<Coverage> {

@@ -15,6 +15,7 @@ use crate::coverage::{BucketCoverage, Coverage, SCHEMA_VERSION, census};
 use crate::executor::events::{Event, FailureClass};
 use crate::executor::job::{GraphJob, PROTOCOL, TraceJob};
 use crate::failure::{Class, Failure};
+use crate::family::Family;
 use crate::family::weights::{self, WeightSource};
 use crate::files;
 use crate::plan::{LIBTORCH_VERSION, Plan};
@@ -60,7 +61,8 @@ pub fn compile(compilation: &Compilation, progress: &mut dyn FnMut(Progress)) ->
         .iter()
         .map(|name| files::inside(compilation.model, name))
         .collect::<Result<_>>()?;
-    let sources = weights::find(&plan.family.weights(&plan.head), &paths)?;
+    let family = native_family(plan)?;
+    let sources = weights::find(&family.weights(&plan.head), &paths)?;
     let tokenizer = Tokenizer::open(compilation.model)?;
     let draft = Draft::start(compilation.place, compilation.existing)?;
     let rows = reference::rows(plan, &tokenizer)?;
@@ -73,19 +75,24 @@ pub fn compile(compilation: &Compilation, progress: &mut dyn FnMut(Progress)) ->
     files::create_folder(&folder.join("graphs"))?;
 
     let job = trace_job(compilation, sources, rows, folder)?;
-    let versions = run_executor(compilation, &job, progress)?;
+    let outcome = run_executor(compilation, &job, progress)?;
     progress(Progress::Sealing);
     let coverage = coverage(plan, &job, folder)?;
     files::write_json(&folder.join(COVERAGE_FILE), &coverage)?;
 
     let mut manifest = Manifest::new(plan.clone(), plan.key()?);
-    manifest.executor = versions;
+    manifest.executor = outcome.versions;
     manifest.artifacts = job
         .graphs
         .into_iter()
-        .map(|GraphJob { bucket, file, .. }| Artifact { bucket, file })
+        .map(|GraphJob { bucket, file, .. }| Artifact {
+            bucket,
+            graph: file.clone(),
+            file,
+            log: None,
+        })
         .collect();
-    manifest.weight_names = job.weights.into_iter().map(|source| source.name).collect();
+    manifest.weight_names = outcome.weight_names;
     draft.seal(manifest)
 }
 
@@ -111,7 +118,7 @@ fn trace_job(
     };
     Ok(TraceJob {
         protocol: PROTOCOL,
-        family: plan.family.clone(),
+        family: native_family(plan)?.clone(),
         head: plan.head.clone(),
         attention: plan.attention,
         cast: plan.cast,
@@ -124,18 +131,30 @@ fn trace_job(
     })
 }
 
-/// Runs the job to its end and returns the versions that the executor reported.
+fn native_family(plan: &Plan) -> Result<&Family> {
+    let unknown = || Failure::new(Class::Bug, "this tracer needs no family").into();
+    plan.tracer.family().ok_or_else(unknown)
+}
+
+/// What an executor reported.
+#[derive(Default)]
+struct Outcome {
+    versions: BTreeMap<String, String>,
+    weight_names: Vec<String>,
+    done: bool,
+}
+
+/// Runs the job to its end.
 fn run_executor(
     compilation: &Compilation,
     job: &TraceJob,
     progress: &mut dyn FnMut(Progress),
-) -> Result<BTreeMap<String, String>> {
+) -> Result<Outcome> {
     let log = job.folder.join(LOG_FILE);
     let mut program = compilation.executor.clone();
     program.args.push("trace".into());
     let input = serde_json::to_vec(job)?;
-    let mut versions = BTreeMap::new();
-    let mut done = false;
+    let mut outcome = Outcome::default();
     let mut on_line = |line: &str| -> Result<()> {
         let event: Event = serde_json::from_str(line)
             .with_context(|| format!("the executor wrote a line that is not an event: `{line}`"))?;
@@ -146,21 +165,24 @@ fn run_executor(
                 versions: reported,
             } => {
                 check_executor(protocol, &reported)?;
-                versions.extend(reported);
-                versions.insert("executor".to_owned(), executor);
+                outcome.versions.extend(reported);
+                outcome.versions.insert("executor".to_owned(), executor);
             }
-            Event::Weights { .. } => progress(Progress::Tracing),
+            Event::Weights { names, .. } => {
+                outcome.weight_names = names;
+                progress(Progress::Tracing);
+            }
             Event::Graph { bucket, millis } => progress(Progress::Traced { bucket, millis }),
-            Event::References { .. } => {}
             Event::Failed { class, message } => return Err(reported_failure(class, message).into()),
-            Event::Done => done = true,
+            Event::Done => outcome.done = true,
+            _ => {}
         }
         Ok(())
     };
     program
         .run(input, &log, compilation.deadline, &mut on_line)
         .map_err(executor_failure)?;
-    if !done {
+    if !outcome.done {
         return Err(Failure::new(
             Class::Compilation,
             "the executor ended without finishing its job",
@@ -168,7 +190,7 @@ fn run_executor(
         .why(crate::command::tail(&log, 20).join("\n"))
         .into());
     }
-    Ok(versions)
+    Ok(outcome)
 }
 
 fn check_executor(protocol: u32, versions: &[(String, String)]) -> Result<()> {
@@ -198,7 +220,12 @@ fn reported_failure(class: FailureClass, message: String) -> Failure {
                 .why(message)
                 .help("free some, or trace fewer or smaller buckets at once")
         }
-        FailureClass::Framework => Failure::new(Class::Compilation, "tracing failed").why(message),
+        FailureClass::Framework | FailureClass::Compiler => {
+            Failure::new(Class::Compilation, "tracing failed").why(message)
+        }
+        FailureClass::Sdk | FailureClass::Device => {
+            Failure::new(Class::Executor, "the executor cannot do its work").why(message)
+        }
     }
 }
 

@@ -152,6 +152,16 @@ fn headers(files: &[PathBuf]) -> Result<BTreeMap<String, Found>> {
     Ok(found)
 }
 
+/// The shapes of the tensors `names` of the safetensors file at `path`, in that order.
+pub fn shapes(path: &Path, names: &[String]) -> Result<Vec<Vec<usize>>> {
+    let found = headers(&[path.to_owned()])?;
+    let shape = |name: &String| match found.get(name) {
+        Some(tensor) => Ok(tensor.shape.clone()),
+        None => Err(Failure::usage(format!("`{}` has no `{name}`", path.display())).into()),
+    };
+    names.iter().map(shape).collect()
+}
+
 /// Maps a file into memory; its pages are shared between processes.
 pub fn map_file(path: &Path) -> Result<Mmap> {
     let context = || format!("opening `{}`", path.display());

@@ -235,9 +235,9 @@ pub fn estimate(name: &str, profile: &ChipProfile) -> Result<Vec<(Source, Vec<Su
             let graphs = bundle.manifest.artifacts.iter();
             let traced = Traced {
                 plan: &bundle.manifest.plan,
-                weight_names: &bundle.manifest.weight_names,
+                weights: bundle.weight_shapes()?,
                 graphs: graphs
-                    .map(|artifact| (artifact.bucket, bundle.path(&artifact.file)))
+                    .map(|artifact| (artifact.bucket, bundle.path(&artifact.graph)))
                     .collect(),
             };
             estimate::traced(&traced, profile)?

@@ -125,7 +125,7 @@ impl Worker {
         deadline: Duration,
     ) -> Result<Vec<Vec<f32>>> {
         let plan = &bundle.manifest.plan;
-        let inputs = bucket::fill(bucket, rows, &plan.inputs, plan.family.pad_id())?;
+        let inputs = bucket::fill(bucket, rows, &plan.inputs, plan.pad_id)?;
         let output = self.run(bucket, &inputs, deadline)?;
         split_rows(&output.tensor, bucket, rows)
     }

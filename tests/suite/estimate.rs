@@ -49,11 +49,10 @@ fn bert_base() -> Plan {
 
 fn estimate_native(chip: &str) -> Estimate {
     let plan = bert_base();
-    let weights = plan.family.weights(&plan.head);
-    let weight_names: Vec<String> = weights.into_iter().map(|weight| weight.name).collect();
+    let specs = plan.tracer.family().unwrap().weights(&plan.head);
     let traced = Traced {
         plan: &plan,
-        weight_names: &weight_names,
+        weights: specs.into_iter().map(|spec| spec.shape).collect(),
         graphs: vec![(BUCKET, graph("bert-base-native.pt"))],
     };
     estimate::traced(&traced, &profile::load(chip).unwrap()).unwrap()
@@ -269,9 +268,9 @@ fn what_is_traced_for_the_host_is_estimated_for_every_chip() {
         let graphs = bundle.manifest.artifacts.iter();
         let traced = Traced {
             plan: &bundle.manifest.plan,
-            weight_names: &bundle.manifest.weight_names,
+            weights: bundle.weight_shapes().unwrap(),
             graphs: graphs
-                .map(|artifact| (artifact.bucket, bundle.path(&artifact.file)))
+                .map(|artifact| (artifact.bucket, bundle.path(&artifact.graph)))
                 .collect(),
         };
         let mut all = Vec::new();

@@ -47,7 +47,7 @@ impl Subject {
             .collect();
         let checkpoint = Checkpoint::read(&small, &names, None).unwrap();
         Self {
-            family: checkpoint.family,
+            family: checkpoint.tracer.family().unwrap().clone(),
             head: checkpoint.head,
             weight_files: checkpoint
                 .weight_files

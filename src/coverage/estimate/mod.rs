@@ -127,8 +127,8 @@ pub struct Share {
 #[derive(Debug)]
 pub struct Traced<'a> {
     pub plan: &'a Plan,
-    /// The weights that each graph takes before its other inputs, in that order.
-    pub weight_names: &'a [String],
+    /// The shapes of the weights that each graph takes before its other inputs, in that order.
+    pub weights: Vec<Vec<usize>>,
     pub graphs: Vec<(Bucket, PathBuf)>,
 }
 
@@ -196,26 +196,16 @@ pub fn graph_file(
 }
 
 impl Traced<'_> {
-    /// The shapes of a graph's inputs: the weights as the family has them, then the bucket.
+    /// The shapes of a graph's inputs: the weights, then what the bucket gives.
     fn shapes(&self, bucket: Bucket, graph: &Graph) -> BTreeMap<ValueId, Vec<usize>> {
-        let specs = self.plan.family.weights(&self.plan.head);
-        let weight = |name: &String| {
-            let spec = specs.iter().find(|spec| spec.name == *name);
-            spec.map(|spec| spec.shape.clone())
-        };
-        let tokens = self.plan.inputs.iter().map(|input| {
-            Some(match input {
-                Input::InputIds | Input::AttentionMask | Input::TokenTypeIds => {
-                    vec![bucket.batch, bucket.sequence]
-                }
-                Input::Position => vec![bucket.batch],
-            })
+        let tokens = self.plan.inputs.iter().map(|input| match input {
+            Input::InputIds | Input::AttentionMask | Input::TokenTypeIds => {
+                vec![bucket.batch, bucket.sequence]
+            }
+            Input::Position => vec![bucket.batch],
         });
-        let shapes = self.weight_names.iter().map(weight).chain(tokens);
-        let inputs = graph.inputs.iter().copied().zip(shapes);
-        inputs
-            .filter_map(|(id, shape)| Some((id, shape?)))
-            .collect()
+        let shapes = self.weights.iter().cloned().chain(tokens);
+        graph.inputs.iter().copied().zip(shapes).collect()
     }
 }
 

@@ -35,7 +35,14 @@ pub enum Request {
 pub struct Load {
     pub protocol: u32,
     pub artifacts: Vec<Artifact>,
-    /// The safetensors file of the weights that every artifact takes as its first inputs.
+    /// A library that `neuronc-torch` opens first: it registers the operators of the artifacts.
+    #[serde(default)]
+    pub plugin: Option<PathBuf>,
+    /// The Python module that does the same in an interpreter.
+    #[serde(default)]
+    pub module: Option<String>,
+    /// The safetensors file of the weights that every artifact takes as its first inputs; not read
+    /// where `weight_names` is empty.
     pub weights: PathBuf,
     /// The order in which the artifacts take them.
     pub weight_names: Vec<String>,

@@ -57,6 +57,8 @@ impl Worker {
         let load = Request::Load(Load {
             protocol: PROTOCOL,
             artifacts: artifacts.collect(),
+            plugin: None,
+            module: None,
             weights: bundle.path(WEIGHTS_FILE),
             weight_names: manifest.weight_names.clone(),
             threads,

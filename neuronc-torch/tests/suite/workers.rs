@@ -124,6 +124,8 @@ impl Made {
             file: self.folder.path().join(&graph.file),
         });
         Load {
+            plugin: None,
+            module: None,
             protocol: PROTOCOL,
             artifacts: artifacts.collect(),
             weights: self.folder.path().join(WEIGHTS_FILE),

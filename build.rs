@@ -1,4 +1,5 @@
-//! Embeds the profiles, operator lists and recipes by listing their folders, so that adding one needs no Rust.
+//! Embeds profiles, operator lists, recipes and the Python executor by listing their folders, so that
+//! adding one needs no Rust.
 
 #![expect(
     clippy::disallowed_methods,
@@ -25,6 +26,11 @@ fn main() {
         .map(|folder| (name(&folder), folder.join("recipe.yaml")))
         .filter(|(_, path)| path.exists());
     write_table(&out.join("models.rs"), "MODELS", recipes);
+    let scripts = entries(&root.join("src/executor/sdk"))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
+        .map(|path| (name(&path), path));
+    write_table(&out.join("scripts.rs"), "SCRIPTS", scripts);
 }
 
 /// The paths in a folder, sorted; the build runs again when one is added.

@@ -46,6 +46,13 @@ pub fn resolve(profile: &ChipProfile, asked: &[(String, String)]) -> Result<Argu
     Ok(resolved)
 }
 
+pub fn command_line(_: &ChipProfile, _: &Arguments) -> Vec<String> {
+    Vec::new()
+}
+pub fn trace_options(_: &ChipProfile, _: &Arguments) -> BTreeMap<String, serde_json::Value> {
+    BTreeMap::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

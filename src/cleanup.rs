@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 static REMAINS: Mutex<BTreeMap<u64, Remains>> = Mutex::new(BTreeMap::new());
@@ -23,7 +23,7 @@ enum Remains {
 #[derive(Debug)]
 pub struct Registration(u64);
 
-/// A child process that must be killed.
+/// A child process that must be killed, with all processes of its group.
 pub fn process(id: u32) -> Registration {
     register(Remains::Process(id))
 }
@@ -39,15 +39,20 @@ pub fn run() {
     for thing in remains.values() {
         // Nothing can be done about what cannot be killed or removed.
         match thing {
-            Remains::Process(id) => {
-                let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
-                let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
-            }
+            Remains::Process(id) => kill_group(*id),
             Remains::Folder(path) => {
                 let _ = std::fs::remove_dir_all(path);
             }
         }
     }
+}
+
+/// Kills the process group that the process `id` leads: the compiler that an interpreter started ends
+/// with it.
+pub fn kill_group(id: u32) {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    // A group that is gone already cannot be killed.
+    let _ = pid.map(|pid| kill_process_group(pid, Signal::KILL));
 }
 
 fn register(thing: Remains) -> Registration {

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use wait_timeout::ChildExt as _;
 
 use crate::cleanup::{self, Registration};
 
@@ -28,12 +29,31 @@ const LINES_WAITING_MAX: usize = 1024;
 /// Bytes of a child's log that an error looks back on.
 const TAIL_BYTES: u64 = 64 << 10;
 
+/// Bytes that a log keeps from its beginning; of what follows it keeps the last [`TAIL_BYTES`].
+const LOG_BYTES_MAX: u64 = 64 << 20;
+
 /// A program with its arguments and its whole environment: nothing is inherited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     pub path: PathBuf,
     pub args: Vec<OsString>,
     pub environment: BTreeMap<OsString, OsString>,
+}
+
+/// Sees what a child writes to its log.
+pub type Watch<'a> = dyn Fn(&[u8]) + Sync + 'a;
+
+/// Where the log of a child goes.
+pub struct Log<'a> {
+    pub path: &'a Path,
+    /// Sees everything as it is written.
+    pub watch: Option<&'a Watch<'a>>,
+}
+
+impl<'a> Log<'a> {
+    pub fn file(path: &'a Path) -> Self {
+        Self { path, watch: None }
+    }
 }
 
 /// Why a process did not do its work.
@@ -108,22 +128,43 @@ fn write_tail(f: &mut fmt::Formatter<'_>, lines: &[String]) -> fmt::Result {
 impl std::error::Error for CommandError {}
 
 impl Program {
-    /// Runs to the end: `input` goes to stdin, each line of stdout to `on_line`, stderr to the file
-    /// `log`. The child is killed when `deadline` passes or `on_line` fails.
+    /// Runs to the end: `input` goes to stdin, each line of stdout to `on_line`, stderr to `log`. The
+    /// child and what it started are killed when `deadline` passes or `on_line` fails.
     pub fn run(
         &self,
         input: Vec<u8>,
-        log: &Path,
+        log: &Log,
         deadline: Duration,
         on_line: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<()> {
-        let log_file =
-            File::create(log).with_context(|| format!("creating `{}`", log.display()))?;
-        let child = self.spawn(Stdio::piped(), Stdio::piped(), log_file.into())?;
+        let file =
+            File::create(log.path).with_context(|| format!("creating `{}`", log.path.display()))?;
+        let child = self.spawn(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
         let mut running = Running {
             _registration: cleanup::process(child.id()),
             child,
         };
+        let stderr = running.child.stderr.take();
+        thread::scope(|scope| {
+            let kept = scope.spawn(move || keep_log(stderr, file, log.watch));
+            let outcome = self.follow(&mut running, input, deadline, on_line);
+            // What still holds the log open, such as a compiler without its parent, ends too.
+            cleanup::kill_group(running.child.id());
+            let kept = kept.join().unwrap_or(Ok(()));
+            let status = outcome?;
+            kept.with_context(|| format!("writing `{}`", log.path.display()))?;
+            self.check(status, log.path)
+        })
+    }
+
+    /// Hands out the lines of a child until it closes its stdout, and waits for its end.
+    fn follow(
+        &self,
+        running: &mut Running,
+        input: Vec<u8>,
+        deadline: Duration,
+        on_line: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<ExitStatus> {
         let ends = Instant::now() + deadline;
         // A child that dies without reading its input shows in its exit status, not here.
         if let Some(mut stdin) = running.child.stdin.take() {
@@ -140,11 +181,15 @@ impl Program {
                 }
             }
         }
-        let status = running
-            .child
-            .wait()
-            .context("waiting for a child process")?;
-        self.check(status, log)
+        let left = ends.saturating_duration_since(Instant::now());
+        let ended = running.child.wait_timeout(left);
+        match ended.context("waiting for a child process")? {
+            Some(status) => Ok(status),
+            None => {
+                let program = self.path.clone();
+                Err(CommandError::DeadlineExceeded { program, deadline }.into())
+            }
+        }
     }
 
     /// Starts a process whose stdin is one end of a socket; stdout and stderr go to `log`.
@@ -206,8 +251,8 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only when the child is gone already.
-        let _ = self.child.kill();
+        cleanup::kill_group(self.child.id());
+        // Fails only when the child was waited for already.
         let _ = self.child.wait();
     }
 }
@@ -235,6 +280,51 @@ fn read_lines(stdout: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Resu
         }
     });
     receiver
+}
+
+/// Copies what a child writes to its log, as it comes, and says in the log what did not fit.
+fn keep_log(
+    stderr: Option<impl Read>,
+    mut file: File,
+    watch: Option<&Watch<'_>>,
+) -> io::Result<()> {
+    let Some(mut stderr) = stderr else {
+        return Ok(());
+    };
+    let (mut room, mut beyond, mut last) = (LOG_BYTES_MAX, 0, Vec::new());
+    let mut buffer = vec![0; 64 << 10];
+    let mut written = Ok(());
+    loop {
+        let count = match stderr.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let bytes = &buffer[..count];
+        if let Some(watch) = watch {
+            watch(bytes);
+        }
+        let (fits, rest) = bytes.split_at(usize::try_from(room).map_or(count, |r| r.min(count)));
+        room -= fits.len() as u64;
+        beyond += rest.len() as u64;
+        // A child whose log cannot be written goes on: its pipe must not fill up.
+        written = written.and_then(|()| file.write_all(fits));
+        keep_end(&mut last, rest);
+    }
+    written?;
+    if beyond > last.len() as u64 {
+        let lost = beyond - last.len() as u64;
+        write!(file, "\n[neuronc: {lost} bytes were not kept here]\n")?;
+    }
+    file.write_all(&last)
+}
+
+/// Appends to `last` and cuts its beginning, so that it holds [`TAIL_BYTES`] at most.
+fn keep_end(last: &mut Vec<u8>, bytes: &[u8]) {
+    last.extend_from_slice(bytes);
+    let max = usize::try_from(TAIL_BYTES).unwrap_or(usize::MAX);
+    last.drain(..last.len().saturating_sub(max));
 }
 
 /// The last `count` lines of a log; empty when it cannot be read.
@@ -273,7 +363,7 @@ mod tests {
         let mut lines = Vec::new();
         let result = program.run(
             b"in\n".to_vec(),
-            &folder.path().join("log"),
+            &Log::file(&folder.path().join("log")),
             deadline,
             &mut |line| {
                 lines.push(line.to_owned());
@@ -320,11 +410,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_child_left_behind_ends_with_it() {
+        let start = Instant::now();
+        let (result, _) = run(&shell("sleep 60 >/dev/null & exit 0"), LONG);
+        result.unwrap();
+        assert!(start.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_log_keeps_its_beginning_and_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let long = io::repeat(b'x').take(LOG_BYTES_MAX + (1 << 20));
+        let whole = io::Cursor::new(b"first\n")
+            .chain(long)
+            .chain(&b"\nlast\n"[..]);
+        keep_log(Some(whole), File::create(&path).unwrap(), None).unwrap();
+        let kept = path.metadata().unwrap().len();
+        assert!((LOG_BYTES_MAX..LOG_BYTES_MAX + 2 * TAIL_BYTES).contains(&kept));
+        assert_eq!(tail(&path, 1), ["last"]);
+        let mut text = Vec::new();
+        File::open(&path).unwrap().read_to_end(&mut text).unwrap();
+        let note = b"bytes were not kept";
+        assert!(text.windows(note.len()).any(|window| window == note));
+    }
+
+    #[test]
     fn a_child_is_killed_when_its_output_is_not_understood() {
         let folder = tempfile::tempdir().unwrap();
         let program = shell("echo nonsense; exec sleep 60");
         let start = Instant::now();
-        let result = program.run(Vec::new(), &folder.path().join("log"), LONG, &mut |line| {
+        let log = folder.path().join("log");
+        let result = program.run(Vec::new(), &Log::file(&log), LONG, &mut |line| {
             anyhow::bail!("not an event: {line}")
         });
         assert!(result.is_err() && start.elapsed() < LONG);

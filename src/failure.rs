@@ -81,6 +81,17 @@ impl Failure {
         self
     }
 
+    /// Adds to what the user can do now, on a line of its own.
+    #[must_use]
+    pub fn add_help(self, more: impl Into<String>) -> Self {
+        let more = more.into();
+        let help = match &self.help {
+            Some(help) => format!("{help}\n{more}"),
+            None => more,
+        };
+        self.help(help)
+    }
+
     /// The class of the outermost [`Failure`] in the chain of `error`, or what its cause implies.
     pub fn class_of(error: &anyhow::Error) -> Class {
         for cause in error.chain() {

@@ -149,7 +149,7 @@ pub struct Hardware {
 }
 
 /// The SDK that drives the chip.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sdk {
     /// The last release whose packages serve this chip.
@@ -172,6 +172,20 @@ pub struct Sdk {
     pub plugin: String,
     #[serde(default)]
     pub runtime_library: Option<String>,
+    pub compile_memory: CompileMemory,
+}
+
+/// What a compilation is expected to need of the host's memory: the sum of three parts. Nothing is
+/// published about it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompileMemory {
+    /// The interpreter, the SDK and the compiler, whatever they compile.
+    pub base_gib: f64,
+    /// Copies of the model's weights in fp32.
+    pub times_weights: f64,
+    /// Of a bucket's tokens, rows times sequence.
+    pub mib_per_1000_tokens: f64,
 }
 
 /// One row of the instance table; memory in GiB.
@@ -275,6 +289,12 @@ fn parse(text: &str, origin: &str) -> Result<ChipProfile> {
 }
 
 impl ChipProfile {
+    /// Whether the compiler can leave operators to the host.
+    pub fn has_partitioner(&self) -> bool {
+        let operators = self.operators.as_ref();
+        operators.is_some_and(|operators| operators.partitioner.is_some())
+    }
+
     /// Everything in the profile that cannot be true at once.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -18,8 +18,9 @@ pub(super) struct Environment {
     variables: BTreeMap<String, OsString>,
 }
 
-/// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`.
-const NAMES: [&str; 13] = [
+/// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`, and
+/// `NEURONC_ROOT` is where the machine's `/dev`, `/opt` and `/proc` are mounted.
+const NAMES: [&str; 14] = [
     "HOME",
     "HF_ENDPOINT",
     "HF_HOME",
@@ -30,6 +31,7 @@ const NAMES: [&str; 13] = [
     "HF_TOKEN_PATH",
     "HUGGINGFACE_HUB_CACHE",
     "HUGGING_FACE_HUB_TOKEN",
+    "NEURONC_ROOT",
     "PATH",
     "TRANSFORMERS_OFFLINE",
     "XDG_CACHE_HOME",
@@ -47,6 +49,11 @@ impl Environment {
         let places = Places {
             executable,
             path: variables.get("PATH").cloned(),
+            sdk: None,
+            root: variables
+                .get("NEURONC_ROOT")
+                .map_or_else(|| PathBuf::from("/"), PathBuf::from),
+            temporary: env::temp_dir(),
         };
         Ok(Self { places, variables })
     }
@@ -81,14 +88,20 @@ impl Environment {
     }
 
     fn hugging_face_home(&self) -> PathBuf {
-        let cache = || {
-            let home = self.path("HOME").unwrap_or_default();
-            let cache = self
-                .path("XDG_CACHE_HOME")
-                .unwrap_or_else(|| home.join(".cache"));
-            cache.join("huggingface")
-        };
+        let cache = || self.cache().join("huggingface");
         self.path("HF_HOME").unwrap_or_else(cache)
+    }
+
+    /// Where the user keeps what can be made again.
+    fn cache(&self) -> PathBuf {
+        let home = || self.path("HOME").unwrap_or_default();
+        self.path("XDG_CACHE_HOME")
+            .unwrap_or_else(|| home().join(".cache"))
+    }
+
+    /// Where compilations keep what they have, so that an interrupted one goes on.
+    pub(super) fn work(&self) -> PathBuf {
+        self.cache().join("neuronc/work")
     }
 
     fn token(&self, home: &std::path::Path) -> Option<Secret> {

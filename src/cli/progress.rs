@@ -104,6 +104,25 @@ impl BucketBar {
                 self.0.set_message(format!("traced {bucket}"));
                 self.0.inc(1);
             }
+            compiler::Progress::Kept { bucket } => {
+                self.0.set_message(format!("{bucket} is compiled already"));
+                self.0.inc(1);
+            }
+            compiler::Progress::Stage { bucket, stage } => {
+                self.0.set_message(format!("{bucket}: {}", stage.name()));
+            }
+            compiler::Progress::Dots { bucket, count } => {
+                self.0
+                    .set_message(format!("{bucket}: compiling, {count} dots"));
+            }
+            compiler::Progress::Compiled { bucket, .. } => {
+                self.0.set_message(format!("compiled {bucket}"));
+                self.0.inc(1);
+            }
+            compiler::Progress::Failed { bucket } => {
+                self.0.set_message(format!("{bucket} failed"));
+                self.0.inc(1);
+            }
             compiler::Progress::Sealing => self.0.set_message("sealing"),
         }
     }

@@ -16,11 +16,13 @@ use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format, megabytes};
 use crate::cli::progress::Bars;
 use crate::cli::{interrupt, model_source};
-use crate::compiler::{self, Compilation};
+use crate::compiler::memory;
+use crate::compiler::{self, Compilation, Neuron, Target, Tool};
+use crate::executor::interpreter::Interpreter;
 use crate::files;
 use crate::hub::{self, Digest, Listing, Snapshot};
 use crate::plan::{self, Model, Options, Plan};
-use crate::profile::{self, ChipProfile};
+use crate::profile::{self, ChipProfile, CompilerKind};
 use crate::recipe::{Recipe, Task};
 
 const EXAMPLES: &str = "\
@@ -110,16 +112,16 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let profile = args.profile()?;
     let (recipe, source) = model_source::resolve(&args.model, args.revision.as_deref())?;
     // A missing executor shows before anything is downloaded.
-    let executor = match args.dry_run {
+    let tools = match args.dry_run {
         true => None,
-        false => Some(environment.places.compiler(&profile)?),
+        false => Some(Tools::find(&profile, environment)?),
     };
     let mut bars = Bars::new();
     let snapshot = hub::open(&source, &environment.hub(args.offline))?;
     let checkpoint = read_checkpoint(&snapshot, args.task.or(recipe.task), &mut bars)?;
     let plan = args.plan(&recipe, &profile, &snapshot, &checkpoint)?;
     let place = args.place(&plan);
-    let Some(executor) = executor else {
+    let Some(tools) = tools else {
         return print_plan(&plan, &place, args.format);
     };
     if !args.force && is_up_to_date(&place, &plan)? {
@@ -132,23 +134,34 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         plan: &plan,
         model: &snapshot.folder,
         weight_files: &checkpoint.weight_files,
-        executor,
+        profile: &profile,
+        tracer: tools.tracer,
+        jobs: args.jobs.get(),
+        trace_deadline: DEADLINE,
+        temporary: &environment.places.temporary,
+    };
+    let target = Target {
         place: &place,
         existing: match args.force {
             true => Existing::ReplaceBundle,
             false => Existing::Keep,
         },
-        jobs: args.jobs.get(),
-        deadline: DEADLINE,
     };
     let bar = bars.buckets(plan.buckets.len(), "loading");
     let mut traced = Vec::new();
-    let bundle = compiler::compile(&compilation, &mut |progress| {
+    let mut progress = |progress| {
         bar.compilation(progress);
         if let compiler::Progress::Traced { bucket, millis } = progress {
             traced.push(TracedBucket { bucket, millis });
         }
-    })?;
+    };
+    let bundle = match tools.sdk {
+        None => compiler::for_host(&compilation, target, &mut progress)?,
+        Some(interpreter) => {
+            let neuron = args.neuron(interpreter, environment);
+            compiler::for_neuron(&compilation, &neuron, target, &mut progress)?
+        }
+    };
     drop(bar);
     let work = Work {
         took: start.elapsed(),
@@ -157,7 +170,41 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     print_result(&bundle, Some(work), args.format)
 }
 
+/// What traces and compiles.
+struct Tools {
+    tracer: Tool,
+    /// Absent where libtorch on the host runs the graphs.
+    sdk: Option<Interpreter>,
+}
+
+impl Tools {
+    fn find(profile: &ChipProfile, environment: &Environment) -> Result<Self> {
+        let places = &environment.places;
+        let sdk = match profile.compiler.kind {
+            CompilerKind::Libtorch => None,
+            CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => Some(places.sdk(profile)?),
+        };
+        Ok(Self {
+            tracer: Tool::Torch(places.torch()?),
+            sdk,
+        })
+    }
+}
+
 impl Args {
+    fn neuron<'a>(&self, interpreter: Interpreter, environment: &Environment) -> Neuron<'a> {
+        let places = &environment.places;
+        Neuron {
+            interpreter,
+            work: environment.work(),
+            memory: memory::available(&places.root).unwrap_or(u64::MAX),
+            device: places.has_device(),
+            analyze: false,
+            deadline: DEADLINE,
+            watch: None,
+        }
+    }
+
     fn profile(&self) -> Result<ChipProfile> {
         match &self.profile {
             Some(file) => profile::load_file(file),

@@ -1,45 +1,86 @@
 //! The compiler: from a plan and a model's files to a sealed bundle.
+//!
+//! [`tracing`] makes graphs, weights and references. On cpu the graphs are the artifacts; for a Neuron
+//! chip [`neuron`] has the SDK compile each, in a [`work_dir`] that outlives a failure.
 
-use std::collections::BTreeMap;
+mod coverage;
+pub mod diagnostic;
+mod dots;
+pub mod memory;
+pub mod neuron;
+pub mod tracing;
+pub mod work_dir;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::bucket::{Bucket, Row};
+use crate::bucket::Bucket;
 use crate::bundle::draft::{Draft, Existing};
 use crate::bundle::manifest::{Artifact, Manifest};
-use crate::bundle::{Bundle, COVERAGE_FILE, REFERENCE_ROWS_FILE};
-use crate::command::{CommandError, Program};
-use crate::coverage::{BucketCoverage, Coverage, SCHEMA_VERSION, census};
-use crate::executor::events::{Event, FailureClass};
-use crate::executor::job::{GraphJob, PROTOCOL, TraceJob};
-use crate::failure::{Class, Failure};
-use crate::family::Family;
-use crate::family::weights::{self, WeightSource};
+use crate::bundle::{Bundle, COVERAGE_FILE};
+use crate::command::Program;
+use crate::compiler::tracing::Traced;
+use crate::compiler::work_dir::WorkDir;
+use crate::executor::events::Stage;
+use crate::executor::interpreter::Interpreter;
 use crate::files;
-use crate::plan::{LIBTORCH_VERSION, Plan};
-use crate::reference;
-use crate::tokenizer::{TOKENIZER_FILE, Tokenizer};
-
-/// The executor's log, kept in the bundle.
-const LOG_FILE: &str = "executor.log";
+use crate::plan::Plan;
+use crate::profile::ChipProfile;
 
 /// A plan with the places of everything it needs.
 #[derive(Debug)]
 pub struct Compilation<'a> {
     pub plan: &'a Plan,
+    pub profile: &'a ChipProfile,
     /// The folder of the model's files.
     pub model: &'a Path,
-    /// The safetensors files below it.
+    /// The files of the weights below it.
     pub weight_files: &'a [String],
-    pub executor: Program,
+    pub tracer: Tool,
+    /// Buckets that are worked on at the same time, at most.
+    pub jobs: usize,
+    /// Tracing is stopped when it takes longer.
+    pub trace_deadline: Duration,
+    /// For files that do not outlive the process.
+    pub temporary: &'a Path,
+}
+
+/// A program that traces.
+#[derive(Debug, Clone)]
+pub enum Tool {
+    /// `neuronc-torch`, without arguments.
+    Torch(Program),
+    Python(Interpreter),
+}
+
+/// What compiling for a Neuron chip needs beside a [`Compilation`].
+pub struct Neuron<'a> {
+    pub interpreter: Interpreter,
+    /// Where work folders lie.
+    pub work: PathBuf,
+    /// Bytes that all compilations together may need.
+    pub memory: u64,
+    /// A device is here, which runs each artifact once.
+    pub device: bool,
+    /// Ask the SDK's `analyze` too.
+    pub analyze: bool,
+    /// The compilation of one bucket is stopped when it takes longer.
+    pub deadline: Duration,
+    /// Sees what the compilers print.
+    pub watch: Option<&'a Watch<'a>>,
+}
+
+/// Sees what the compiler of a bucket prints, as it comes.
+pub type Watch<'a> = dyn Fn(Bucket, &[u8]) + Sync + 'a;
+
+/// Where a bundle goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
     pub place: &'a Path,
     pub existing: Existing,
-    /// Buckets that are traced at the same time.
-    pub jobs: usize,
-    /// The executor is stopped when it takes longer.
-    pub deadline: Duration,
 }
 
 /// What happens during a compilation.
@@ -48,209 +89,147 @@ pub enum Progress {
     /// The executor has the weights and begins to trace.
     Tracing,
     /// One more bucket is traced.
-    Traced { bucket: Bucket, millis: u64 },
+    Traced {
+        bucket: Bucket,
+        millis: u64,
+    },
+    /// An earlier run compiled the bucket.
+    Kept {
+        bucket: Bucket,
+    },
+    /// The compilation of a bucket goes on.
+    Stage {
+        bucket: Bucket,
+        stage: Stage,
+    },
+    /// The compiler printed that many dots so far.
+    Dots {
+        bucket: Bucket,
+        count: u64,
+    },
+    Compiled {
+        bucket: Bucket,
+        millis: u64,
+    },
+    Failed {
+        bucket: Bucket,
+    },
     /// All files are there; their hashes are taken.
     Sealing,
 }
 
-/// Compiles every bucket of the plan and seals the bundle. Leaves nothing behind when it fails.
-pub fn compile(compilation: &Compilation, progress: &mut dyn FnMut(Progress)) -> Result<Bundle> {
-    let plan = compilation.plan;
-    let paths: Vec<PathBuf> = compilation
-        .weight_files
-        .iter()
-        .map(|name| files::inside(compilation.model, name))
-        .collect::<Result<_>>()?;
-    let family = native_family(plan)?;
-    let sources = weights::find(&family.weights(&plan.head), &paths)?;
-    let tokenizer = Tokenizer::open(compilation.model)?;
-    let draft = Draft::start(compilation.place, compilation.existing)?;
-    let rows = reference::rows(plan, &tokenizer)?;
-    let folder = draft.folder();
-    files::write(
-        &folder.join(TOKENIZER_FILE),
-        tokenizer.to_json()?.as_bytes(),
-    )?;
-    files::write_json(&folder.join(REFERENCE_ROWS_FILE), &rows)?;
-    files::create_folder(&folder.join("graphs"))?;
-
-    let job = trace_job(compilation, sources, rows, folder)?;
-    let outcome = run_executor(compilation, &job, progress)?;
+/// Traces every bucket of the plan for libtorch on the host and seals the bundle. Leaves nothing
+/// behind when it fails.
+pub fn for_host(
+    compilation: &Compilation,
+    target: Target,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Bundle> {
+    let draft = Draft::start(target.place, target.existing)?;
+    let traced = tracing::trace(compilation, draft.folder(), progress)?;
     progress(Progress::Sealing);
-    let coverage = coverage(plan, &job, folder)?;
-    files::write_json(&folder.join(COVERAGE_FILE), &coverage)?;
+    let artifact = |(bucket, file): &(Bucket, String)| Artifact {
+        bucket: *bucket,
+        graph: file.clone(),
+        file: file.clone(),
+        log: None,
+    };
+    let artifacts = traced.graphs.iter().map(artifact).collect();
+    seal(compilation, draft, traced, artifacts)
+}
 
-    let mut manifest = Manifest::new(plan.clone(), plan.key()?);
-    manifest.executor = outcome.versions;
-    manifest.artifacts = job
-        .graphs
-        .into_iter()
-        .map(|GraphJob { bucket, file, .. }| Artifact {
-            bucket,
-            graph: file.clone(),
+/// Traces and compiles every bucket of the plan with the SDK and seals the bundle. What is done when
+/// it fails stays in the work folder, and the next run goes on from there.
+pub fn for_neuron(
+    compilation: &Compilation,
+    neuron: &Neuron,
+    target: Target,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Bundle> {
+    let draft = Draft::start(target.place, target.existing)?;
+    let dir = WorkDir::open(&neuron.work, &compilation.plan.key()?)?;
+    let (folder, mut traced) =
+        dir.traced(|folder| tracing::trace(compilation, folder, progress))?;
+    let work = neuron::Work {
+        dir: &dir,
+        folder: &folder,
+        traced: &traced,
+    };
+    neuron::compile(compilation, neuron, &work, progress)?;
+    progress(Progress::Sealing);
+    let sealed = draft.folder();
+    link_folder(&folder, sealed)?;
+    fs::remove_file(sealed.join(work_dir::DONE_FILE)).context("preparing the bundle")?;
+    let artifacts = collect(&dir, &traced, sealed)?;
+    let probed = &neuron.interpreter.probed;
+    traced.versions.extend(probed.packages.clone());
+    traced
+        .versions
+        .insert("python".to_owned(), probed.python.clone());
+    let bundle = seal(compilation, draft, traced, artifacts)?;
+    dir.remove()?;
+    Ok(bundle)
+}
+
+/// Puts what the compilers made into the folder of the bundle.
+fn collect(dir: &WorkDir, traced: &Traced, sealed: &Path) -> Result<Vec<Artifact>> {
+    for folder in ["artifacts", "logs"] {
+        files::create_folder(&sealed.join(folder))?;
+    }
+    let mut artifacts = Vec::new();
+    for (bucket, graph) in &traced.graphs {
+        let made = dir.bucket(*bucket);
+        let (file, log) = neuron::names(*bucket);
+        link(&made.artifact(), &sealed.join(&file))?;
+        link(&made.log(), &sealed.join(&log))?;
+        if made.analysis().is_file() {
+            let name = format!("logs/{}.analysis.json", tracing::stem(*bucket));
+            link(&made.analysis(), &sealed.join(name))?;
+        }
+        artifacts.push(Artifact {
+            bucket: *bucket,
             file,
-            log: None,
-        })
-        .collect();
-    manifest.weight_names = outcome.weight_names;
+            graph: graph.clone(),
+            log: Some(log),
+        });
+    }
+    Ok(artifacts)
+}
+
+fn seal(
+    compilation: &Compilation,
+    draft: Draft,
+    traced: Traced,
+    artifacts: Vec<Artifact>,
+) -> Result<Bundle> {
+    let plan = compilation.plan;
+    let coverage = coverage::of(plan, compilation.profile, &artifacts, draft.folder())?;
+    files::write_json(&draft.folder().join(COVERAGE_FILE), &coverage)?;
+    let mut manifest = Manifest::new(plan.clone(), plan.key()?);
+    manifest.executor = traced.versions;
+    manifest.artifacts = artifacts;
+    manifest.weight_names = traced.weight_names;
     draft.seal(manifest)
 }
 
-fn trace_job(
-    compilation: &Compilation,
-    weights: Vec<WeightSource>,
-    references: Vec<Row>,
-    folder: &Path,
-) -> Result<TraceJob> {
-    let plan = compilation.plan;
-    if plan.self_contained {
-        files::create_folder(&folder.join("self-contained"))?;
-    }
-    let graph = |bucket: &Bucket| {
-        let name = format!("b{}_s{}.pt", bucket.batch, bucket.sequence);
-        GraphJob {
-            bucket: *bucket,
-            self_contained: plan
-                .self_contained
-                .then(|| format!("self-contained/{name}")),
-            file: format!("graphs/{name}"),
-        }
-    };
-    Ok(TraceJob {
-        protocol: PROTOCOL,
-        family: native_family(plan)?.clone(),
-        head: plan.head.clone(),
-        attention: plan.attention,
-        cast: plan.cast,
-        weights,
-        inputs: plan.inputs.clone(),
-        graphs: plan.buckets.iter().map(graph).collect(),
-        references,
-        jobs: compilation.jobs,
-        folder: folder.to_owned(),
-    })
-}
-
-fn native_family(plan: &Plan) -> Result<&Family> {
-    let unknown = || Failure::new(Class::Bug, "this tracer needs no family").into();
-    plan.tracer.family().ok_or_else(unknown)
-}
-
-/// What an executor reported.
-#[derive(Default)]
-struct Outcome {
-    versions: BTreeMap<String, String>,
-    weight_names: Vec<String>,
-    done: bool,
-}
-
-/// Runs the job to its end.
-fn run_executor(
-    compilation: &Compilation,
-    job: &TraceJob,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Outcome> {
-    let log = job.folder.join(LOG_FILE);
-    let mut program = compilation.executor.clone();
-    program.args.push("trace".into());
-    let input = serde_json::to_vec(job)?;
-    let mut outcome = Outcome::default();
-    let mut on_line = |line: &str| -> Result<()> {
-        let event: Event = serde_json::from_str(line)
-            .with_context(|| format!("the executor wrote a line that is not an event: `{line}`"))?;
-        match event {
-            Event::Started {
-                protocol,
-                executor,
-                versions: reported,
-            } => {
-                check_executor(protocol, &reported)?;
-                outcome.versions.extend(reported);
-                outcome.versions.insert("executor".to_owned(), executor);
-            }
-            Event::Weights { names, .. } => {
-                outcome.weight_names = names;
-                progress(Progress::Tracing);
-            }
-            Event::Graph { bucket, millis } => progress(Progress::Traced { bucket, millis }),
-            Event::Failed { class, message } => return Err(reported_failure(class, message).into()),
-            Event::Done => outcome.done = true,
-            _ => {}
-        }
-        Ok(())
-    };
-    program
-        .run(input, &log, compilation.deadline, &mut on_line)
-        .map_err(executor_failure)?;
-    if !outcome.done {
-        return Err(Failure::new(
-            Class::Compilation,
-            "the executor ended without finishing its job",
-        )
-        .why(crate::command::tail(&log, 20).join("\n"))
-        .into());
-    }
-    Ok(outcome)
-}
-
-fn check_executor(protocol: u32, versions: &[(String, String)]) -> Result<()> {
-    let libtorch = versions
-        .iter()
-        .find(|(name, _)| name == "libtorch")
-        .map(|(_, version)| version.as_str());
-    let libtorch_fits =
-        libtorch.is_none_or(|version| version.split('+').next() == Some(LIBTORCH_VERSION));
-    if protocol == PROTOCOL && libtorch_fits {
-        return Ok(());
-    }
-    Err(Failure::new(Class::Executor, "the executor does not belong to this neuronc")
-        .why(format!(
-            "it speaks protocol {protocol} with libtorch {}; needed are {PROTOCOL} and {LIBTORCH_VERSION}",
-            libtorch.unwrap_or("of an unknown version")
-        ))
-        .help("install both programs of one release into one folder")
-        .into())
-}
-
-fn reported_failure(class: FailureClass, message: String) -> Failure {
-    match class {
-        FailureClass::Input => Failure::usage("the model cannot be traced").why(message),
-        FailureClass::Resources => {
-            Failure::new(Class::Resources, "memory or disk ran out while tracing")
-                .why(message)
-                .help("free some, or trace fewer or smaller buckets at once")
-        }
-        FailureClass::Framework | FailureClass::Compiler => {
-            Failure::new(Class::Compilation, "tracing failed").why(message)
-        }
-        FailureClass::Sdk | FailureClass::Device => {
-            Failure::new(Class::Executor, "the executor cannot do its work").why(message)
+/// Every file below `from`, at the same name below `to`.
+fn link_folder(from: &Path, to: &Path) -> Result<()> {
+    files::create_folder(to)?;
+    for name in files::list(from)? {
+        let (source, place) = (from.join(&name), to.join(&name));
+        match source.is_dir() {
+            true => link_folder(&source, &place)?,
+            false => link(&source, &place)?,
         }
     }
+    Ok(())
 }
 
-/// Gives the failure of the child process the class that its kind implies.
-fn executor_failure(error: anyhow::Error) -> anyhow::Error {
-    let class = match error.downcast_ref::<CommandError>() {
-        Some(CommandError::NotFound { .. } | CommandError::CouldNotStart { .. }) => Class::Executor,
-        Some(CommandError::Killed { signal: 9, .. }) => Class::Resources,
-        Some(_) => Class::Compilation,
-        None => return error,
-    };
-    Failure::new(class, "the executor failed")
-        .why(error.to_string())
-        .into()
-}
-
-fn coverage(plan: &Plan, job: &TraceJob, folder: &Path) -> Result<Coverage> {
-    let buckets = job.graphs.iter().map(|graph| {
-        let operators = census::count(&folder.join(&graph.file))?;
-        Ok(BucketCoverage::all_on_chip(graph.bucket, operators))
-    });
-    Ok(Coverage {
-        schema_version: SCHEMA_VERSION,
-        model: plan.name.clone(),
-        chip: plan.chip.clone(),
-        buckets: buckets.collect::<Result<_>>()?,
-    })
+/// A second name for a file, or a copy where the file system has none: the work folder is removed
+/// when the bundle is sealed, and a model's weights are not copied for nothing.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(_) => files::copy(from, to),
+    }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::Bucket;
 
 /// The version of [`Coverage`] as JSON; described in `docs/report.md`.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The operators of every bucket of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +31,24 @@ pub struct Coverage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketCoverage {
     pub bucket: Bucket,
+    pub basis: Basis,
     /// The most frequent first.
     pub on_chip: Vec<OperatorCount>,
     pub on_host: Vec<OperatorCount>,
+}
+
+/// How it is known where the operators of a bucket run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The executor runs the graph as a whole; its operators were counted.
+    Graph,
+    /// The compiler takes a graph as a whole or not at all, and it took this one.
+    AllOrNothing,
+    /// The compiler's log lists what it compiled and what it left.
+    Log,
+    /// The compiler's log does not say.
+    NotKnown,
 }
 
 /// How often an operator occurs in a graph.
@@ -45,13 +60,21 @@ pub struct OperatorCount {
 }
 
 impl BucketCoverage {
-    /// The coverage of a bucket whose whole graph runs on the chip.
-    pub fn all_on_chip(bucket: Bucket, mut operators: Vec<OperatorCount>) -> Self {
-        operators.sort_by_key(|entry| (Reverse(entry.count), entry.operator.clone()));
+    /// The most frequent operators first.
+    pub fn new(
+        bucket: Bucket,
+        basis: Basis,
+        mut on_chip: Vec<OperatorCount>,
+        mut on_host: Vec<OperatorCount>,
+    ) -> Self {
+        for operators in [&mut on_chip, &mut on_host] {
+            operators.sort_by_key(|entry| (Reverse(entry.count), entry.operator.clone()));
+        }
         Self {
             bucket,
-            on_chip: operators,
-            on_host: Vec::new(),
+            basis,
+            on_chip,
+            on_host,
         }
     }
 

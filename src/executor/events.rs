@@ -93,6 +93,19 @@ pub enum Stage {
     Checking,
 }
 
+impl Stage {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Loading => "loading",
+            Stage::Analyzing => "analyzing",
+            Stage::Compiling => "compiling",
+            Stage::Saving => "saving",
+            Stage::Checking => "checking",
+        }
+    }
+}
+
 /// What kind of failure an executor reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

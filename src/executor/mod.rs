@@ -5,6 +5,7 @@
 //! the child's stdin. `docs/executors.md` describes the formats.
 
 pub mod events;
+pub mod interpreter;
 pub mod job;
 pub mod probe;
 pub mod wire;

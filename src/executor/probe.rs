@@ -1,4 +1,4 @@
-//! Which executors this machine has.
+//! Which executors and devices this machine has.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,19 +7,27 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::command::Program;
-use crate::failure::{Class, Failure, name_list};
-use crate::profile::{ChipProfile, CompilerKind};
+use crate::executor::interpreter::{self, Candidate, Interpreter, Need};
+use crate::failure::{Class, Failure};
+use crate::files;
+use crate::profile::{ChipProfile, CompilerKind, Sdk};
 
 /// The executable that links libtorch.
 const TORCH_EXECUTOR: &str = "neuronc-torch";
 
-/// Where to look for executors; read from the process once, in `cli/`.
+/// Where to look for executors and devices; read from the process once, in `cli/`.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The running executable; its companions lie beside it.
     pub executable: PathBuf,
     /// The user's `PATH`.
     pub path: Option<OsString>,
+    /// An interpreter, or the environment of one, that the user names.
+    pub sdk: Option<PathBuf>,
+    /// Where the machine's files are; another place than `/` in a container that has them mounted.
+    pub root: PathBuf,
+    /// For files that do not outlive the process.
+    pub temporary: PathBuf,
 }
 
 /// What `neuronc-torch` is started with. Threads that wait for work sleep instead of spinning: several
@@ -53,34 +61,44 @@ impl Places {
         }
     }
 
-    /// The interpreter of the SDK that compiles for `profile`.
-    pub fn sdk(&self, profile: &ChipProfile) -> Result<Program> {
-        let Some(sdk) = &profile.sdk else {
-            return Err(Failure::new(
-                Class::Bug,
-                format!("profile `{}` has no SDK and needs one", profile.name),
-            )
-            .into());
-        };
-        let interpreters: Vec<String> = sdk
-            .environments
-            .iter()
-            .map(|environment| format!("{environment}/bin/python3"))
-            .collect();
-        Err(Failure::new(
-            Class::Executor,
-            format!("the Neuron SDK for chip `{}` was not found", profile.name),
+    /// The interpreter of the SDK that compiles for `profile`: what the user names, else the known
+    /// environments, else `python3` on `PATH`.
+    pub fn sdk(&self, profile: &ChipProfile) -> Result<Interpreter> {
+        let sdk = sdk_of(profile)?;
+        let known = interpreter::of_sdk(sdk, &self.root);
+        interpreter::find(&self.candidates(known), Need::Sdk(sdk), &self.temporary)
+    }
+
+    /// An interpreter with torch and transformers.
+    pub fn transformers(&self) -> Result<Interpreter> {
+        interpreter::find(
+            &self.candidates(Vec::new()),
+            Need::Transformers,
+            &self.temporary,
         )
-        .why(format!(
-            "no interpreter with the module `{}` at {}",
-            sdk.module,
-            name_list(interpreters.iter().map(String::as_str))
-        ))
-        .help(format!(
-            "run this on a machine image or in a container with Neuron SDK {}, or trace for `--chip cpu`",
-            sdk.release
-        ))
-        .into())
+    }
+
+    /// An interpreter with torch and torch-xla.
+    pub fn xla(&self) -> Result<Interpreter> {
+        interpreter::find(&self.candidates(Vec::new()), Need::Xla, &self.temporary)
+    }
+
+    /// What the user names is the only candidate.
+    fn candidates(&self, known: Vec<Candidate>) -> Vec<Candidate> {
+        match &self.sdk {
+            Some(given) => vec![interpreter::given(given)],
+            None => known
+                .into_iter()
+                .chain(interpreter::on_path(self.path.as_ref()))
+                .collect(),
+        }
+    }
+
+    /// Whether a Neuron device is here.
+    pub fn has_device(&self) -> bool {
+        // A folder that cannot be listed has no devices for us.
+        let names = files::list(&self.root.join("dev")).unwrap_or_default();
+        names.iter().any(|name| is_device(name))
     }
 
     /// The executor that runs what a compiler of that kind made for `chip`.
@@ -96,12 +114,19 @@ impl Places {
             .into()),
         }
     }
+}
 
-    /// The executor that makes the artifacts of `profile`.
-    pub fn compiler(&self, profile: &ChipProfile) -> Result<Program> {
-        match profile.compiler.kind {
-            CompilerKind::Libtorch => self.torch(),
-            CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => self.sdk(profile),
-        }
-    }
+/// The SDK of a profile that must have one.
+pub fn sdk_of(profile: &ChipProfile) -> Result<&Sdk> {
+    let none = || {
+        let what = format!("profile `{}` has no SDK and needs one", profile.name);
+        Failure::new(Class::Bug, what).into()
+    };
+    profile.sdk.as_ref().ok_or_else(none)
+}
+
+/// `neuron0`, `neuron1`, and so on, as the driver names its devices.
+pub fn is_device(name: &str) -> bool {
+    name.strip_prefix("neuron")
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }

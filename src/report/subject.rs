@@ -7,7 +7,7 @@ use crate::coverage::estimate::{self, BucketEstimate, Estimate, OperatorEstimate
 use crate::coverage::log::reading::{
     Contradiction, HostOperator, LogReading, Outcome, Run, RunName, Subgraphs,
 };
-use crate::coverage::{BucketCoverage, Coverage, OperatorCount};
+use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount};
 
 /// A part of a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
@@ -89,6 +89,7 @@ impl Subject {
     pub fn of_bundle(source: &str, coverage: &Coverage) -> Vec<Self> {
         let subject = |bucket: &BucketCoverage| {
             let (on_chip, all) = bucket.counts();
+            let is_known = bucket.basis != Basis::NotKnown;
             let host = bucket.on_host.iter().map(|entry| HostOperator {
                 operator: entry.operator.clone(),
                 count: entry.count as u64,
@@ -96,9 +97,9 @@ impl Subject {
             });
             Self {
                 outcome: Outcome::Pass,
-                compiled: Some(Share::new(on_chip as u64, all as u64)),
-                on_chip: Some(bucket.on_chip.clone()),
-                on_host: Some(host.collect()),
+                compiled: is_known.then(|| Share::new(on_chip as u64, all as u64)),
+                on_chip: is_known.then(|| bucket.on_chip.clone()),
+                on_host: is_known.then(|| host.collect()),
                 ..Self::empty(source, format!("bucket {}", bucket.bucket))
             }
         };

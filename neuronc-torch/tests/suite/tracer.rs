@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use neuronc::bucket::Row;
-use neuronc::command::Program;
+use neuronc::command::{Log, Program};
 use neuronc::executor::events::{Event, FailureClass};
 use neuronc::executor::job::{
     Cast, CastMode, CastType, PROTOCOL, REFERENCE_FILE, REFERENCE_VALUES_MAX, TraceJob,
@@ -39,10 +39,15 @@ fn run(word: &str, input: Vec<u8>) -> (Vec<String>, bool) {
     let folder = tempfile::tempdir().unwrap();
     let mut lines = Vec::new();
     let log = folder.path().join("log");
-    let result = executor(word).run(input, &log, Duration::from_secs(120), &mut |line| {
-        lines.push(line.to_owned());
-        Ok(())
-    });
+    let result = executor(word).run(
+        input,
+        &Log::file(&log),
+        Duration::from_secs(120),
+        &mut |line| {
+            lines.push(line.to_owned());
+            Ok(())
+        },
+    );
     (lines, result.is_ok())
 }
 

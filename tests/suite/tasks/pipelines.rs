@@ -131,6 +131,9 @@ impl Running {
         let places = Places {
             executable: std::env::current_exe().unwrap(),
             path: None,
+            sdk: None,
+            root: "/".into(),
+            temporary: std::env::temp_dir(),
         };
         let log = tempfile::tempfile().unwrap();
         Self {

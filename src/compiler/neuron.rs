@@ -1,0 +1,270 @@
+//! Compilation for a Neuron chip: every bucket by a process of the SDK's interpreter, as many at a
+//! time as memory allows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+
+use crate::arguments;
+use crate::bucket::{Bucket, Row};
+use crate::bundle::REFERENCE_ROWS_FILE;
+use crate::checkpoint::Tracer;
+use crate::command::{Log, Program};
+use crate::compiler::diagnostic::{self, Attempt};
+use crate::compiler::dots::Dots;
+use crate::compiler::memory::{self, Budget};
+use crate::compiler::tracing::{Traced, stem, transformers_module};
+use crate::compiler::work_dir::{BucketDir, Compiled, WorkDir};
+use crate::compiler::{Compilation, Neuron, Progress};
+use crate::executor::events::{Event, FailureClass};
+use crate::executor::job::{CompileJob, Module, PROTOCOL, WEIGHTS_FILE};
+use crate::executor::{interpreter, probe};
+use crate::failure::{Class, Failure};
+use crate::files;
+
+/// What the traced folder and the work folder hold for a compilation.
+pub struct Work<'a> {
+    pub dir: &'a WorkDir,
+    /// Graphs, weights and references.
+    pub folder: &'a Path,
+    pub traced: &'a Traced,
+}
+
+/// What the threads that wait for compilers tell the one that schedules them.
+enum Message {
+    Progress(Progress),
+    Ended(Bucket, Result<Compiled>),
+}
+
+/// Compiles every bucket that an earlier run has not. When some fail the others are finished and
+/// kept, and all failures are told.
+pub fn compile(
+    compilation: &Compilation,
+    neuron: &Neuron,
+    work: &Work,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<BTreeMap<Bucket, Compiled>> {
+    let mut compiled = BTreeMap::new();
+    let mut waiting = Vec::new();
+    for bucket in &compilation.plan.buckets {
+        match work.dir.bucket(*bucket).compiled() {
+            Some(kept) => {
+                progress(Progress::Kept { bucket: *bucket });
+                compiled.insert(*bucket, kept);
+            }
+            None => waiting.push(*bucket),
+        }
+    }
+    let rows: Vec<Row> = files::read_json(&work.folder.join(REFERENCE_ROWS_FILE))?;
+    let weights = std::fs::metadata(work.folder.join(WEIGHTS_FILE)).map_or(0, |file| file.len());
+    let expected = probe::sdk_of(compilation.profile)?.compile_memory;
+    let need = |bucket: &Bucket| memory::estimate(&expected, weights, *bucket);
+    let mut budget = Budget::new(neuron.memory, compilation.jobs);
+    let mut failures = Vec::new();
+    let (sender, messages) = mpsc::channel();
+    thread::scope(|scope| -> Result<()> {
+        let mut running = 0;
+        loop {
+            let needs: Vec<u64> = waiting.iter().map(need).collect();
+            if let Some(index) = budget.next(&needs) {
+                let bucket = waiting.remove(index);
+                budget.start(needs[index]);
+                running += 1;
+                let (sender, rows) = (sender.clone(), &rows);
+                scope.spawn(move || {
+                    let tell = |progress| {
+                        // Fails only when the scheduling thread is gone, which ends the process.
+                        let _ = sender.send(Message::Progress(progress));
+                    };
+                    let ended = compile_bucket(compilation, neuron, work, (bucket, rows), &tell);
+                    let _ = sender.send(Message::Ended(bucket, ended));
+                });
+                continue;
+            }
+            if running == 0 {
+                return Ok(());
+            }
+            match messages.recv().context("waiting for a compilation")? {
+                Message::Progress(what) => progress(what),
+                Message::Ended(bucket, ended) => {
+                    running -= 1;
+                    budget.end(need(&bucket));
+                    match ended {
+                        Ok(done) => {
+                            let millis = done.millis;
+                            progress(Progress::Compiled { bucket, millis });
+                            compiled.insert(bucket, done);
+                        }
+                        Err(error) => {
+                            progress(Progress::Failed { bucket });
+                            failures.push((bucket, error));
+                        }
+                    }
+                }
+            }
+        }
+    })?;
+    match failures.is_empty() {
+        true => Ok(compiled),
+        false => Err(diagnostic::all(failures, compiled.len())),
+    }
+}
+
+fn compile_bucket(
+    compilation: &Compilation,
+    neuron: &Neuron,
+    work: &Work,
+    (bucket, rows): (Bucket, &[Row]),
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Compiled> {
+    let dir = work.dir.bucket(bucket);
+    dir.start()?;
+    let job = job(compilation, neuron, work, (bucket, rows))?;
+    let text = serde_json::to_vec_pretty(&job)?;
+    files::write(&dir.folder.join("job.json"), &text)?;
+    let script = work.dir.script();
+    let program = interpreter::program(&neuron.interpreter.path, &script, &dir.work(), "compile");
+    let rerun = write_rerun(&dir, &program)?;
+    let dots = Dots::new();
+    let watch = |bytes: &[u8]| {
+        if let Some(count) = dots.count(bytes) {
+            tell(Progress::Dots { bucket, count });
+        }
+        if let Some(watch) = neuron.watch {
+            watch(bucket, bytes);
+        }
+    };
+    let mut outcome = Outcome::default();
+    let log = dir.log();
+    let ended = program.run(
+        text,
+        &Log {
+            path: &log,
+            watch: Some(&watch),
+        },
+        neuron.deadline,
+        &mut |line| outcome.take(line, tell),
+    );
+    let attempt = Attempt {
+        bucket,
+        log: &log,
+        rerun: &rerun,
+    };
+    match (ended, outcome) {
+        (
+            Ok(()),
+            Outcome {
+                artifact: Some((millis, ran)),
+                done: true,
+                failed: None,
+            },
+        ) if dir.artifact().is_file() => dir.finish(millis, ran),
+        (ended, outcome) => Err(diagnostic::failure(&attempt, ended.err(), outcome.failed)),
+    }
+}
+
+/// What a compilation reported.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Milliseconds, and whether a device ran it.
+    artifact: Option<(u64, bool)>,
+    done: bool,
+    failed: Option<(FailureClass, String)>,
+}
+
+impl Outcome {
+    fn take(&mut self, line: &str, tell: &(dyn Fn(Progress) + Sync)) -> Result<()> {
+        let event: Event = serde_json::from_str(line).with_context(|| {
+            format!("the SDK's interpreter wrote a line that is not an event: `{line}`")
+        })?;
+        match event {
+            Event::Started { protocol, .. } if protocol != PROTOCOL => {
+                anyhow::bail!("the script speaks protocol {protocol}, this neuronc {PROTOCOL}")
+            }
+            Event::Stage { bucket, stage } => tell(Progress::Stage { bucket, stage }),
+            Event::Artifact { millis, ran, .. } => self.artifact = Some((millis, ran)),
+            Event::Failed { class, message } => self.failed = Some((class, message)),
+            Event::Done => self.done = true,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn job(
+    compilation: &Compilation,
+    neuron: &Neuron,
+    work: &Work,
+    (bucket, rows): (Bucket, &[Row]),
+) -> Result<CompileJob> {
+    let plan = compilation.plan;
+    let dir = work.dir.bucket(bucket);
+    let fits = rows.iter().filter(|row| row.ids.len() <= bucket.sequence);
+    let longest = fits.max_by_key(|row| row.ids.len());
+    let example = longest.cloned().ok_or_else(|| {
+        Failure::new(Class::Bug, format!("no reference row fits bucket {bucket}"))
+    })?;
+    Ok(CompileJob {
+        protocol: PROTOCOL,
+        compiler: plan.compiler,
+        module: module(compilation, work, bucket)?,
+        inputs: plan.inputs.clone(),
+        pad_id: plan.pad_id,
+        bucket,
+        example,
+        compiler_args: arguments::command_line(compilation.profile, &plan.arguments),
+        trace_options: arguments::trace_options(compilation.profile, &plan.arguments),
+        device: neuron.device,
+        artifact: dir.artifact(),
+        analysis: neuron.analyze.then(|| dir.analysis()),
+        work: dir.work(),
+    })
+}
+
+/// transformers' module goes to the SDK as it is; a graph gets its weights back first.
+fn module(compilation: &Compilation, work: &Work, bucket: Bucket) -> Result<Module> {
+    if let Tracer::Transformers { .. } = compilation.plan.tracer {
+        return Ok(transformers_module(compilation));
+    }
+    let graph = work
+        .traced
+        .graph(bucket)
+        .ok_or_else(|| Failure::new(Class::Bug, format!("bucket {bucket} has no graph")))?;
+    Ok(Module::Graph {
+        file: files::inside(work.folder, graph)?,
+        weights: work.folder.join(WEIGHTS_FILE),
+        weight_names: work.traced.weight_names.clone(),
+    })
+}
+
+/// Writes a shell script that runs this one compilation again, as it ran.
+fn write_rerun(dir: &BucketDir, program: &Program) -> Result<PathBuf> {
+    let quoted = |text: &std::ffi::OsStr| {
+        let text = text.to_string_lossy().replace('\'', r"'\''");
+        format!("'{text}'")
+    };
+    let mut words = vec!["exec env -i".to_owned()];
+    for (name, value) in &program.environment {
+        words.push(format!("{}={}", name.to_string_lossy(), quoted(value)));
+    }
+    words.push(quoted(program.path.as_os_str()));
+    words.extend(program.args.iter().map(|argument| quoted(argument)));
+    let path = dir.folder.join("rerun.sh");
+    let text = format!(
+        "#!/bin/sh\n# Runs this one compilation again: events on stdout, the compiler's log on stderr.\n\
+         cd {} && mkdir -p work &&\n{} < job.json\n",
+        quoted(dir.folder.as_os_str()),
+        words.join(" \\\n  ")
+    );
+    files::write(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+/// The names that the artifacts and logs of a bucket have in a bundle.
+pub fn names(bucket: Bucket) -> (String, String) {
+    let stem = stem(bucket);
+    (format!("artifacts/{stem}.pt"), format!("logs/{stem}.log"))
+}

@@ -1,0 +1,279 @@
+//! Tracing: from a plan and a model's files to graphs, weights and reference outputs in a folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::{Bucket, Row};
+use crate::bundle::REFERENCE_ROWS_FILE;
+use crate::checkpoint::Tracer;
+use crate::command::{CommandError, Log, Program};
+use crate::compiler::{Compilation, Progress, Tool};
+use crate::executor::events::{Event, FailureClass};
+use crate::executor::interpreter::{self, Interpreter, Script};
+use crate::executor::job::{GraphJob, Module, ModuleTraceJob, PROTOCOL, TraceJob};
+use crate::failure::{Class, Failure};
+use crate::family::Family;
+use crate::family::weights;
+use crate::files;
+use crate::plan::{LIBTORCH_VERSION, Plan};
+use crate::reference;
+use crate::tokenizer::{TOKENIZER_FILE, Tokenizer};
+
+/// The executor's log, kept in the bundle.
+const LOG_FILE: &str = "executor.log";
+
+/// What tracing made, beside the files.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traced {
+    /// Who traced, with the versions it reported.
+    pub versions: BTreeMap<String, String>,
+    /// The order in which every graph takes the weights.
+    pub weight_names: Vec<String>,
+    pub graphs: Vec<(Bucket, String)>,
+}
+
+impl Traced {
+    /// The graph of a bucket, relative to the folder.
+    pub fn graph(&self, bucket: Bucket) -> Option<&str> {
+        let found = self.graphs.iter().find(|(known, _)| *known == bucket);
+        found.map(|(_, file)| file.as_str())
+    }
+}
+
+/// The name of a bucket in files.
+pub fn stem(bucket: Bucket) -> String {
+    format!("b{}_s{}", bucket.batch, bucket.sequence)
+}
+
+/// Traces every bucket of the plan into `folder`.
+pub fn trace(
+    compilation: &Compilation,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Traced> {
+    let plan = compilation.plan;
+    let tokenizer = Tokenizer::open(compilation.model)?;
+    let rows = reference::rows(plan, &tokenizer)?;
+    files::write(
+        &folder.join(TOKENIZER_FILE),
+        tokenizer.to_json()?.as_bytes(),
+    )?;
+    files::write_json(&folder.join(REFERENCE_ROWS_FILE), &rows)?;
+    files::create_folder(&folder.join("graphs"))?;
+    let graphs = graph_jobs(plan, folder)?;
+    let named = graphs.iter().map(|job| (job.bucket, job.file.clone()));
+    let named = named.collect();
+    let mut traced = match (&plan.tracer, &compilation.tracer) {
+        (Tracer::Native { family }, Tool::Torch(program)) => {
+            let job = native_job(compilation, family, (graphs, rows), folder)?;
+            let mut program = program.clone();
+            program.args.push("trace".into());
+            run(
+                compilation,
+                &program,
+                serde_json::to_vec(&job)?,
+                folder,
+                progress,
+            )?
+        }
+        (Tracer::Transformers { .. }, Tool::Python(interpreter)) => {
+            let job = module_job(compilation, (graphs, rows), folder);
+            let job = serde_json::to_vec(&job)?;
+            run_python(compilation, interpreter, job, folder, progress)?
+        }
+        (tracer, tool) => anyhow::bail!("{tracer:?} does not trace with {tool:?}"),
+    };
+    traced.graphs = named;
+    Ok(traced)
+}
+
+fn graph_jobs(plan: &Plan, folder: &Path) -> Result<Vec<GraphJob>> {
+    if plan.self_contained {
+        files::create_folder(&folder.join("self-contained"))?;
+    }
+    let graph = |bucket: &Bucket| {
+        let name = format!("{}.pt", stem(*bucket));
+        GraphJob {
+            bucket: *bucket,
+            self_contained: plan
+                .self_contained
+                .then(|| format!("self-contained/{name}")),
+            file: format!("graphs/{name}"),
+        }
+    };
+    Ok(plan.buckets.iter().map(graph).collect())
+}
+
+fn native_job(
+    compilation: &Compilation,
+    family: &Family,
+    (graphs, references): (Vec<GraphJob>, Vec<Row>),
+    folder: &Path,
+) -> Result<TraceJob> {
+    let plan = compilation.plan;
+    let paths: Vec<PathBuf> = compilation
+        .weight_files
+        .iter()
+        .map(|name| files::inside(compilation.model, name))
+        .collect::<Result<_>>()?;
+    Ok(TraceJob {
+        protocol: PROTOCOL,
+        family: family.clone(),
+        head: plan.head.clone(),
+        attention: plan.attention,
+        cast: plan.cast,
+        weights: weights::find(&family.weights(&plan.head), &paths)?,
+        inputs: plan.inputs.clone(),
+        graphs,
+        references,
+        jobs: compilation.jobs,
+        folder: folder.to_owned(),
+    })
+}
+
+fn module_job(
+    compilation: &Compilation,
+    (graphs, references): (Vec<GraphJob>, Vec<Row>),
+    folder: &Path,
+) -> ModuleTraceJob {
+    let plan = compilation.plan;
+    ModuleTraceJob {
+        protocol: PROTOCOL,
+        module: transformers_module(compilation),
+        inputs: plan.inputs.clone(),
+        pad_id: plan.pad_id,
+        graphs,
+        references,
+        folder: folder.to_owned(),
+    }
+}
+
+/// The model as transformers loads it.
+pub fn transformers_module(compilation: &Compilation) -> Module {
+    Module::Transformers {
+        folder: compilation.model.to_owned(),
+        head: compilation.plan.head.clone(),
+        attention: compilation.plan.attention,
+    }
+}
+
+fn run_python(
+    compilation: &Compilation,
+    interpreter: &Interpreter,
+    job: Vec<u8>,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Traced> {
+    let temporary = tempfile::tempdir_in(compilation.temporary)?;
+    let script = Script::write(temporary.path())?;
+    let work = temporary.path();
+    let program = interpreter::program(&interpreter.path, script.folder(), work, "trace");
+    run(compilation, &program, job, folder, progress)
+}
+
+/// Runs a tracing job to its end.
+fn run(
+    compilation: &Compilation,
+    program: &Program,
+    job: Vec<u8>,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Traced> {
+    let log = folder.join(LOG_FILE);
+    let mut traced = Traced::default();
+    let mut done = false;
+    let mut on_line = |line: &str| -> Result<()> {
+        let event: Event = serde_json::from_str(line)
+            .with_context(|| format!("the executor wrote a line that is not an event: `{line}`"))?;
+        match event {
+            Event::Started {
+                protocol,
+                executor,
+                versions,
+            } => {
+                check_executor(protocol, &versions)?;
+                traced.versions.extend(versions);
+                traced.versions.insert("executor".to_owned(), executor);
+            }
+            Event::Weights { names, .. } => {
+                traced.weight_names = names;
+                progress(Progress::Tracing);
+            }
+            Event::Graph { bucket, millis } => progress(Progress::Traced { bucket, millis }),
+            Event::Failed { class, message } => return Err(reported_failure(class, message).into()),
+            Event::Done => done = true,
+            _ => {}
+        }
+        Ok(())
+    };
+    program
+        .run(
+            job,
+            &Log::file(&log),
+            compilation.trace_deadline,
+            &mut on_line,
+        )
+        .map_err(executor_failure)?;
+    if !done {
+        return Err(Failure::new(
+            Class::Compilation,
+            "the executor ended without finishing its job",
+        )
+        .why(crate::command::tail(&log, 20).join("\n"))
+        .into());
+    }
+    Ok(traced)
+}
+
+/// Graphs are for the libtorch of `neuronc-torch`: one that is traced by a newer torch may not load.
+fn check_executor(protocol: u32, versions: &[(String, String)]) -> Result<()> {
+    let libtorch = versions
+        .iter()
+        .find(|(name, _)| name == "libtorch")
+        .map(|(_, version)| version.as_str());
+    let libtorch_fits =
+        libtorch.is_none_or(|version| version.split('+').next() == Some(LIBTORCH_VERSION));
+    if protocol == PROTOCOL && libtorch_fits {
+        return Ok(());
+    }
+    Err(Failure::new(Class::Executor, "the executor does not belong to this neuronc")
+        .why(format!(
+            "it speaks protocol {protocol} with libtorch {}; needed are {PROTOCOL} and {LIBTORCH_VERSION}",
+            libtorch.unwrap_or("of an unknown version")
+        ))
+        .help("install both programs of one release into one folder")
+        .into())
+}
+
+fn reported_failure(class: FailureClass, message: String) -> Failure {
+    match class {
+        FailureClass::Input => Failure::usage("the model cannot be traced").why(message),
+        FailureClass::Resources => {
+            Failure::new(Class::Resources, "memory or disk ran out while tracing")
+                .why(message)
+                .help("free some, or trace fewer or smaller buckets at once")
+        }
+        FailureClass::Framework | FailureClass::Compiler => {
+            Failure::new(Class::Compilation, "tracing failed").why(message)
+        }
+        FailureClass::Sdk | FailureClass::Device => {
+            Failure::new(Class::Executor, "the executor cannot do its work").why(message)
+        }
+    }
+}
+
+/// Gives the failure of the child process the class that its kind implies.
+fn executor_failure(error: anyhow::Error) -> anyhow::Error {
+    let class = match error.downcast_ref::<CommandError>() {
+        Some(CommandError::NotFound { .. } | CommandError::CouldNotStart { .. }) => Class::Executor,
+        Some(CommandError::Killed { signal: 9, .. }) => Class::Resources,
+        Some(_) => Class::Compilation,
+        None => return error,
+    };
+    Failure::new(class, "the executor failed")
+        .why(error.to_string())
+        .into()
+}

@@ -37,7 +37,12 @@ pub(super) fn unfit(
             .why(format!("`{a}` and `{b}` exclude each other"))
             .help("give one of the two"),
         Unfit::Unknown(word) => Failure::usage(format!(
-            "`{flag} {word}` is not possible on chip `{}`",
+            "`{}` is not possible on chip `{}`",
+            match typed.words.is_empty() {
+                // The word is attached, as in `-O4`.
+                true => flag.clone(),
+                false => format!("{flag} {word}"),
+            },
             profile.name
         ))
         .help(match nearest(&word, listed.iter().copied()) {

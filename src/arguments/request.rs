@@ -251,6 +251,8 @@ mod tests {
             ("inf2", "--optlevel", "`--optlevel` lacks its value"),
             ("inf2", "--optlevel=", "`--optlevel` lacks its value"),
             ("inf2", "--optlevel 1 2", "takes one value"),
+            ("inf2", "-O4", "`-O4` is not possible on chip `inf2`"),
+            ("inf2", "-O 4", "`-O 4` is not possible on chip `inf2`"),
             ("inf2", "--enable-saturate-infinity true", "takes no value"),
             ("inf2", "all --auto-cast", "`all` in `--compiler-args`"),
             ("inf1", "--fast-math", "lacks its value"),

@@ -10,7 +10,7 @@ use crate::arguments::{self, Arguments};
 use crate::bucket::{Bucket, Input};
 use crate::checkpoint::{Checkpoint, Tracer};
 use crate::executor::job::{Cast, CastMode, CastType};
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 use crate::family::Head;
 use crate::files;
 use crate::profile::{Attention, BucketGrid, ChipProfile, CompilerKind, Tolerance};
@@ -64,8 +64,9 @@ pub struct Model {
 pub struct Options {
     pub batch_sizes: Option<Vec<usize>>,
     pub sequence_lengths: Option<Vec<usize>>,
-    /// Compiler arguments by name.
-    pub arguments: Vec<(String, String)>,
+    pub arguments: arguments::Asked,
+    /// The version of the compiler of this machine, where it is known.
+    pub compiler_version: Option<String>,
     pub self_contained: bool,
 }
 
@@ -94,24 +95,10 @@ pub fn plan(
     model: Model,
     options: &Options,
 ) -> Result<Plan> {
-    let arguments = arguments::resolve(profile, &options.arguments)?;
+    let version = options.compiler_version.as_deref();
+    let arguments = arguments::resolve(profile, &options.arguments, version)?;
     let cast = cast(profile.compiler.kind, &arguments);
-    let mode = cast_mode_name(&arguments);
-    let tolerance = recipe
-        .tolerances
-        .get(&mode)
-        .or_else(|| profile.tolerances.get(&mode));
-    let Some(tolerance) = tolerance else {
-        return Err(Failure::new(
-            Class::Usage,
-            format!(
-                "profile `{}` has no tolerance for cast mode `{mode}`",
-                profile.name
-            ),
-        )
-        .help("add it under `tolerances:` in the profile or the recipe")
-        .into());
-    };
+    let tolerance = tolerance(recipe, profile, &arguments)?;
     Ok(Plan {
         name: recipe.name.clone(),
         model,
@@ -125,7 +112,7 @@ pub fn plan(
         pad_id: checkpoint.pad_id,
         buckets: buckets(recipe, profile, checkpoint.max_tokens, options)?,
         max_tokens: checkpoint.max_tokens,
-        tolerance: *tolerance,
+        tolerance,
         self_contained: options.self_contained,
         versions: versions(profile),
         arguments,
@@ -179,12 +166,22 @@ fn buckets(
     Ok(buckets)
 }
 
-/// The value of the argument that decides the casting, under whatever name the compiler has for it.
-fn cast_mode_name(arguments: &Arguments) -> String {
-    let value = arguments
-        .get("auto-cast")
-        .or_else(|| arguments.get("fast-math"));
-    value.cloned().unwrap_or_else(|| "none".to_owned())
+/// The tolerance of the cast, from the recipe or else from the profile.
+fn tolerance(recipe: &Recipe, profile: &ChipProfile, arguments: &Arguments) -> Result<Tolerance> {
+    let names = arguments::cast_names(profile, arguments);
+    let known = names.iter().find_map(|name| {
+        let of_recipe = recipe.tolerances.get(name);
+        of_recipe.or_else(|| profile.tolerances.get(name))
+    });
+    known.copied().ok_or_else(|| {
+        Failure::usage(format!(
+            "profile `{}` has no tolerance for the cast `{}`",
+            profile.name,
+            names.join("`, `")
+        ))
+        .help("add it under `tolerances:` in the profile or the recipe")
+        .into()
+    })
 }
 
 /// What the tracer itself casts: on a Neuron chip the compiler does it.
@@ -235,19 +232,17 @@ mod tests {
     }
 
     fn plan_with(options: &Options) -> Result<Plan> {
+        plan_for(&profile::load("cpu").unwrap(), options)
+    }
+
+    fn plan_for(profile: &ChipProfile, options: &Options) -> Result<Plan> {
         let model = Model {
             id: Some("org/name".to_owned()),
             commit: None,
             files: BTreeMap::from([("model.safetensors".to_owned(), "sha256:00".to_owned())]),
         };
         let recipe = Recipe::for_model("name", "org/name", None);
-        plan(
-            &recipe,
-            &profile::load("cpu").unwrap(),
-            &checkpoint(100),
-            model,
-            options,
-        )
+        plan(&recipe, profile, &checkpoint(100), model, options)
     }
 
     #[test]
@@ -281,6 +276,43 @@ mod tests {
         };
         for options in [cast, shapes, export] {
             assert_ne!(plan_with(&options).unwrap().key().unwrap(), base);
+        }
+    }
+
+    /// A value that is not the default.
+    fn other_value(argument: &profile::Argument) -> String {
+        let mut values: Vec<String> = argument.listed().into_iter().map(str::to_owned).collect();
+        if argument.switch {
+            values = vec![profile::ON.to_owned(), profile::OFF.to_owned()];
+        }
+        if let Some(number) = argument.number {
+            values = vec![
+                number.from.to_string(),
+                number.to.unwrap_or(9.0).to_string(),
+            ];
+        }
+        let mut other = values.into_iter();
+        other
+            .find(|value| argument.default.as_ref() != Some(value))
+            .unwrap()
+    }
+
+    #[test]
+    fn every_argument_of_every_chip_changes_the_key() {
+        for chip in profile::names() {
+            let profile = profile::load(chip).unwrap();
+            let key = |arguments: Vec<(String, String)>| {
+                let options = Options {
+                    arguments,
+                    ..Options::default()
+                };
+                plan_for(&profile, &options).unwrap().key().unwrap()
+            };
+            let mut keys = std::collections::BTreeSet::from([key(Vec::new())]);
+            for (name, argument) in &profile.arguments {
+                let new = keys.insert(key(vec![(name.clone(), other_value(argument))]));
+                assert!(new, "{chip}: `{name}` does not change the key");
+            }
         }
     }
 

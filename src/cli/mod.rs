@@ -2,6 +2,7 @@
 //!
 //! Only here are arguments parsed, the environment read and anything printed.
 
+mod compiler_flags;
 mod completions;
 mod environment;
 mod explain;
@@ -38,7 +39,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Trace(trace::Args),
+    Trace(Box<trace::Args>),
     Report(report::Args),
     Verify(verify::Args),
     Explain(explain::Args),

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::arguments::{self, Asked};
 use crate::bucket::Bucket;
 use crate::bundle::draft::Existing;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::{Bundle, Check};
 use crate::checkpoint::{self, Checkpoint};
+use crate::cli::compiler_flags::CompilerFlags;
 use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format, megabytes};
 use crate::cli::progress::Bars;
@@ -23,13 +25,14 @@ use crate::files;
 use crate::hub::{self, Digest, Listing, Snapshot};
 use crate::plan::{self, Model, Options, Plan};
 use crate::profile::{self, ChipProfile, CompilerKind};
-use crate::recipe::{Recipe, Task};
+use crate::recipe::Task;
 
 const EXAMPLES: &str = "\
 Examples:
   neuronc trace sentence-transformers/all-MiniLM-L6-v2 --batch-size 1,8 --sequence-length 32,128
   neuronc trace ./my-model --chip cpu --auto-cast matmult -o my-model.bundle
   neuronc trace bert-base-uncased-squad2 --dry-run
+  neuronc trace all-minilm-l6-v2 --chip inf2 --compiler-args '--auto-cast all -O3' --dry-run
 
 Exit codes: 0 traced, or nothing to do; 2 the model or an option cannot be used; 3 Hub or network;
 4 the compiler's SDK is missing; 5 tracing failed; 6 out of memory or disk; 130 interrupted.";
@@ -70,14 +73,6 @@ pub(super) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
     sequence_length: Option<Vec<usize>>,
 
-    /// Which operators run in a smaller type: none, matmult or all.
-    #[arg(long, value_name = "MODE")]
-    auto_cast: Option<String>,
-
-    /// That type: bf16 or fp16.
-    #[arg(long, value_name = "TYPE")]
-    auto_cast_type: Option<String>,
-
     /// Also write TorchScript files with the weights inside, for other programs.
     #[arg(long)]
     self_contained: bool,
@@ -101,6 +96,9 @@ pub(super) struct Args {
     /// How the plan or the result is printed.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+
+    #[command(flatten)]
+    compiler: CompilerFlags,
 }
 
 /// Tracing is stopped when it takes longer.
@@ -110,6 +108,8 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let start = Instant::now();
     interrupt::clean_up_on_signals()?;
     let profile = args.profile()?;
+    // A wrong argument shows before an SDK is looked for and before anything is downloaded.
+    let asked = args.compiler.request().read(&profile)?;
     let (recipe, source) = model_source::resolve(&args.model, args.revision.as_deref())?;
     // A missing executor shows before anything is downloaded.
     let tools = match args.dry_run {
@@ -119,10 +119,11 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let mut bars = Bars::new();
     let snapshot = hub::open(&source, &environment.hub(args.offline))?;
     let checkpoint = read_checkpoint(&snapshot, args.task.or(recipe.task), &mut bars)?;
-    let plan = args.plan(&recipe, &profile, &snapshot, &checkpoint)?;
+    let model = identity(&snapshot, &checkpoint)?;
+    let plan = plan::plan(&recipe, &profile, &checkpoint, model, &args.options(asked))?;
     let place = args.place(&plan);
     let Some(tools) = tools else {
-        return print_plan(&plan, &place, args.format);
+        return print_plan(&plan, &profile, &place, args.format);
     };
     if !args.force && is_up_to_date(&place, &plan)? {
         return print_result(&Bundle::open(&place, Check::Sizes)?, None, args.format);
@@ -212,32 +213,14 @@ impl Args {
         }
     }
 
-    fn plan(
-        &self,
-        recipe: &Recipe,
-        profile: &ChipProfile,
-        snapshot: &Snapshot,
-        checkpoint: &Checkpoint,
-    ) -> Result<Plan> {
-        let casts = [
-            ("auto-cast", &self.auto_cast),
-            ("auto-cast-type", &self.auto_cast_type),
-        ];
-        let argument =
-            |(name, value): (&str, &Option<String>)| Some((name.to_owned(), value.clone()?));
-        let options = Options {
+    fn options(&self, arguments: Asked) -> Options {
+        Options {
             batch_sizes: self.batch_size.clone(),
             sequence_lengths: self.sequence_length.clone(),
-            arguments: casts.into_iter().filter_map(argument).collect(),
+            arguments,
+            compiler_version: None,
             self_contained: self.self_contained,
-        };
-        plan::plan(
-            recipe,
-            profile,
-            checkpoint,
-            identity(snapshot, checkpoint)?,
-            &options,
-        )
+        }
     }
 
     fn place(&self, plan: &Plan) -> PathBuf {
@@ -316,7 +299,7 @@ struct PlanAnswer<'a> {
     plan: &'a Plan,
 }
 
-fn print_plan(plan: &Plan, place: &Path, format: Format) -> Result<()> {
+fn print_plan(plan: &Plan, profile: &ChipProfile, place: &Path, format: Format) -> Result<()> {
     let plan_key = plan.key()?;
     if format == Format::Json {
         return output::json(&PlanAnswer {
@@ -331,10 +314,6 @@ fn print_plan(plan: &Plan, place: &Path, format: Format) -> Result<()> {
         (Some(id), Some(commit)) => format!("{id} at {commit}"),
         _ => plan.name.clone(),
     };
-    let arguments = plan
-        .arguments
-        .iter()
-        .map(|(name, value)| format!("--{name} {value}"));
     let digests = plan
         .model
         .files
@@ -349,7 +328,10 @@ fn print_plan(plan: &Plan, place: &Path, format: Format) -> Result<()> {
             list(plan.buckets.iter().map(ToString::to_string).collect()),
         ),
         ("longest input", format!("{} tokens", plan.max_tokens)),
-        ("arguments", list(arguments.collect())),
+        (
+            "arguments",
+            list(arguments::shown(profile, &plan.arguments)),
+        ),
         (
             "files",
             digests.collect::<Vec<_>>().join("\n                 "),

@@ -7,6 +7,7 @@
     reason = "tests prepare files, start the program and say why they skip"
 )]
 
+mod arguments;
 mod bad_input;
 mod estimate;
 mod explain;

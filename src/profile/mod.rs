@@ -3,6 +3,10 @@
 //! The profiles under `profiles/` are embedded by listing that folder at build time; a file given
 //! with `--profile` adds one at run time. `profiles/cpu.yaml` documents each key.
 
+mod argument;
+mod problems;
+mod spelling;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,6 +16,11 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::Bucket;
 use crate::failure::{Failure, known_names};
 use crate::files;
+
+pub use crate::profile::argument::{
+    Argument, Decides, Keywords, Number, OFF, ON, PassedTo, Refusal, Unfit,
+};
+pub use crate::profile::spelling::{Row, Typed, flags};
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 include!(concat!(env!("OUT_DIR"), "/operator_lists.rs"));
@@ -32,10 +41,13 @@ pub struct ChipProfile {
     pub compiler: Compiler,
     /// By name, without the leading dashes.
     pub arguments: BTreeMap<String, Argument>,
+    /// Flags that the user may bring from elsewhere, with the reason why not and what to say instead.
+    #[serde(default)]
+    pub refused: Vec<Refusal>,
     pub attention: Attention,
     /// Used where neither the command line nor the recipe names buckets.
     pub buckets: BucketGrid,
-    /// What `verify` accepts, by the value of `auto-cast` (or of what stands for it).
+    /// What `verify` accepts, by the value of the argument that decides the cast.
     pub tolerances: BTreeMap<String, Tolerance>,
     #[serde(default)]
     pub hardware: Option<Hardware>,
@@ -55,6 +67,9 @@ pub struct Compiler {
     /// The compiler's own name for the chip, where it has one.
     #[serde(default)]
     pub target: Option<String>,
+    /// The package that is the compiler, one of `sdk.packages`.
+    #[serde(default)]
+    pub package: Option<String>,
 }
 
 /// The compilers that neuronc can drive.
@@ -67,22 +82,6 @@ pub enum CompilerKind {
     TorchNeuron,
     /// `torch_neuronx.trace`, whose compiler is neuronx-cc.
     TorchNeuronx,
-}
-
-/// An argument that the compiler takes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Argument {
-    /// As the compiler spells it.
-    pub flag: String,
-    /// The allowed values; empty when any value of the compiler's own grammar may follow.
-    #[serde(default)]
-    pub values: Vec<String>,
-    /// Always passed explicitly; absent for an argument that is passed only on request.
-    #[serde(default)]
-    pub default: Option<String>,
-    #[serde(default)]
-    pub note: Option<String>,
 }
 
 /// The form in which attention is traced.
@@ -295,67 +294,31 @@ impl ChipProfile {
         operators.is_some_and(|operators| operators.partitioner.is_some())
     }
 
-    /// Everything in the profile that cannot be true at once.
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.format != FORMAT {
-            problems.push(format!("format {} is not format {FORMAT}", self.format));
-        }
-        for (name, argument) in &self.arguments {
-            if let Some(default) = &argument.default
-                && !argument.values.is_empty()
-                && !argument.values.contains(default)
-            {
-                problems.push(format!(
-                    "argument `{name}`: default `{default}` is not a value"
-                ));
-            }
-        }
-        let grid = &self.buckets;
-        if grid
-            .buckets()
-            .iter()
-            .any(|b| b.batch == 0 || b.sequence == 0)
-            || grid.buckets().is_empty()
-        {
-            problems.push("buckets: every size must be at least 1".to_owned());
-        }
-        if self.compiler.kind != CompilerKind::Libtorch
-            && (self.sdk.is_none() || self.hardware.is_none())
-        {
-            problems.push("a Neuron chip needs `sdk` and `hardware`".to_owned());
-        }
-        let lists = self.operators.iter().flat_map(|operators| &operators.lists);
-        for name in lists.filter(|name| operator_list(name).is_none()) {
-            problems.push(format!(
-                "operators: list `{name}` is unknown; {}",
-                known_names(name, operator_list_names())
-            ));
-        }
-        if let Some(hardware) = &self.hardware {
-            problems.extend(
-                self.instances
-                    .iter()
-                    .filter_map(|row| row.problem(hardware)),
-            );
-        }
-        problems
+    /// The argument that decides something, and its name.
+    pub fn deciding(&self, decides: Decides) -> Option<(&str, &Argument)> {
+        let mut arguments = self.arguments.iter();
+        let (name, argument) = arguments.find(|(_, a)| a.decides == Some(decides))?;
+        Some((name, argument))
+    }
+
+    /// The version of the compiler in the SDK release that the profile describes.
+    pub fn compiler_version(&self) -> Option<&str> {
+        let package = self.compiler.package.as_ref()?;
+        let version = self.sdk.as_ref()?.packages.get(package)?;
+        Some(version)
     }
 }
 
-impl Instance {
-    fn problem(&self, hardware: &Hardware) -> Option<String> {
-        let cores = self.devices * hardware.cores_per_device;
-        let memory = f64::from(self.devices) * hardware.memory_gib_per_device;
-        let consistent =
-            self.cores == cores && (f64::from(self.device_memory_gib) - memory).abs() < 0.5;
-        (!consistent).then(|| {
-            format!(
-                "instance `{}`: {} devices make {cores} cores and {memory} GiB, not {} and {}",
-                self.name, self.devices, self.cores, self.device_memory_gib
-            )
-        })
-    }
+/// True when a package of `version` has what exists since version `since`. What is not a version is
+/// as old as can be.
+pub fn reaches(version: &str, since: &str) -> bool {
+    parts(version) >= parts(since)
+}
+
+/// The leading numbers of a version: 2.24.5133.0+58f8de22 begins with 2, 24, 5133 and 0.
+fn parts(version: &str) -> Vec<u64> {
+    let parts = version.split(['.', '+', '-']);
+    parts.map_while(|part| part.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -386,5 +349,14 @@ mod tests {
             error.contains("mine.yaml") && error.contains("nam"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(reaches("2.27.5334.0", "2.27"));
+        assert!(reaches("2.27", "2.27"));
+        assert!(reaches("2.101.0.0+abc", "2.27"));
+        assert!(!reaches("2.9.1", "2.27"));
+        assert!(!reaches("unknown", "2.27"));
     }
 }

@@ -76,6 +76,8 @@ def make(options):
     for source in sources:
         for package in sorted((HERE / "packages" / source).iterdir()):
             shutil.copytree(package, site_packages / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    if options.kind == "inf1":
+        shutil.copy(PROFILES / "operators" / "inf1.txt", site_packages / "torch_neuron" / "operators.txt")
     path = options.profile or (profile and PROFILES / profile)
     versions = profile_packages(path) if path else {"torch-neuron": "1.0"}
     versions.update(pair.split("=", 1) for pair in options.version)

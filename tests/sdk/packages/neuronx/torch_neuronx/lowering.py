@@ -9,10 +9,10 @@ from neuron_double import interface
 
 
 class Lowered:
-    """`hlo`: a serialized HloModuleProto; `weights`: name to tensor, of the parameters that are not inputs."""
+    """`hlo`: a serialized HloModuleProto; `weights`: name to tensor."""
 
-    def __init__(self, hlo, text, weights):
-        self.hlo, self.text, self.weights = hlo, text, weights
+    def __init__(self, hlo, weights):
+        self.hlo, self.weights = hlo, weights
 
 
 def fallbacks():
@@ -20,10 +20,20 @@ def fallbacks():
     return {name: metrics.counter_value(name) for name in metrics.counter_names() if name.startswith("aten::")}
 
 
+def copy_to(module, device):
+    """A copy, so that the module stays as it is; functions of TorchScript, which cannot be copied, are shared."""
+    shared = {}
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, torch.jit.ScriptFunction):
+                shared[id(value)] = value
+    return copy.deepcopy(module, shared).to(device)
+
+
 def lower(func, inputs):
     device = torch_xla.device()
     before = fallbacks()
-    moved = copy.deepcopy(func).to(device) if isinstance(func, torch.nn.Module) else func
+    moved = copy_to(func, device) if isinstance(func, torch.nn.Module) else func
     on_device = [tensor.to(device) for tensor in inputs]
     with torch.no_grad():
         outputs = interface.Flat(moved)(*on_device)
@@ -34,13 +44,5 @@ def lower(func, inputs):
         raise RuntimeError("Lowering to HLO failed: outputs must be tensors")
     context = torch_xla._XLAC.lowering.LoweringContext()
     context.build(list(outputs))
-    constants = context.parameter_id_tensor_mapping()
-    given = {torch_xla._XLAC._xla_get_tensor_id(tensor) for tensor in on_device}
-    named = dict(moved.state_dict()) if isinstance(moved, torch.nn.Module) else {}
-    weights = {
-        name: tensor
-        for name, tensor in named.items()
-        if tensor.is_floating_point() and torch_xla._XLAC._xla_get_tensor_id(tensor) not in given
-    }
-    del constants
-    return Lowered(context.hlo(), context.hlo_text(), weights)
+    state = moved.state_dict() if isinstance(moved, torch.nn.Module) else {}
+    return Lowered(context.hlo(), state)

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import warnings
 
+import numpy
 import torch
 from neuron_double import faults, interface
 from torch.utils import _pytree as pytree
@@ -121,6 +122,7 @@ def default_target(arguments, cpu_backend):
         raise ValueError("cpu_backend=True needs a --target in compiler_args")
     if not cpu_backend and not faults.has_device():
         raise RuntimeError(NO_DEVICE)
+    # As the real package's command lines show, whatever the device.
     return "trn1"
 
 
@@ -138,8 +140,6 @@ def write_model(func, inputs, workdir):
     (model / "weights").mkdir(parents=True, exist_ok=True)
     (model / "graph.hlo").write_bytes(lowered.hlo)
     for name, tensor in lowered.weights.items():
-        import numpy
-
         numpy.save(model / "weights" / f"{name}.npy", tensor.cpu().numpy())
     (model / "double.pt").write_bytes(interface.script_bytes(script))
     inputs_seen = [{"shape": list(tensor.shape), "dtype": str(tensor.dtype)} for tensor in inputs]

@@ -26,8 +26,12 @@ debian_packages() {
     installed || die "${debian[*]} are still not installed"
 }
 
-# What an environment was made from: everything that decides what is in it.
-origin() { cat "$sdk/requirements-$1.txt" "$sdk/without_cuda.py" "${BASH_SOURCE[0]}" | sha256sum; }
+# What an environment was made from: what decides its content.
+origin() {
+    local python=python3
+    [ "$1" != inf1 ] || python=/usr/bin/python3
+    { cat "$sdk/requirements-$1.txt" "$sdk/without_cuda.py" && "$python" --version; } | sha256sum
+}
 
 complete() { [ "$(origin "$1")" = "$(cat "$doubles/$1/made-from" 2>/dev/null)" ]; }
 
@@ -39,7 +43,8 @@ inf1() {
     /usr/bin/python3 -m venv --system-site-packages "$doubles/inf1"
     nice "$doubles/inf1/bin/pip" install -q -r "$sdk/requirements-inf1.txt" >&2 ||
         die "the packages of inf1 could not be installed (see above)"
-    "$doubles/inf1/bin/python3" -I -c 'import torch, transformers; assert torch.__version__.startswith("1.13.")'
+    "$doubles/inf1/bin/python3" -I -c 'import sys, torch, transformers; sys.exit(not torch.__version__.startswith("1.13."))' ||
+        die "the python3-torch of this system is not 1.13, which Debian 12 has and the inf1 double needs"
     origin inf1 >"$doubles/inf1/made-from"
 }
 
@@ -61,6 +66,9 @@ neuronx() {
 }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || die "the doubles of the SDK are made for Linux on x86_64"
+for program in c++ cc nm; do
+    command -v $program >/dev/null || die "there is no $program; install a C++ compiler (Debian, Ubuntu: apt-get install g++)"
+done
 mkdir -p "$doubles"
 if ! { installed && complete inf1 && complete neuronx; }; then
     lock "$doubles/lock"

@@ -100,8 +100,8 @@ def check(func, example_inputs):
     inputs = interface.as_tuple(example_inputs) if isinstance(example_inputs, (torch.Tensor, tuple)) else None
     if inputs is None or not inputs or not all(isinstance(tensor, torch.Tensor) for tensor in inputs):
         raise TypeError("example_inputs must be a tensor or a tuple of tensors")
-    forward = func.forward if isinstance(func, torch.nn.Module) else func
-    inspect.signature(forward).bind(*inputs)
+    if isinstance(func, torch.nn.Module):
+        inspect.signature(func.forward).bind(*inputs)
     return inputs
 
 

@@ -18,6 +18,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 PROFILES = HERE.parents[1] / "profiles"
 
+# Nothing is written into the repository.
+sys.dont_write_bytecode = True
 spec = importlib.util.spec_from_file_location("build", HERE / "plugin" / "build.py")
 build = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(build)

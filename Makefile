@@ -1,13 +1,14 @@
 # The two commands of the README, and the steps they are made of. Each step is idempotent.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build release libtorch lint fixtures bench soak fuzz
+.PHONY: help demo test build release libtorch lint fixtures sdk-doubles bench soak fuzz
 
 help:
 	@echo "make demo   trace, report, verify and serve a real model, and ask it something"
 	@echo "make test   build everything and run all tests"
 	@echo "make build  both programs, for development"
 	@echo "make lint   rustfmt and clippy, as CI runs them"
+	@echo "make sdk-doubles  the environments for the tests of Neuron chips (1.2 GB; apt-get; minutes)"
 	@echo "make bench  measure the release build; soak and fuzz run the tests of that kind for long"
 
 libtorch:
@@ -31,6 +32,10 @@ lint: libtorch
 
 bench: release
 	@python3 scripts/bench.py
+
+# The only target that may use apt-get; it says so first. Without it, tests that need a double say why they skip.
+sdk-doubles:
+	@scripts/sdk-doubles.sh
 
 # The long forms of tests that `make test` runs shortly.
 soak: build

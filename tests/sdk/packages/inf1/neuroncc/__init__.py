@@ -1,0 +1,1 @@
+"""Test code. A double of neuron-cc: strict about its command line, and no compiler."""

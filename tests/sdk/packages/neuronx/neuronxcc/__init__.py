@@ -1,0 +1,1 @@
+"""Test code. A double of neuronx-cc: strict about its command line, and no compiler."""

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use std::str::FromStr;
+
 use anyhow::Result;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bucket::Input;
-use crate::failure::{Failure, name_list};
+use crate::failure::{Failure, known_names, name_list};
 use crate::family::{Family, Head, Pooling, Scores};
 use crate::recipe::Task;
 use crate::tokenizer::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE};
@@ -49,6 +51,26 @@ pub enum Tracer {
     Torchscript { file: String },
 }
 
+/// The tracers that a user can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TracerChoice {
+    Native,
+    Transformers,
+}
+
+impl FromStr for TracerChoice {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "native" => Ok(Self::Native),
+            "transformers" => Ok(Self::Transformers),
+            other => Err(Failure::usage(format!("tracer `{other}` is unknown"))
+                .help(known_names(other, ["native", "transformers"]))),
+        }
+    }
+}
+
 /// The small files of a model folder, by their name.
 pub type SmallFiles = BTreeMap<String, Vec<u8>>;
 
@@ -84,8 +106,14 @@ impl Tracer {
 
 impl Checkpoint {
     /// Reads the model's description; `listed` are all files of its folder, `task` what the user or
-    /// the recipe asks for.
-    pub fn read(small: &SmallFiles, listed: &[&str], task: Option<Task>) -> Result<Self> {
+    /// the recipe asks for. The inputs of a model that transformers traces are not known yet, nor how
+    /// many tokens its positions cover.
+    pub fn read(
+        small: &SmallFiles,
+        listed: &[&str],
+        task: Option<Task>,
+        tracer: Option<TracerChoice>,
+    ) -> Result<Self> {
         let config: Value = json(small, CONFIG_FILE)?.ok_or_else(no_config)?;
         if config.get("auto_map").is_some() {
             return Err(Failure::usage("the model needs code from its repository")
@@ -93,24 +121,46 @@ impl Checkpoint {
                 .help("choose a model of a family that transformers implements itself")
                 .into());
         }
-        let family = Family::from_config(&config)?;
         let head = head(small, &config, task)?;
-        let positions = family.positions();
         let sentence: Option<Value> = json(small, SENTENCE_CONFIG_FILE)?;
         let limit = sentence
             .as_ref()
             .and_then(|settings| settings.get("max_seq_length")?.as_u64())
-            .and_then(|limit| usize::try_from(limit).ok());
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(usize::MAX);
+        let tokenizer_files = tokenizer_files(listed)?;
+        if let Some(model_type) = for_transformers(&config, tracer) {
+            return Ok(Self {
+                max_tokens: limit,
+                inputs: Vec::new(),
+                pad_id: 0,
+                tracer: Tracer::Transformers { model_type },
+                head,
+                weight_files: weight_files(small, listed, Pickles::Read)?,
+                tokenizer_files,
+            });
+        }
+        let family = Family::from_config(&config)?;
         Ok(Self {
-            max_tokens: limit.map_or(positions, |limit| limit.min(positions)),
+            max_tokens: limit.min(family.positions()),
             inputs: family.inputs(head.task()),
             pad_id: family.pad_id(),
             tracer: Tracer::Native { family },
             head,
-            weight_files: weight_files(small, listed)?,
-            tokenizer_files: tokenizer_files(listed)?,
+            weight_files: weight_files(small, listed, Pickles::Refuse)?,
+            tokenizer_files,
         })
     }
+}
+
+/// The model type of a model that transformers traces: asked for, or of no family of ours.
+fn for_transformers(config: &Value, tracer: Option<TracerChoice>) -> Option<String> {
+    let model_type = config.get("model_type")?.as_str()?;
+    let chosen = match tracer {
+        Some(choice) => choice == TracerChoice::Transformers,
+        None => !Family::is_native(model_type),
+    };
+    chosen.then(|| model_type.to_owned())
 }
 
 fn no_config() -> Failure {
@@ -272,7 +322,15 @@ fn pooling_of(small: &SmallFiles, folder: &str) -> Result<Pooling> {
     }
 }
 
-fn weight_files(small: &SmallFiles, listed: &[&str]) -> Result<Vec<String>> {
+/// What becomes of weights that are a pickle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pickles {
+    /// Python reads them, without running what is in them.
+    Read,
+    Refuse,
+}
+
+fn weight_files(small: &SmallFiles, listed: &[&str], pickles: Pickles) -> Result<Vec<String>> {
     let index: Option<Value> = json(small, INDEX_FILE)?;
     if let Some(map) = index
         .as_ref()
@@ -295,13 +353,16 @@ fn weight_files(small: &SmallFiles, listed: &[&str]) -> Result<Vec<String>> {
     if listed.contains(&WEIGHTS_FILE) {
         return Ok(vec![WEIGHTS_FILE.to_owned()]);
     }
+    if pickles == Pickles::Read && listed.contains(&PICKLE_FILE) {
+        return Ok(vec![PICKLE_FILE.to_owned()]);
+    }
     let failure = Failure::usage("the model has no safetensors weights");
     Err(match listed.contains(&PICKLE_FILE) {
         true => failure
             .why(format!("it has `{PICKLE_FILE}`, a pickle, which can run code when it is opened"))
             .help(
                 "on the Hub, the conversion bot offers safetensors as a pull request: give its revision, \
-                 such as `--revision refs/pr/1`; or save the model again with `safe_serialization=True`",
+                 such as `--revision refs/pr/1`; or have transformers read it with `--tracer transformers`",
             ),
         false => failure
             .why(format!("neither `{WEIGHTS_FILE}` nor `{INDEX_FILE}` is there"))
@@ -364,7 +425,7 @@ mod tests {
             ),
             (SENTENCE_CONFIG_FILE, json!({"max_seq_length": 256})),
         ]);
-        let checkpoint = Checkpoint::read(&files, &LISTED, None).unwrap();
+        let checkpoint = Checkpoint::read(&files, &LISTED, None, None).unwrap();
         assert_eq!(checkpoint.max_tokens, 256);
         let head = Head::FeatureExtraction {
             pooling: Some(Pooling::Mean),
@@ -377,7 +438,8 @@ mod tests {
     fn labels_follow_their_ids() {
         let mut config = bert("BertForTokenClassification");
         config["id2label"] = json!({"1": "B", "0": "A", "2": "C"});
-        let checkpoint = Checkpoint::read(&small(&[(CONFIG_FILE, config)]), &LISTED, None).unwrap();
+        let checkpoint =
+            Checkpoint::read(&small(&[(CONFIG_FILE, config)]), &LISTED, None, None).unwrap();
         let labels = ["A", "B", "C"].map(str::to_owned).to_vec();
         assert_eq!(checkpoint.head, Head::TokenClassification { labels });
     }
@@ -386,7 +448,7 @@ mod tests {
     fn pickles_are_refused_with_what_to_do() {
         let files = small(&[(CONFIG_FILE, bert("BertModel"))]);
         let listed = [CONFIG_FILE, PICKLE_FILE, TOKENIZER_FILE];
-        let error = Checkpoint::read(&files, &listed, None)
+        let error = Checkpoint::read(&files, &listed, None, None)
             .unwrap_err()
             .to_string();
         assert!(
@@ -399,7 +461,8 @@ mod tests {
     fn remote_code_is_refused() {
         let mut config = bert("BertModel");
         config["auto_map"] = json!({"AutoModel": "x.py"});
-        let error = Checkpoint::read(&small(&[(CONFIG_FILE, config)]), &LISTED, None).unwrap_err();
+        let error =
+            Checkpoint::read(&small(&[(CONFIG_FILE, config)]), &LISTED, None, None).unwrap_err();
         assert!(error.to_string().contains("code"), "{error}");
     }
 
@@ -407,7 +470,7 @@ mod tests {
     fn a_module_that_is_not_implemented_is_named() {
         let modules = json!([{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]);
         let files = small(&[(CONFIG_FILE, bert("BertModel")), (MODULES_FILE, modules)]);
-        let error = Checkpoint::read(&files, &LISTED, None)
+        let error = Checkpoint::read(&files, &LISTED, None, None)
             .unwrap_err()
             .to_string();
         assert!(error.contains("`Dense`"), "{error}");

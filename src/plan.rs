@@ -68,6 +68,8 @@ pub struct Options {
     /// The version of the compiler of this machine, where it is known.
     pub compiler_version: Option<String>,
     pub self_contained: bool,
+    /// Of the SDK of this machine, where one was found; they replace those of the profile.
+    pub versions: BTreeMap<String, String>,
 }
 
 impl Plan {
@@ -114,7 +116,7 @@ pub fn plan(
         max_tokens: checkpoint.max_tokens,
         tolerance,
         self_contained: options.self_contained,
-        versions: versions(profile),
+        versions: versions(profile, &options.versions),
         arguments,
     })
 }
@@ -200,13 +202,14 @@ fn cast(compiler: CompilerKind, arguments: &Arguments) -> Cast {
     }
 }
 
-fn versions(profile: &ChipProfile) -> BTreeMap<String, String> {
+fn versions(profile: &ChipProfile, found: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
     versions.insert("neuronc".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     versions.insert("libtorch".to_owned(), LIBTORCH_VERSION.to_owned());
     if let Some(sdk) = &profile.sdk {
         versions.extend(sdk.packages.clone());
     }
+    versions.extend(found.clone());
     versions
 }
 

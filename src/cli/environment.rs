@@ -12,7 +12,7 @@ use crate::files;
 use crate::hub::{HubAccess, Patience, Secret};
 
 /// What neuronc takes from the environment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Environment {
     pub(super) places: Places,
     variables: BTreeMap<String, OsString>,

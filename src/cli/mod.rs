@@ -4,9 +4,11 @@
 
 mod compiler_flags;
 mod completions;
+mod duration;
 mod environment;
 mod explain;
 mod interrupt;
+mod model_files;
 mod model_source;
 mod output;
 mod progress;

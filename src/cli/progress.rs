@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::bucket::Bucket;
 use crate::cli::output;
 use crate::compiler;
 use crate::hub;
@@ -71,6 +72,14 @@ impl Bars {
         bar.set_message(doing.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         BucketBar(bar)
+    }
+
+    /// Shows what a compiler prints, above the bars.
+    pub(super) fn compiler_output(&self, bucket: Bucket, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        for line in text.lines() {
+            self.say(&format!("{bucket} | {line}"));
+        }
     }
 
     fn bar(&self, length: u64, template: &str) -> ProgressBar {

@@ -215,13 +215,24 @@ fn job(
         pad_id: plan.pad_id,
         bucket,
         example,
-        compiler_args: arguments::command_line(compilation.profile, &plan.arguments),
+        compiler_args: compiler_args(compilation),
         trace_options: arguments::trace_options(compilation.profile, &plan.arguments),
         device: neuron.device,
         artifact: dir.artifact(),
         analysis: neuron.analyze.then(|| dir.analysis()),
         work: dir.work(),
     })
+}
+
+/// The chip's own name for its compiler, and every argument.
+fn compiler_args(compilation: &Compilation) -> Vec<String> {
+    let target = compilation.profile.compiler.target.iter();
+    let mut words: Vec<String> = target
+        .flat_map(|target| ["--target".to_owned(), target.clone()])
+        .collect();
+    let arguments = &compilation.plan.arguments;
+    words.extend(arguments::command_line(compilation.profile, arguments));
+    words
 }
 
 /// transformers' module goes to the SDK as it is; a graph gets its weights back first.

@@ -4,6 +4,7 @@
 //! lines on stdout, and stderr as the log. As a worker: [`wire`] frames over a Unix socket that is
 //! the child's stdin. `docs/executors.md` describes the formats.
 
+pub mod describe;
 pub mod events;
 pub mod interpreter;
 pub mod job;

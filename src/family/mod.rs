@@ -46,6 +46,11 @@ impl Family {
         }
     }
 
+    /// Whether a `model_type` is of a family that neuronc traces itself.
+    pub fn is_native(model_type: &str) -> bool {
+        MODEL_TYPES.contains(&model_type)
+    }
+
     /// The weights that the forward for `head` takes, in the order in which it takes them.
     pub fn weights(&self, head: &Head) -> Vec<WeightSpec> {
         match self {

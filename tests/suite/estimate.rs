@@ -36,7 +36,7 @@ fn bert_base() -> Plan {
     });
     let small = SmallFiles::from([("config.json".to_owned(), config.to_string().into_bytes())]);
     let listed = ["config.json", "model.safetensors", "vocab.txt"];
-    let checkpoint = Checkpoint::read(&small, &listed, None).unwrap();
+    let checkpoint = Checkpoint::read(&small, &listed, None, None).unwrap();
     let model = Model {
         id: None,
         commit: None,

@@ -165,7 +165,7 @@ fn random_model(config: &serde_json::Value, folder: &Path) {
     }
     let small = SmallFiles::from([("config.json".to_owned(), text)]);
     let listed = ["config.json", "model.safetensors", "vocab.txt"];
-    let checkpoint = Checkpoint::read(&small, &listed, None).unwrap();
+    let checkpoint = Checkpoint::read(&small, &listed, None, None).unwrap();
     let specs = checkpoint
         .tracer
         .family()

@@ -45,7 +45,7 @@ impl Subject {
             .into_iter()
             .map(|name| (name.to_owned(), files::read(&folder.join(name)).unwrap()))
             .collect();
-        let checkpoint = Checkpoint::read(&small, &names, None).unwrap();
+        let checkpoint = Checkpoint::read(&small, &names, None, None).unwrap();
         Self {
             family: checkpoint.tracer.family().unwrap().clone(),
             head: checkpoint.head,

@@ -1,0 +1,136 @@
+//! What `neuronc trace` prints: the plan, or the result.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::arguments;
+use crate::bucket::Bucket;
+use crate::bundle::Bundle;
+use crate::cli::output::{self, Format, megabytes};
+use crate::plan::Plan;
+use crate::profile::ChipProfile;
+
+/// A plan as it is printed.
+#[derive(Serialize)]
+struct PlanAnswer<'a> {
+    schema_version: u32,
+    plan_key: String,
+    place: &'a Path,
+    plan: &'a Plan,
+}
+
+pub(super) fn print_plan(
+    plan: &Plan,
+    profile: &ChipProfile,
+    place: &Path,
+    format: Format,
+) -> Result<()> {
+    let plan_key = plan.key()?;
+    if format == Format::Json {
+        return output::json(&PlanAnswer {
+            schema_version: 1,
+            plan_key,
+            place,
+            plan,
+        });
+    }
+    let list = |items: Vec<String>| items.join(", ");
+    let model = match (&plan.model.id, &plan.model.commit) {
+        (Some(id), Some(commit)) => format!("{id} at {commit}"),
+        _ => plan.name.clone(),
+    };
+    let digests = plan
+        .model
+        .files
+        .iter()
+        .map(|(name, digest)| format!("{name} ({digest:.20}...)"));
+    let lines = [
+        ("model", model),
+        ("task", plan.head.task().to_string()),
+        ("chip", plan.chip.clone()),
+        (
+            "buckets",
+            list(plan.buckets.iter().map(ToString::to_string).collect()),
+        ),
+        ("longest input", format!("{} tokens", plan.max_tokens)),
+        (
+            "arguments",
+            list(arguments::shown(profile, &plan.arguments)),
+        ),
+        (
+            "files",
+            digests.collect::<Vec<_>>().join("\n                 "),
+        ),
+        ("bundle", place.display().to_string()),
+        ("plan key", plan_key),
+    ];
+    let mut text = format!(
+        "would trace {} into {} buckets; nothing was traced\n",
+        plan.name,
+        plan.buckets.len()
+    );
+    for (label, value) in lines {
+        text.push_str(&format!("  {label:15}{value}\n"));
+    }
+    output::answer(&text)
+}
+
+/// What was done.
+pub(super) struct Work {
+    pub(super) took: Duration,
+    pub(super) traced: Vec<TracedBucket>,
+}
+
+/// A bucket and the time that tracing and saving it took.
+#[derive(Serialize)]
+pub(super) struct TracedBucket {
+    pub(super) bucket: Bucket,
+    pub(super) millis: u64,
+}
+
+/// The outcome as it is printed.
+#[derive(Serialize)]
+struct ResultAnswer<'a> {
+    schema_version: u32,
+    /// False when the bundle was up to date.
+    traced: bool,
+    bundle: &'a Path,
+    plan_key: &'a str,
+    /// Of the whole bundle.
+    bytes: u64,
+    /// What was traced now, in the order in which it was done.
+    buckets: Vec<TracedBucket>,
+}
+
+/// `work` is absent when there was nothing to do.
+pub(super) fn print_result(bundle: &Bundle, work: Option<Work>, format: Format) -> Result<()> {
+    let plan = &bundle.manifest.plan;
+    if format == Format::Json {
+        return output::json(&ResultAnswer {
+            schema_version: 1,
+            traced: work.is_some(),
+            bundle: bundle.folder(),
+            plan_key: &bundle.manifest.plan_key,
+            bytes: bundle.bytes(),
+            buckets: work.map_or_else(Vec::new, |work| work.traced),
+        });
+    }
+    let shown = bundle.folder().display();
+    let what = format!(
+        "{} for {}, {} buckets, {}",
+        plan.name,
+        plan.chip,
+        plan.buckets.len(),
+        megabytes(bundle.bytes())
+    );
+    output::answer(&match work {
+        Some(Work { took, .. }) => format!(
+            "traced {what} in {:.1} s\n  bundle: {shown}\n  next:   neuronc verify {shown}",
+            took.as_secs_f64()
+        ),
+        None => format!("up to date: {what}\n  bundle: {shown}"),
+    })
+}

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::report::Report;
 use crate::report::subject::Share;
 use crate::report::verdict;
+use crate::report::width::{elide, wrap};
 
 /// The version of a difference as JSON.
 const SCHEMA_VERSION: u32 = 1;
@@ -80,7 +81,7 @@ impl Difference {
     /// The difference for the terminal.
     pub fn text(&self) -> String {
         if self.is_empty() {
-            return format!("no change: {}\n", self.new_verdict);
+            return format!("{}\n", wrap(&format!("no change: {}", self.new_verdict), 2));
         }
         let mut text = match (self.old_total, self.new_total) {
             (Some(old), Some(new)) => {
@@ -88,10 +89,9 @@ impl Difference {
             }
             _ => "changed\n".to_owned(),
         };
-        text.push_str(&format!(
-            "  old: {}\n  new: {}\n",
-            self.old_verdict, self.new_verdict
-        ));
+        for (word, verdict) in [("old", &self.old_verdict), ("new", &self.new_verdict)] {
+            text.push_str(&format!("  {word}: {}\n", wrap(verdict, 7)));
+        }
         if !self.operators.is_empty() {
             text.push_str(&format!(
                 "\n{:<32} {:>16} {:>16}\n",
@@ -105,11 +105,15 @@ impl Difference {
             };
             let chip = arrow(change.old.on_chip, change.new.on_chip);
             let host = arrow(change.old.on_host, change.new.on_host);
-            text.push_str(&format!("{:<32} {chip:>16} {host:>16}\n", change.operator));
+            let name = elide(&change.operator, 32);
+            text.push_str(&format!("{name:<32} {chip:>16} {host:>16}\n"));
         }
         for (word, errors) in [("gone", &self.errors_gone), ("new", &self.errors_new)] {
             for error in errors {
-                text.push_str(&format!("\nerror {word}: {error}\n"));
+                text.push_str(&format!(
+                    "\n{}\n",
+                    wrap(&format!("error {word}: {error}"), 2)
+                ));
             }
         }
         text

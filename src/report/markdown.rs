@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::report::Report;
 use crate::report::subject::{Share, Subject};
-use crate::report::{text, verdict};
+use crate::report::{graphs, text, verdict};
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
@@ -15,22 +15,36 @@ pub fn render(report: &Report) -> String {
     page.push_str(
         "\n| source | what | on chip | coverage | result |\n| --- | --- | ---: | ---: | --- |\n",
     );
+    let mut above = "";
     for subject in &report.subjects {
-        let (count, percent) = cells(subject.share());
-        let row = [
-            &escape(&subject.source),
-            &escape(&subject.name),
-            &count,
-            &percent,
-        ];
-        let outcome = text::outcome(subject.outcome);
+        let source = match subject.source == above {
+            true => "",
+            false => subject.source.as_str(),
+        };
+        above = &subject.source;
+        let (mut count, percent) = cells(subject.share());
+        let mut outcome = text::outcome(subject.outcome).to_owned();
+        if let Some(graph) = &subject.graph {
+            count = graphs::place(graph).to_owned();
+            outcome = escape(&graphs::result(graph));
+        }
+        let row = [&escape(source), &escape(&subject.name), &count, &percent];
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} | {outcome} |",
             row[0], row[1], row[2], row[3]
         );
     }
-    if report.subjects.len() > 1 {
+    if let Some(counts) = report.graphs {
+        let total = cells(report.total);
+        let _ = writeln!(
+            page,
+            "| total | | {} | {} | {} |",
+            total.0,
+            total.1,
+            counts.in_words()
+        );
+    } else if report.subjects.len() > 1 {
         let (count, percent) = cells(report.total.or(report.estimated));
         let _ = writeln!(page, "| total | | {count} | {percent} | |");
     }

@@ -6,19 +6,23 @@
 //! as JSON.
 
 pub mod advice;
+pub mod cost;
 pub mod diff;
+pub mod graphs;
 pub mod html;
 pub mod markdown;
 pub mod source;
 pub mod subject;
 pub mod text;
 pub mod verdict;
+mod width;
 
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::report::advice::Advice;
+use crate::report::graphs::GraphCounts;
 use crate::report::source::Source;
 use crate::report::subject::{Share, Subject};
 use crate::report::verdict::Verdict;
@@ -37,7 +41,9 @@ pub struct Report {
     pub estimated: Option<Share>,
     /// FLOPs on the chip, as an estimate says it.
     pub estimated_flops: Option<Share>,
-    /// One for each model or bucket, in the order of the sources.
+    /// Graphs of compilers that print no figures of operators, by how they ended.
+    pub graphs: Option<GraphCounts>,
+    /// One for each model, bucket or graph, in the order of the sources.
     pub subjects: Vec<Subject>,
     pub sources: Vec<Source>,
     /// What to do, most urgent first.
@@ -68,6 +74,7 @@ impl Report {
             total,
             estimated,
             estimated_flops,
+            graphs: GraphCounts::of(&subjects),
             advice: advice::collect(&sources, &subjects),
             subjects,
             sources,

@@ -1,13 +1,18 @@
 //! A subject: one model or bucket, whatever kind of source it comes from.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::coverage::estimate::{self, BucketEstimate, Estimate, OperatorEstimate, Place, State};
+use crate::coverage::log::graphs::{Graph, GraphStatus};
 use crate::coverage::log::reading::{
-    Contradiction, HostOperator, LogReading, Outcome, Run, RunName, Subgraphs,
+    Contradiction, HostOperator, LogReading, Outcome, Partitioning, Run, RunName, Subgraphs,
 };
 use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount};
+use crate::report::cost::{self, Cost};
 
 /// A part of a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
@@ -65,6 +70,10 @@ pub struct Subject {
     pub on_chip: Option<Vec<OperatorCount>>,
     /// The most frequent first.
     pub on_host: Option<Vec<HostOperator>>,
+    /// Where this is one graph of a compiler that prints no figures of operators.
+    pub graph: Option<Graph>,
+    /// What one inference costs beside the arithmetic on the chip.
+    pub cost: Option<Cost>,
     /// Functions that failed and fell back to the host.
     pub failed_functions: Vec<String>,
     pub contradictions: Vec<String>,
@@ -134,13 +143,14 @@ impl Subject {
                 not_known: at(Place::NotKnown).map(counted).collect(),
                 on_chip: Some(at(Place::Chip).map(counted).collect()),
                 on_host: Some(host.collect()),
+                cost: Some(Cost::of_estimate(&bucket.totals)),
                 ..Self::empty(source, name)
             }
         };
         estimate.buckets.iter().map(subject).collect()
     }
 
-    /// The subjects of a log: its runs, or the log as a whole where it has none.
+    /// The subjects of a log: its runs, or its graphs, or the log as a whole where it has none.
     pub fn of_log(source: &str, reading: &LogReading) -> Vec<Self> {
         let mut subjects: Vec<Self> = reading
             .runs
@@ -148,6 +158,14 @@ impl Subject {
             .enumerate()
             .map(|(index, run)| Self::of_run(source, reading, (index, run)))
             .collect();
+        if subjects.is_empty() {
+            subjects = match &reading.partitioning {
+                Some(partitioning) if !partitioning.partitions.is_empty() => {
+                    vec![Self::of_partitions(source, reading, partitioning)]
+                }
+                _ => Self::of_graphs(source, &reading.graphs),
+            };
+        }
         if subjects.is_empty() {
             subjects.push(Self {
                 outcome: reading.outcome,
@@ -199,9 +217,60 @@ impl Subject {
             subgraphs: (run.subgraphs != Subgraphs::default()).then_some(run.subgraphs),
             on_chip,
             on_host,
+            cost: Cost::of_run(run),
             failed_functions: run.failed_functions.clone(),
             contradictions: own.map(describe).collect(),
             ..Self::empty(source, run_name(index, run))
+        }
+    }
+
+    fn of_graphs(source: &str, graphs: &[Graph]) -> Vec<Self> {
+        let subject = |(index, graph): (usize, &Graph)| {
+            let number = format!("graph {}", index + 1);
+            let name = match &graph.name {
+                Some(name) => format!("{number} {name}"),
+                None => number,
+            };
+            let outcome = outcome_of(graph.status);
+            Self {
+                outcome,
+                cost: (outcome == Outcome::Pass).then(Cost::of_whole_graph),
+                graph: Some(graph.clone()),
+                ..Self::empty(source, name)
+            }
+        };
+        graphs.iter().enumerate().map(subject).collect()
+    }
+
+    /// What a partitioner made of a model: the only figures of operators on these chips.
+    fn of_partitions(source: &str, reading: &LogReading, made: &Partitioning) -> Self {
+        let mut places: [BTreeMap<&str, usize>; 2] = Default::default();
+        for partition in &made.partitions {
+            let place = &mut places[usize::from(cost::is_chip(&partition.device))];
+            for entry in &partition.operators {
+                *place.entry(&entry.operator).or_default() += entry.count;
+            }
+        }
+        let [on_host, on_chip] = places.map(|place| {
+            let mut sorted: Vec<(&str, usize)> = place.into_iter().collect();
+            sorted.sort_by_key(|(_, count)| Reverse(*count));
+            sorted
+        });
+        let on_chip = on_chip.into_iter().map(|(operator, count)| OperatorCount {
+            operator: operator.to_owned(),
+            count,
+        });
+        let on_host = on_host.into_iter().map(|(operator, count)| HostOperator {
+            operator: operator.to_owned(),
+            count: count as u64,
+            supported: None,
+        });
+        Self {
+            outcome: reading.outcome,
+            on_chip: Some(on_chip.collect()),
+            on_host: Some(on_host.collect()),
+            cost: Some(Cost::of_partitions(made)),
+            ..Self::empty(source, format!("{} partitions", made.partitions.len()))
         }
     }
 
@@ -219,9 +288,19 @@ impl Subject {
             subgraphs: None,
             on_chip: None,
             on_host: None,
+            graph: None,
+            cost: None,
             failed_functions: Vec::new(),
             contradictions: Vec::new(),
         }
+    }
+}
+
+fn outcome_of(status: GraphStatus) -> Outcome {
+    match status {
+        GraphStatus::Passed | GraphStatus::Cached => Outcome::Pass,
+        GraphStatus::Failed | GraphStatus::Killed | GraphStatus::FailedInCache => Outcome::Fail,
+        GraphStatus::Unfinished | GraphStatus::NotTold | GraphStatus::Extracted => Outcome::Unknown,
     }
 }
 

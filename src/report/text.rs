@@ -5,14 +5,28 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::coverage::log::graphs::{Graph, GraphStatus};
 use crate::coverage::log::reading::{Outcome, Producer};
 use crate::report::Report;
+use crate::report::graphs;
 use crate::report::source::{LogFacts, Source};
 use crate::report::subject::{Share, Subject};
 use crate::report::verdict::{self, Grade};
+use crate::report::width::{WIDTH, elide, wrap};
 
-/// The width that every line keeps to, as far as names let it.
-const WIDTH: usize = 80;
+/// The least that names have of a table's width, and the most; a graph's name is a module's.
+const NAME_WIDTH_MIN: usize = 16;
+const NAME_WIDTH_MAX: usize = 34;
+const GRAPH_WIDTH_MAX: usize = 41;
+
+/// What a file's name has of it where there are several.
+const FILE_WIDTH: usize = 16;
+
+/// A code has up to eleven characters.
+const RESULT_WIDTH_MAX: usize = 24;
+
+/// Graphs that are shown; the rest is counted.
+const GRAPHS_MAX: usize = 60;
 
 /// Rows of a list that are shown; the rest is counted.
 const ROWS_MAX: usize = 20;
@@ -32,7 +46,8 @@ pub fn render(report: &Report, colour: Colour) -> String {
     for reason in &report.verdict.reasons {
         let _ = writeln!(text, "  - {}", wrap(reason, 4));
     }
-    push_table(&mut text, report);
+    text.push('\n');
+    push_tables(&mut text, report);
     for (title, example) in distinct(&report.subjects) {
         push_lists(&mut text, &title, example);
     }
@@ -65,26 +80,6 @@ fn paint(grade: Grade, colour: Colour) -> (String, String) {
     }
 }
 
-/// Text broken at words; lines after the first are indented.
-fn wrap(text: &str, indent: usize) -> String {
-    let mut wrapped = String::new();
-    let mut column = indent;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if column > indent && column + 1 + length > WIDTH {
-            wrapped.push('\n');
-            wrapped.push_str(&" ".repeat(indent));
-            column = indent;
-        } else if column > indent {
-            wrapped.push(' ');
-            column += 1;
-        }
-        wrapped.push_str(word);
-        column += length;
-    }
-    wrapped
-}
-
 fn push_advice(text: &mut String, report: &Report) {
     for advice in &report.advice {
         let _ = writeln!(
@@ -98,55 +93,152 @@ fn push_advice(text: &mut String, report: &Report) {
     }
 }
 
-/// One row for each subject, and a total where there are several.
-fn push_table(text: &mut String, report: &Report) {
+/// One row for each subject, and a total where there are several. Subjects that are graphs have no
+/// figures, and a table of their own.
+fn push_tables(text: &mut String, report: &Report) {
+    let (graphs, others): (Vec<&Subject>, Vec<&Subject>) = report
+        .subjects
+        .iter()
+        .partition(|subject| subject.graph.is_some());
     let sources: BTreeSet<&str> = report
         .subjects
         .iter()
         .map(|subject| subject.source.as_str())
         .collect();
-    let _ = writeln!(
-        text,
-        "\n{:<34} {:>13} {:>10} {:>9}  result",
-        "", "on chip", "coverage", "graphs"
-    );
-    for subject in &report.subjects {
-        let name = match sources.len() {
-            1 => subject.name.clone(),
-            _ => format!("{} {}", file_name(&subject.source), subject.name),
+    let several = sources.len() > 1;
+    if !others.is_empty() {
+        push_figures(text, report, &others, several);
+    }
+    if let Some(counts) = report.graphs {
+        text.push_str(if others.is_empty() { "" } else { "\n" });
+        push_graphs(text, &graphs, several);
+        let _ = writeln!(text, "{}", wrap(&counts.in_words(), 2));
+    }
+}
+
+/// What a row is called; its file is named where there are several.
+fn row_name(subject: &Subject, several: bool) -> String {
+    let own = subject.name.replace(" MODULE_", " ");
+    match several {
+        false => own,
+        true => format!("{} {own}", elide(file_name(&subject.source), FILE_WIDTH)),
+    }
+}
+
+fn push_figures(text: &mut String, report: &Report, subjects: &[&Subject], several: bool) {
+    let row = |name: String, share: Option<Share>, subgraphs: String, result: &str| {
+        let result = result.to_owned();
+        [name, on_chip(share), percent(share), subgraphs, result]
+    };
+    let mut rows: Vec<[String; 5]> = subjects
+        .iter()
+        .map(|subject| {
+            let name = row_name(subject, several);
+            let result = outcome(subject.outcome);
+            row(name, subject.share(), subgraphs(subject), result)
+        })
+        .collect();
+    let total = report.total.or(report.estimated);
+    if subjects.len() > 1 {
+        rows.push(row("total".to_owned(), total, String::new(), ""));
+    }
+    let heads = ["", "on chip", "coverage", "graphs", "result"];
+    push_rows(text, heads, [13, 10, 9, 0], NAME_WIDTH_MAX, &rows);
+}
+
+fn push_graphs(text: &mut String, subjects: &[&Subject], several: bool) {
+    let none_or = |count: u64| match count {
+        0 => "-".to_owned(),
+        count => count.to_string(),
+    };
+    let row = |(subject, graph): (&Subject, &Graph)| {
+        let seconds = graph.elapsed_s.map(|seconds| format!("{seconds:.1} s"));
+        [
+            row_name(subject, several),
+            none_or(graph.progress_dots),
+            seconds.unwrap_or_else(|| "-".to_owned()),
+            none_or(graph.cache_hits),
+            graphs::result(graph),
+        ]
+    };
+    let rows: Vec<[String; 5]> = shown(subjects).into_iter().map(row).collect();
+    let heads = ["", "dots", "time", "cached", "result"];
+    push_rows(text, heads, [5, 5, 6, 0], GRAPH_WIDTH_MAX, &rows);
+    let hidden = subjects.len() - rows.len();
+    if hidden > 0 {
+        let _ = writeln!(text, "and {hidden} more; `--format json` has all");
+    }
+}
+
+/// The graphs that there is room for: those that did not pass first to stay, in the order of the log.
+fn shown<'a>(subjects: &[&'a Subject]) -> Vec<(&'a Subject, &'a Graph)> {
+    let all = || {
+        subjects
+            .iter()
+            .filter_map(|it| Some((*it, it.graph.as_ref()?)))
+    };
+    let is_good = |graph: &Graph| matches!(graph.status, GraphStatus::Passed | GraphStatus::Cached);
+    let bad = all().filter(|(_, graph)| !is_good(graph)).count();
+    let (mut good_left, mut bad_left) = (GRAPHS_MAX.saturating_sub(bad), GRAPHS_MAX);
+    let fits = |(_, graph): &(&Subject, &Graph)| {
+        let left = match is_good(graph) {
+            true => &mut good_left,
+            false => &mut bad_left,
         };
-        let graphs = subject.subgraphs.and_then(|graphs| {
-            Some(format!(
-                "{}/{}",
-                graphs.compiled?,
-                graphs.created.or(graphs.fused)?
-            ))
-        });
-        let row = [
-            shorten(&name, 34),
-            on_chip(subject.share()),
-            percent(subject.share()),
-            graphs.unwrap_or_default(),
-        ];
-        let _ = writeln!(
-            text,
-            "{:<34} {:>13} {:>10} {:>9}  {}",
-            row[0],
-            row[1],
-            row[2],
-            row[3],
-            outcome(subject.outcome)
-        );
+        let fits = *left > 0;
+        *left = left.saturating_sub(1);
+        fits
+    };
+    all().filter(fits).collect()
+}
+
+/// A table whose first column has at most `name_max` characters and gives way to the others, which
+/// are at least as wide as `least`.
+fn push_rows(
+    text: &mut String,
+    heads: [&str; 5],
+    least: [usize; 4],
+    name_max: usize,
+    rows: &[[String; 5]],
+) {
+    let mut widths = least;
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(&row[1..]) {
+            *width = cell.chars().count().max(*width);
+        }
     }
-    if report.subjects.len() > 1 {
-        let _ = writeln!(
-            text,
-            "{:<34} {:>13} {:>10}",
-            "total",
-            on_chip(report.total.or(report.estimated)),
-            percent(report.total.or(report.estimated))
+    widths[3] = widths[3].min(RESULT_WIDTH_MAX).max(heads[4].len());
+    let taken: usize = widths.iter().sum::<usize>() + 5;
+    let name = WIDTH.saturating_sub(taken).clamp(NAME_WIDTH_MIN, name_max);
+    let mut push = |cells: [&str; 5]| {
+        let line = format!(
+            "{:<name$} {:>one$} {:>two$} {:>three$}  {}",
+            elide(cells[0], name),
+            cells[1],
+            cells[2],
+            cells[3],
+            elide(cells[4], RESULT_WIDTH_MAX),
+            one = widths[0],
+            two = widths[1],
+            three = widths[2],
         );
+        let _ = writeln!(text, "{}", line.trim_end());
+    };
+    push(heads);
+    for row in rows {
+        push([&row[0], &row[1], &row[2], &row[3], &row[4]]);
     }
+}
+
+fn subgraphs(subject: &Subject) -> String {
+    let graphs = subject.subgraphs.and_then(|graphs| {
+        Some(format!(
+            "{}/{}",
+            graphs.compiled?,
+            graphs.created.or(graphs.fused)?
+        ))
+    });
+    graphs.unwrap_or_default()
 }
 
 fn file_name(source: &str) -> &str {
@@ -155,18 +247,6 @@ fn file_name(source: &str) -> &str {
         .rsplit('/')
         .next()
         .unwrap_or(source)
-}
-
-/// The end of a name is what differs.
-fn shorten(name: &str, width: usize) -> String {
-    let count = name.chars().count();
-    match count > width {
-        false => name.to_owned(),
-        true => format!(
-            "..{}",
-            name.chars().skip(count - width + 2).collect::<String>()
-        ),
-    }
 }
 
 fn on_chip(share: Option<Share>) -> String {
@@ -226,14 +306,15 @@ fn push_lists(text: &mut String, title: &str, subject: &Subject) {
         .as_ref()
         .filter(|operators| !operators.is_empty())
     {
-        let _ = writeln!(text, "\non the host in {title}:");
+        let _ = writeln!(text, "\non the host in {}:", elide(title, WIDTH - 20));
         for entry in operators.iter().take(ROWS_MAX) {
             let tag = match entry.supported {
                 Some(true) => "supported, but not placed on the chip",
                 Some(false) => "not supported",
                 None => "",
             };
-            let row = format!("{:>8}  {:<28} {tag}", entry.count, entry.operator);
+            let name = elide(&entry.operator, 32);
+            let row = format!("{:>8}  {name:<28} {tag}", entry.count);
             let _ = writeln!(text, "{}", row.trim_end());
         }
         push_rest(text, operators.len());
@@ -243,9 +324,10 @@ fn push_lists(text: &mut String, title: &str, subject: &Subject) {
         .as_ref()
         .filter(|operators| !operators.is_empty())
     {
-        let _ = writeln!(text, "\non the chip in {title}:");
+        let _ = writeln!(text, "\non the chip in {}:", elide(title, WIDTH - 20));
         for entry in operators.iter().take(ROWS_MAX) {
-            let _ = writeln!(text, "{:>8}  {}", entry.count, entry.operator);
+            let name = elide(&entry.operator, WIDTH - 20);
+            let _ = writeln!(text, "{:>8}  {name}", entry.count);
         }
         push_rest(text, operators.len());
     }
@@ -300,7 +382,8 @@ fn push_log(text: &mut String, source: &Source, log: &LogFacts) {
         .iter()
         .map(|producer| producer_name(*producer))
         .collect();
-    let _ = writeln!(text, "\n{} ({})", source.name, producers.join(", "));
+    let head = format!("{} ({})", elide(&source.name, WIDTH), producers.join(", "));
+    let _ = writeln!(text, "\n{}", wrap(&head, 2));
     for line in lines {
         let _ = writeln!(text, "  {}", wrap(&line, 4).trim_start());
     }
@@ -319,23 +402,5 @@ pub(super) fn producer_name(producer: Producer) -> &'static str {
         Producer::OptimumNeuron => "optimum-neuron",
         Producer::NxdInference => "NxD Inference",
         Producer::Unnamed => "a Neuron compiler",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lines_are_broken_at_words() {
-        let text = wrap(&"word ".repeat(40), 4);
-        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
-        assert!(text.lines().nth(1).unwrap().starts_with("    word"));
-    }
-
-    #[test]
-    fn the_end_of_a_long_name_is_kept() {
-        assert_eq!(shorten("a/very/long/name", 8), "..g/name");
-        assert_eq!(shorten("short", 8), "short");
     }
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::coverage::log::reading::{ChipFamily, HostOperator, LogError, NoticeKind, Outcome};
+use crate::report::cost;
 use crate::report::source::{LogFacts, Source};
 use crate::report::subject::{Share, Subject};
 
@@ -66,13 +67,39 @@ pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Shar
         .filter_map(|source| source.log.as_ref())
         .collect();
     let failed = logs.iter().any(|log| log.outcome == Outcome::Fail);
-    if failed {
-        return failure(&logs, subjects, total);
+    let mut verdict = match total {
+        _ if failed => failure(&logs, subjects, total),
+        Some(total) => with_figures(&logs, subjects, total),
+        None => without_figures(&logs),
+    };
+    // What was not compiled as it should costs nothing yet.
+    if !matches!(verdict.grade, Grade::Failed | Grade::Analysis) {
+        let cost = cost::in_verdict(subjects);
+        verdict.line.extend(cost.map(|cost| format!("; {cost}")));
+        verdict.reasons.extend(cost::in_reasons(subjects));
     }
-    if let Some(total) = total {
-        return with_figures(&logs, subjects, total);
-    }
-    without_figures(&logs)
+    verdict.reasons.extend(all_or_nothing(&logs, total));
+    verdict
+}
+
+/// What a log without figures means for each graph.
+fn all_or_nothing(logs: &[&LogFacts], total: Option<Share>) -> Option<String> {
+    let mut silent = logs.iter().filter(|log| {
+        log.partitioning.is_none()
+            && log.outcome != Outcome::AnalyzeOnly
+            && log.chip_family != Some(ChipFamily::Inf1)
+    });
+    let family = silent.next().filter(|_| total.is_none())?.chip_family;
+    Some(match family {
+        Some(_) => "the log holds no figures of operators: on these chips each graph runs on the \
+                    chip as a whole or not at all, unless a partitioner ran, and none is in the log"
+            .to_owned(),
+        None => {
+            "the log names no compiler and holds no figures of operators: with neuronx-cc each \
+                 graph runs on the chip as a whole or not at all, unless a partitioner ran"
+                .to_owned()
+        }
+    })
 }
 
 /// Judges an estimate: shares of operators and of FLOPs that would run on the chip.
@@ -101,6 +128,7 @@ pub(super) fn estimate(
         .iter()
         .flat_map(|source| source.notes.clone())
         .collect();
+    reasons.splice(0..0, host_flops(subjects));
     let unknown: usize = subjects
         .iter()
         .flat_map(|subject| &subject.not_known)
@@ -123,6 +151,25 @@ pub(super) fn estimate(
         line,
         reasons,
     }
+}
+
+/// The arithmetic that an estimate leaves to the host, per inference of the largest bucket.
+fn host_flops(subjects: &[Subject]) -> Option<String> {
+    let costs = subjects.iter().filter_map(|subject| subject.cost);
+    let host = costs.clone().filter_map(|cost| cost.host_flops).max()?;
+    let not_known = costs.filter_map(|cost| cost.flops_not_known).max()?;
+    let largest = match subjects.len() {
+        1 => "",
+        _ => " in the largest bucket",
+    };
+    let doubt = match not_known {
+        0 => String::new(),
+        count => format!(", and {} may", cost::in_flops(count)),
+    };
+    Some(format!(
+        "{} per inference stay on the host{largest}{doubt}: an estimate from the shapes",
+        cost::in_flops(host)
+    ))
 }
 
 /// Percent with so many digits that less than all does not look like all.
@@ -243,8 +290,7 @@ fn reasons(logs: &[&LogFacts], subjects: &[Subject]) -> Vec<String> {
         .max();
     if let Some(subgraphs @ 2..) = hops {
         reasons.push(format!(
-            "{subgraphs} sub-graphs: each inference crosses between host and chip {} times",
-            2 * subgraphs
+            "{subgraphs} sub-graphs, with operators of the host between them"
         ));
     }
     if logs
@@ -280,7 +326,7 @@ fn without_figures(logs: &[&LogFacts]) -> Verdict {
         return verdict(
             Grade::Full,
             "compiled: the whole graph runs on the chip",
-            vec!["neuronx-cc prints no figures per operator: it is all or nothing unless a partitioner ran".to_owned()],
+            Vec::new(),
         );
     }
     if every(Outcome::AnalyzeOnly) {
@@ -392,6 +438,8 @@ mod tests {
             subgraphs: None,
             on_chip: Some(chip.collect()),
             on_host: Some(host.collect()),
+            graph: None,
+            cost: None,
             failed_functions: Vec::new(),
             contradictions: Vec::new(),
         }

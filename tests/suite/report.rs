@@ -295,3 +295,74 @@ fn the_schema_file_describes_the_report() {
         "run this test with NEURONC_BLESS=1 and look at the difference"
     );
 }
+
+/// Two graphs passed, one failed.
+const GRAPHS: &str = "\
+....
+Compiler status PASS
+2026-07-31 06:14:42.000278:  13898  [INFO]: Compilation Successfully Completed for model.MODULE_11111111+aaaaaaaa.hlo_module.pb
+2026-07-31 06:15:17.000369:  13898  [ERROR]: Failed compilation with ['neuronx-cc', 'compile', '/t/model.MODULE_22222222+bbbbbbbb.hlo_module.pb']:
+[ERROR] [NCC_EOOM001] Maximum peak HBM usage of 22.01GB exceeds HBM limit of 16.00GB
+..
+Compiler status PASS
+2026-07-31 06:15:18.000930:  13898  [INFO]: Compilation Successfully Completed for model.MODULE_33333333+cccccccc.hlo_module.pb
+";
+
+#[test]
+fn a_log_without_figures_has_a_row_for_each_graph_in_every_form() {
+    let place = with_logs();
+    fs::write(place.path("graphs.log"), GRAPHS).unwrap();
+    let run = |form: &str| {
+        place
+            .run(&["report", "graphs.log", "--format", form])
+            .succeeds()
+    };
+    let text = run("text").stdout();
+    assert!(text.contains("graph 2 22222222+bbbbbbbb"), "{text}");
+    assert!(text.contains("failed NCC_EOOM001"), "{text}");
+    assert!(text.contains("3 graphs: 2 passed, 1 failed"), "{text}");
+    assert!(text.contains("as a whole or not at all"), "{text}");
+    let report = run("json").json();
+    assert_eq!(report["graphs"]["passed"], 2);
+    assert_eq!(report["subjects"][0]["outcome"], "pass");
+    assert_eq!(report["subjects"][1]["graph"]["code"], "NCC_EOOM001");
+    assert_eq!(report["subjects"][2]["cost"]["crossings"], 2);
+    for form in ["markdown", "html"] {
+        let page = run(form).stdout();
+        assert!(page.contains("3 graphs: 2 passed, 1 failed"), "{page}");
+    }
+}
+
+#[test]
+fn no_line_of_any_log_is_wider_than_a_terminal() {
+    let corpus = repository().join("../shared/logs");
+    let place = with_logs();
+    let mut folder = place.path(&"a-folder-with-a-long-name-".repeat(4));
+    folder.push("another-".repeat(12));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("graphs.log"), GRAPHS).unwrap();
+    fs::write(folder.join("bert.log"), BERT).unwrap();
+    if corpus.is_dir() {
+        for entry in fs::read_dir(&corpus).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    } else {
+        println!("only own logs: there is no corpus at {}", corpus.display());
+    }
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    names.push(folder);
+    for name in names {
+        let text = place
+            .run(&["report", name.to_str().unwrap()])
+            .succeeds()
+            .stdout();
+        let long = text.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(long, None, "{}", name.display());
+    }
+}

@@ -273,6 +273,14 @@ fn absorb(value: &Value, book: &mut Book) {
     } else if value.get("compilation_report").is_some() {
         book.saw(Producer::NeuronParallelCompile);
         book.reading.timings.total_s = value["compilation_time"].as_f64();
+        for (path, graph) in value["compilation_report"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            let passed = graph["status"].as_bool().unwrap_or_default();
+            book.graph_summed_up(path.as_bytes(), passed, graph["compile_time"].as_f64());
+        }
     }
 }
 

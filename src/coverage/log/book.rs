@@ -4,6 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 
+use super::graphs::Graphs;
 use super::reading::{
     Contradiction, Function, KEPT_BYTES_MAX, LIST_MAX, LogError, LogReading, Notice, NoticeKind,
     Producer, Run, Status, TEXT_MAX,
@@ -35,6 +36,7 @@ pub(super) struct Book {
     spill: Run,
     /// Operators listed in the current run, by list and name.
     listed: HashSet<(&'static str, Vec<u8>)>,
+    pub(super) graphs: Graphs,
     errors: HashMap<u64, usize>,
     modules: HashSet<String>,
     /// Dots since the last status line.
@@ -196,8 +198,14 @@ impl Book {
         }
     }
 
+    /// Whether an error like this one was reported before.
+    pub(super) fn knows(&self, error: &LogError) -> bool {
+        self.errors.contains_key(&key(error))
+    }
+
     /// Makes an error of a vague text when there is no sign of anything else.
     pub(super) fn finish(&mut self) {
+        self.finish_graphs(self.pending_dots);
         let unexplained = self.reading.errors.is_empty()
             && self.reading.aborted_subgraphs == 0
             && self.successes == 0
@@ -223,6 +231,7 @@ impl Book {
         let dots = self.pending_dots;
         self.reading.progress_dots = self.reading.progress_dots.saturating_add(dots);
         self.flush_dots();
+        self.graph_status(status, dots);
         let statuses = &mut self.reading.statuses;
         match status {
             Status::Pass => {

@@ -1,5 +1,6 @@
 //! Bytes into physical lines, in constant memory, with the needles that each line holds.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use memchr::memmem::Finder;
@@ -19,41 +20,86 @@ pub(super) enum Needle {
     Escape,
     Warn,
     PythonWarning,
-    NeuronLogger,
-    Bars,
     Status,
     Code,
     BackendExit,
-    CompilerPath,
     Unsupported,
     NotSupported,
-    BracketedLevel,
     Traceback,
+    // Those below are in nearly every line of some logs.
+    NeuronLogger,
+    Bars,
+    CompilerPath,
+    BracketedLevel,
 }
 
-const NEEDLES: [(Needle, &str); 13] = [
-    (Needle::Escape, "\x1b"),
-    (Needle::Warn, "WARN"),
-    (Needle::PythonWarning, "Warning: "),
-    (Needle::NeuronLogger, ":Neuron:"),
-    (Needle::Bars, "||: "),
-    (Needle::Status, "Compiler status "),
-    (Needle::Code, "[NCC_"),
-    (Needle::BackendExit, "exited with code"),
-    (Needle::CompilerPath, "cc-"),
-    (Needle::Unsupported, "nsupported "),
-    (Needle::NotSupported, " not supported"),
-    (Needle::BracketedLevel, "]: "),
-    (Needle::Traceback, "Traceback (most recent call last)"),
+/// The needles that most lines do not hold, of any log.
+const RARE: usize = Needle::Traceback as usize + 1;
+
+/// In the order of [`Needle`].
+const NEEDLES: [&str; 13] = [
+    "\x1b",
+    "WARN",
+    "Warning: ",
+    "Compiler status ",
+    "[NCC_",
+    "exited with code",
+    "nsupported ",
+    " not supported",
+    "Traceback (most recent call last)",
+    ":Neuron:",
+    "||: ",
+    "cc-",
+    "]: ",
 ];
 
-/// Which needles a line holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Needles(u16);
+/// Which needles a line holds. A needle is only looked for when somebody asks, and then up to the end
+/// of the block: for the lines up to where it is found the answer costs nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Needles<'a> {
+    finders: &'a [Finder<'static>],
+    block: &'a [u8],
+    /// The line in the block.
+    start: usize,
+    end: usize,
+    next: &'a Positions,
+    /// The line holds none of the rare needles.
+    quiet: bool,
+}
 
-impl Needles {
+/// Where each needle occurs next in a block; before the line where that is not known.
+type Positions = [Cell<usize>; NEEDLES.len()];
+
+/// A position that is not known.
+const UNKNOWN: usize = 0;
+
+impl Needles<'_> {
+    #[inline]
     pub(super) fn has(self, needle: Needle) -> bool {
-        self.0 & (1 << needle as u16) != 0
+        let index = needle as usize;
+        !(self.quiet && index < RARE) && self.behind(index) <= self.end
+    }
+
+    /// Where the next needle of a kind ends its first byte; beyond every line when there is none.
+    fn behind(self, index: usize) -> usize {
+        let next = &self.next[index];
+        // Positions are behind the first byte of a needle: `UNKNOWN` is before every line.
+        if next.get() <= self.start {
+            let finder = &self.finders[index];
+            let rest = &self.block[self.start..];
+            let found = match finder.needle() {
+                [byte] => memchr(*byte, rest),
+                _ => finder.find(rest),
+            };
+            next.set(found.map_or(usize::MAX, |offset| self.start + offset + 1));
+        }
+        next.get()
+    }
+
+    /// Where the next rare needle of any kind is.
+    fn next_rare(self) -> usize {
+        let rare = (0..RARE).map(|index| self.behind(index));
+        rare.min().unwrap_or(usize::MAX)
     }
 }
 
@@ -65,8 +111,9 @@ pub(super) struct Lines<R> {
     /// The bytes of `buffer` that are read and not handed out.
     start: usize,
     end: usize,
-    /// Where each needle occurs next, if that is known.
-    next: [Option<usize>; NEEDLES.len()],
+    next: Positions,
+    /// No rare needle is before this place.
+    quiet_until: usize,
     /// The rest of the current line is skipped.
     skipping: bool,
     /// The current line without terminal control sequences, if it has any.
@@ -75,14 +122,15 @@ pub(super) struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     pub(super) fn new(source: R) -> Self {
-        let finders = NEEDLES.iter().map(|(_, text)| Finder::new(*text));
+        let finders = NEEDLES.iter().map(|text| Finder::new(*text));
         Self {
             source,
             finders: finders.collect(),
             buffer: vec![0; BLOCK_BYTES],
             start: 0,
             end: 0,
-            next: [None; NEEDLES.len()],
+            next: unknown(),
+            quiet_until: UNKNOWN,
             skipping: false,
             clean: Vec::new(),
         }
@@ -92,12 +140,13 @@ impl<R: Read> Lines<R> {
     pub(super) fn for_each(
         &mut self,
         skipped: &mut Skipped,
-        mut line: impl FnMut(&[u8], Needles),
+        mut line: impl FnMut(&[u8], Needles<'_>),
     ) -> io::Result<()> {
         loop {
             let read = self.fill()?;
             skipped.bytes += read as u64;
-            self.next = [None; NEEDLES.len()];
+            self.next = unknown();
+            self.quiet_until = UNKNOWN;
             while let Some(length) = memchr2(b'\n', b'\r', &self.buffer[self.start..self.end]) {
                 let at = self.start + length;
                 skipped.lines += u64::from(self.buffer[at] == b'\n');
@@ -142,7 +191,7 @@ impl<R: Read> Lines<R> {
         &mut self,
         end: usize,
         skipped: &mut Skipped,
-        line: &mut impl FnMut(&[u8], Needles),
+        line: &mut impl FnMut(&[u8], Needles<'_>),
     ) {
         let length = end - self.start;
         if self.skipping {
@@ -156,38 +205,38 @@ impl<R: Read> Lines<R> {
         let at_bound = self.end - self.start >= LINE_BYTES_MAX && end == self.end;
         skipped.long_lines += u64::from(length > kept || at_bound);
         skipped.long_line_bytes += (length - kept) as u64;
-        let needles = self.needles(end);
+        let mut needles = Needles {
+            finders: &self.finders,
+            block: &self.buffer[..self.end],
+            start: self.start,
+            end,
+            next: &self.next,
+            quiet: end < self.quiet_until,
+        };
+        if !needles.quiet {
+            self.quiet_until = needles.next_rare();
+            needles.quiet = end < self.quiet_until;
+        }
         let text = &self.buffer[self.start..self.start + kept];
-        if needles.has(Needle::Escape) {
-            strip_escapes(text, &mut self.clean);
-            let mut found = 0;
-            for (index, finder) in self.finders.iter().enumerate() {
-                found |= u16::from(finder.find(&self.clean).is_some()) << index;
-            }
-            line(&self.clean, Needles(found));
-        } else {
+        if !needles.has(Needle::Escape) {
             line(text, needles);
+            return;
         }
+        strip_escapes(text, &mut self.clean);
+        let needles = Needles {
+            block: &self.clean,
+            start: 0,
+            end: self.clean.len(),
+            next: &unknown(),
+            quiet: false,
+            ..needles
+        };
+        line(&self.clean, needles);
     }
+}
 
-    /// The needles between `start` and `end`; remembers where the next one is.
-    fn needles(&mut self, end: usize) -> Needles {
-        let mut found = 0;
-        for (index, finder) in self.finders.iter().enumerate() {
-            let known = self.next[index].filter(|at| *at >= self.start);
-            let at = known.unwrap_or_else(|| {
-                let rest = &self.buffer[self.start..self.end];
-                let offset = match finder.needle() {
-                    [byte] => memchr(*byte, rest),
-                    _ => finder.find(rest),
-                };
-                offset.map_or(usize::MAX, |offset| self.start + offset)
-            });
-            self.next[index] = Some(at);
-            found |= u16::from(at < end) << index;
-        }
-        Needles(found)
-    }
+fn unknown() -> Positions {
+    std::array::from_fn(|_| Cell::new(UNKNOWN))
 }
 
 /// Removes terminal control sequences from `line` into `clean`.

@@ -10,6 +10,7 @@ mod analyze;
 mod book;
 mod command;
 mod exporters;
+pub mod graphs;
 mod lines;
 mod literal;
 mod neuron_cc;
@@ -75,9 +76,9 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, line: &[u8], needles: Needles) {
+    fn line(&mut self, line: &[u8], needles: Needles<'_>) {
         self.count_warnings(line, needles);
-        if needles.has(Needle::CompilerPath) {
+        if self.book.reading.versions.compiler.is_none() && needles.has(Needle::CompilerPath) {
             neuron_cc::path_version(line, &mut self.book);
         }
         let mut rest = line;
@@ -95,7 +96,7 @@ impl Reader {
         self.record(&record, needles);
     }
 
-    fn count_warnings(&mut self, line: &[u8], needles: Needles) {
+    fn count_warnings(&mut self, line: &[u8], needles: Needles<'_>) {
         let warnings = &mut self.book.reading.warnings;
         if needles.has(Needle::Warn) {
             warnings.logger += u64::from(has_word(line, b"WARNING"));
@@ -104,7 +105,7 @@ impl Reader {
         warnings.python += u64::from(needles.has(Needle::PythonWarning));
     }
 
-    fn record(&mut self, record: &Record<'_>, needles: Needles) {
+    fn record(&mut self, record: &Record<'_>, needles: Needles<'_>) {
         if record.body.is_empty() {
             if record.dots == ELISION_DOTS && self.is_listing() {
                 self.book.elide();
@@ -125,6 +126,13 @@ impl Reader {
         };
         if self.analyze.is_inside(record) {
             self.analyze.line(record, &mut self.book);
+            return;
+        }
+        // Most lines of a log are those of lists, and no other producer writes such lines.
+        if self.since_list == Some(0)
+            && record.logger == Logger::Neuron
+            && torch_neuron::is_listed(record, &mut self.book)
+        {
             return;
         }
         let function = self.torch_neuron.function.as_ref();
@@ -181,7 +189,7 @@ fn is_of_list(body: &[u8]) -> bool {
 }
 
 /// A line of the wrapper may hold a code too.
-fn wrapper_and_code(record: &Record<'_>, needles: Needles, book: &mut Book) -> bool {
+fn wrapper_and_code(record: &Record<'_>, needles: Needles<'_>, book: &mut Book) -> bool {
     let wrapped = wrapper::line(record, book);
     neuronx_cc::line(record, needles, book) || wrapped
 }

@@ -63,7 +63,7 @@ impl NeuronCc {
                 function: function.cloned(),
                 ..LogError::default()
             };
-            if let Some(known) = book.report(error) {
+            if let Some(known) = book.report_of_compiler(error) {
                 known.count += 1;
             }
         }
@@ -132,7 +132,7 @@ impl NeuronCc {
     fn close(&mut self, book: &mut Book) {
         if let Some(error) = self.open.take() {
             let function = error.function.clone();
-            if let Some(known) = book.report(error)
+            if let Some(known) = book.report_of_compiler(error)
                 && known.function.is_none()
             {
                 known.function = function;
@@ -143,7 +143,7 @@ impl NeuronCc {
     pub(super) fn finish(&mut self, book: &mut Book) {
         self.close(book);
         if let (Some(first), Some(last)) = (self.first, self.last) {
-            let seconds = last.seconds - first.seconds;
+            let seconds = last.seconds() - first.seconds();
             book.reading.timings.span_s = (seconds >= 0).then_some(seconds as f64);
         }
     }

@@ -11,7 +11,7 @@ use super::scan::{Scan, after, before, contains};
 const STATUS: &str = "Compiler status ";
 
 /// Reads a line; false if it is none of a compiler.
-pub(super) fn line(record: &Record<'_>, needles: Needles, book: &mut Book) -> bool {
+pub(super) fn line(record: &Record<'_>, needles: Needles<'_>, book: &mut Book) -> bool {
     if needles.has(Needle::Status) && status(record.body, book).is_some() {
         return true;
     }
@@ -63,6 +63,9 @@ fn exit_code(body: &[u8], book: &mut Book) -> Option<()> {
     scan.lit("Subcommand returned with exitcode=")?;
     let code = scan.signed()?;
     book.saw(Producer::NeuronxCc);
+    if book.origin == Origin::Own && book.attempted {
+        book.graph_exit(code);
+    }
     // The first failure says more than the first success.
     if book.reading.exit_code.is_none_or(|known| known == 0) {
         book.reading.exit_code = Some(code);
@@ -83,6 +86,7 @@ fn called(record: &Record<'_>, book: &mut Book) -> Option<()> {
     if !contains(record.body, " --help") {
         book.attempted = true;
         book.origin = Origin::Own;
+        book.graph_begins(record.body);
         command::neuronx_cc(record.body, book);
     }
     Some(())
@@ -99,6 +103,7 @@ fn failed_with(record: &Record<'_>, book: &mut Book) -> Option<()> {
     let code = scan.signed()?;
     book.saw(Producer::TorchNeuronx);
     book.attempted = true;
+    book.graph_exit(code);
     if let Some(last) = book.reading.errors.last_mut() {
         last.exit_status.get_or_insert(code);
         return Some(());
@@ -109,7 +114,7 @@ fn failed_with(record: &Record<'_>, book: &mut Book) -> Option<()> {
         exit_status: Some(code),
         ..LogError::default()
     };
-    if let Some(known) = book.report(error) {
+    if let Some(known) = book.report_of_compiler(error) {
         known.count += 1;
     }
     Some(())
@@ -155,26 +160,26 @@ fn usage(record: &Record<'_>, book: &mut Book) -> Option<()> {
         line,
         ..LogError::default()
     };
-    if let Some(known) = book.report(error) {
+    if let Some(known) = book.report_of_compiler(error) {
         known.count += 1;
     }
     Some(())
 }
 
 /// Whether a line may hold a code or name something unsupported: a cheap test.
-fn is_candidate(record: &Record<'_>, needles: Needles) -> bool {
+fn is_candidate(record: &Record<'_>, needles: Needles<'_>) -> bool {
     needles.has(Needle::Code)
         || needles.has(Needle::BackendExit)
         || record.level == Level::Error
         || record.body.first() == Some(&b'[')
         || (matches!(record.logger, Logger::NeuronxCc | Logger::Wrapper)
-            && record.body.contains(&b'['))
+            && memchr::memchr(b'[', record.body).is_some())
         || needles.has(Needle::Unsupported)
         || needles.has(Needle::NotSupported)
 }
 
 /// Reads a coded error, or an unsupported operator without one.
-fn code(record: &Record<'_>, needles: Needles, book: &mut Book) -> bool {
+fn code(record: &Record<'_>, needles: Needles<'_>, book: &mut Book) -> bool {
     let Some((start, code, message)) = find_code(record.body) else {
         return unsupported_without_code(record, book);
     };
@@ -202,7 +207,7 @@ fn code(record: &Record<'_>, needles: Needles, book: &mut Book) -> bool {
     if book.reading.exit_code == Some(0) && record.logger == Logger::Other {
         book.origin = Origin::OtherProgram;
     }
-    if let Some(known) = book.report(error) {
+    if let Some(known) = book.report_of_compiler(error) {
         if !is_echo || known.count == 0 {
             known.count += 1;
         }
@@ -316,7 +321,7 @@ fn unsupported_without_code(record: &Record<'_>, book: &mut Book) -> bool {
         unsupported: Some(name),
         ..LogError::default()
     };
-    if let Some(known) = book.report(error) {
+    if let Some(known) = book.report_of_compiler(error) {
         known.count += 1;
     }
     true

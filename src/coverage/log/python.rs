@@ -4,7 +4,7 @@ use super::book::Book;
 use super::lines::{Needle, Needles};
 use super::reading::LogError;
 use super::records::Record;
-use super::scan::{Scan, is_word};
+use super::scan::{Scan, after, before, contains, is_word};
 
 /// More distinct exceptions than this are not kept; the first are closest to the cause.
 const EXCEPTIONS_MAX: usize = 16;
@@ -27,6 +27,8 @@ const MESSENGERS: [&str; 7] = [
 #[derive(Default)]
 pub(super) struct Python {
     lines_left: usize,
+    /// The traceback goes through a package of the SDK.
+    in_package: bool,
     /// Since the last sign of success.
     exceptions: Vec<Exception>,
     successes: u64,
@@ -38,11 +40,12 @@ struct Exception {
 }
 
 impl Python {
-    pub(super) fn line(&mut self, record: &Record<'_>, needles: Needles, book: &mut Book) {
+    pub(super) fn line(&mut self, record: &Record<'_>, needles: Needles<'_>, book: &mut Book) {
         let body = record.body;
         if needles.has(Needle::Traceback) && (body.ends_with(b":") || body.ends_with(b")")) {
             self.forget_handled(book);
             self.lines_left = TRACEBACK_LINES_MAX;
+            self.in_package = false;
             return;
         }
         if body.first() == Some(&b't')
@@ -56,9 +59,13 @@ impl Python {
             return;
         }
         self.lines_left -= 1;
+        self.in_package |= is_package_frame(body);
         match is_exception(body) {
             Some(Weight::Cause) => {
-                self.add(record, book);
+                // What a program does with a graph that was compiled is its own affair.
+                if book.successes == 0 || self.in_package {
+                    self.add(record, book);
+                }
                 self.lines_left = 0;
             }
             Some(Weight::Messenger) => self.lines_left = 0,
@@ -99,6 +106,17 @@ impl Python {
             book.report(error);
         }
     }
+}
+
+/// Whether `body` is a frame in a package of the SDK, such as `site-packages/libneuronxla/`. The name
+/// of the environment around it says nothing.
+fn is_package_frame(body: &[u8]) -> bool {
+    let frame = body.trim_ascii_start();
+    let path = frame
+        .starts_with(b"File \"")
+        .then(|| before(&frame[6..], "\""));
+    let package = path.and_then(|path| after(path, "-packages/"));
+    package.is_some_and(|path| contains(path, "neuron"))
 }
 
 enum Weight {

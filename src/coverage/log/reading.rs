@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::graphs::Graph;
 use crate::coverage::OperatorCount;
 
 /// Everything that was read from one log.
@@ -27,6 +28,9 @@ pub struct LogReading {
     pub target: Option<String>,
     /// One for each trace, configuration or component, in the order of the log.
     pub runs: Vec<Run>,
+    /// One for each graph that neuronx-cc was called for, in the order of the log; empty for inf1,
+    /// whose runs say more, and for an analysis.
+    pub graphs: Vec<Graph>,
     /// What lines outside of any run say about operators that are left to the host.
     pub screening: Option<Screening>,
     pub statuses: Statuses,

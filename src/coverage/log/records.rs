@@ -76,11 +76,22 @@ impl<'a> Record<'a> {
             dots,
             ..Self::default()
         };
+        record.strip_basic();
         for _ in 0..PREFIXES_MAX {
             let Some(rest) = record.strip() else { break };
             record.body = rest;
         }
         record
+    }
+
+    /// The prefix of most records of torch-neuron, ahead of the general case.
+    fn strip_basic(&mut self) {
+        if let Some(rest) = self.body.strip_prefix(b"INFO:Neuron:") {
+            self.level = Level::Info;
+            self.layout = Layout::Basic;
+            self.logger = Logger::Neuron;
+            self.body = rest;
+        }
     }
 
     /// The body without the first recognised prefix.
@@ -329,7 +340,7 @@ const MANGLED_BYTES_MAX: usize = 96;
 /// The level that a word names; neuronx-cc once wrote `EEEERROR`.
 fn level(word: &[u8]) -> Option<Level> {
     match word {
-        b"INFO" | b"DEBUG" | b"USER" => Some(Level::Info),
+        [b'I', b'N', b'F', b'O'] | b"DEBUG" | b"USER" => Some(Level::Info),
         b"WARNING" | b"WARN" => Some(Level::Warning),
         b"ERROR" | b"CRITICAL" => Some(Level::Error),
         _ if word.starts_with(b"EE") && word.ends_with(b"ERROR") => Some(Level::Error),

@@ -2,15 +2,27 @@
 
 use super::scan::Scan;
 
+/// Year, month and day.
+type Date = (i64, i64, i64);
+
 /// A time with a date, to the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Time {
-    pub(super) seconds: i64,
+    date: Date,
+    second_of_day: i64,
+}
+
+impl Time {
+    /// Seconds since an arbitrary day.
+    pub(super) fn seconds(self) -> i64 {
+        let (year, month, day) = self.date;
+        days_from_civil(year, month, day) * 86_400 + self.second_of_day
+    }
 }
 
 /// A date and a time at the start of `text`, and what follows with the colon that closes it.
 pub(super) fn time(text: &[u8]) -> Option<(Time, &[u8])> {
-    let (day, rest) = date(text)?;
+    let (date, rest) = date(text)?;
     let clock = rest.get(1..9)?;
     if !matches!(rest[0], b' ' | b'T') || clock[2] != b':' || clock[5] != b':' {
         return None;
@@ -32,21 +44,24 @@ pub(super) fn time(text: &[u8]) -> Option<(Time, &[u8])> {
     }
     let _ = scan.lit("Z");
     let _ = scan.lit(":");
-    let seconds = day * 86_400 + hour * 3600 + minute * 60 + second;
-    Some((Time { seconds }, scan.rest))
+    let second_of_day = hour * 3600 + minute * 60 + second;
+    let time = Time {
+        date,
+        second_of_day,
+    };
+    Some((time, scan.rest))
 }
 
-/// Days since an arbitrary day, of `2023-05-25`, `2023-May-25` or `05/24/2021`.
-fn date(text: &[u8]) -> Option<(i64, &[u8])> {
+/// Year, month and day of `2023-05-25`, `2023-May-25` or `05/24/2021`.
+fn date(text: &[u8]) -> Option<(Date, &[u8])> {
     let (year, month, day, length) = match text {
         [_, _, b'/', _, _, b'/', ..] => (text.get(6..10)?, &text[..2], &text[3..5], 10),
         [_, _, _, _, b'-', _, _, b'-', _, _, ..] => (&text[..4], &text[5..7], &text[8..10], 10),
         _ => return None,
     };
     let year = two(&year[..2])? * 100 + two(&year[2..])?;
-    let month = two(month)?;
-    let days = days_from_civil(year, month, two(day)?);
-    Some((days, &text[length..])).filter(|(_, rest)| !rest.is_empty())
+    let date = (year, two(month)?, two(day)?);
+    Some((date, &text[length..])).filter(|(_, rest)| !rest.is_empty())
 }
 
 fn two(digits: &[u8]) -> Option<i64> {
@@ -73,7 +88,7 @@ mod tests {
 
     #[test]
     fn times_of_all_forms_agree() {
-        let seconds = |line: &str| time(line.as_bytes()).unwrap().0.seconds;
+        let seconds = |line: &str| time(line.as_bytes()).unwrap().0.seconds();
         assert_eq!(
             seconds("05/24/2021 11:12:51 PM ERROR [neuron-cc]: x"),
             seconds("2021-05-24T23:12:51Z ERROR 1 [neuronx-cc]: x")

@@ -319,6 +319,15 @@ impl TorchNeuron {
     }
 }
 
+/// Reads an entry of a list of operators; false if it is none.
+pub(super) fn is_listed(record: &Record<'_>, book: &mut Book) -> bool {
+    let known = operator_line(record, book).is_some();
+    if known {
+        book.saw(Producer::TorchNeuron);
+    }
+    known
+}
+
 /// ` => aten::add: 3 [supported]`, with a tag only among the operators of the host.
 fn operator_line(record: &Record<'_>, book: &mut Book) -> Option<()> {
     let mut scan = Scan::new(record.body.trim_ascii_start());

@@ -1,6 +1,7 @@
 //! What follows from the whole log: the outcome, whether it is complete, what contradicts itself.
 
 use super::book::Book;
+use super::graphs::{Graph, GraphStatus};
 use super::reading::{
     ChipFamily, Compiled, Contradiction, LogReading, NoticeKind, Outcome, Producer, Run, RunName,
     Supported,
@@ -37,10 +38,42 @@ pub(super) fn finish(mut book: Book, end: End) -> LogReading {
     book.reading.contradictions.extend(contradictions);
     book.reading.chip = chip(&book.reading.producers);
     book.reading.outcome = outcome(&book);
+    settle_graphs(&mut book.reading);
     let waiting = book.ends_in_dots && book.reading.runs.iter().all(|run| run.outcome.is_none());
     let ends_inside = cut || waiting || end.in_analysis;
     book.reading.complete = !ends_inside && is_complete(&book.reading);
     book.reading
+}
+
+/// Drops graphs where they say nothing of their own, and says how runs without figures ended.
+fn settle_graphs(reading: &mut LogReading) {
+    let is_told = |run: &Run| run.fused.is_some() || run.compiled.is_some();
+    let is_inf1 = reading.chip == Some(ChipFamily::Inf1) || reading.runs.iter().any(is_told);
+    if is_inf1 || reading.outcome == Outcome::AnalyzeOnly || !reading.recognised {
+        reading.graphs.clear();
+    }
+    for (index, run) in reading.runs.iter_mut().enumerate() {
+        if run.outcome.is_some() || is_inf1 {
+            continue;
+        }
+        let own = || {
+            reading
+                .graphs
+                .iter()
+                .filter(|graph| graph.run == Some(index))
+        };
+        let failed = |graph: &Graph| {
+            matches!(
+                graph.status,
+                GraphStatus::Failed | GraphStatus::Killed | GraphStatus::FailedInCache
+            )
+        };
+        if own().any(failed) {
+            run.outcome = Some(Outcome::Fail);
+        } else if run.elapsed_s.is_some() {
+            run.outcome = Some(Outcome::Pass);
+        }
+    }
 }
 
 fn outcome_of(run: &Run) -> Option<Outcome> {

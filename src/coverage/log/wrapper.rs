@@ -4,7 +4,7 @@ use super::book::{Book, Origin};
 use super::command;
 use super::reading::{LogError, ParallelCompile, Producer};
 use super::records::{Logger, Record};
-use super::scan::{Scan, after, contains};
+use super::scan::{Scan, after, before, contains};
 
 /// Reads a line; false if it is none of the wrapper. Its texts are its own: programs that log in
 /// their own layout repeat them.
@@ -20,6 +20,7 @@ pub(super) fn line(record: &Record<'_>, book: &mut Book) -> bool {
         book.origin = Origin::Own;
     }
     let known = match record.body.first() {
+        Some(b'A') => awaited(record.body, book),
         Some(b'U') => cached(record.body, book),
         Some(b'G') => cached_failure(record, book),
         Some(b'E') => exiting(record.body, book),
@@ -34,11 +35,19 @@ pub(super) fn line(record: &Record<'_>, book: &mut Book) -> bool {
     known.is_some()
 }
 
+/// `Another process must be compiling F, been waiting for: 1.0 minutes`.
+fn awaited(body: &[u8], book: &mut Book) -> Option<()> {
+    let path = body.strip_prefix(b"Another process must be compiling ")?;
+    book.graph_is_awaited(before(path, ","));
+    Some(())
+}
+
 fn cached(body: &[u8], book: &mut Book) -> Option<()> {
     if !body.starts_with(b"Using a cached neff at ") {
         return None;
     }
     book.reading.cache.hits += 1;
+    book.graph_is_cached(body);
     book.success();
     Some(())
 }
@@ -49,6 +58,7 @@ fn cached_failure(record: &Record<'_>, book: &mut Book) -> Option<()> {
     let mut scan = Scan::new(record.body);
     scan.lit("Got a cached failed neff at ")?;
     book.reading.cache.failed_hits += 1;
+    book.graph_failed_before(before(scan.rest, " With eror log"));
     book.module = command::module(scan.rest).map(|name| book.text(name));
     if contains(scan.rest, "log: [") {
         book.origin = Origin::Cache;
@@ -58,23 +68,39 @@ fn cached_failure(record: &Record<'_>, book: &mut Book) -> Option<()> {
 
 fn exiting(body: &[u8], book: &mut Book) -> Option<()> {
     if body.starts_with(b"Exiting with a successfully compiled graph") {
+        book.graph_exits();
         book.success();
         return Some(());
     }
-    let extracting = body.starts_with(b"Extracting graphs");
-    extracting.then(|| book.saw(Producer::NeuronParallelCompile))
+    if !body.starts_with(b"Extracting graphs") {
+        return None;
+    }
+    book.graph_is_extracted(body);
+    book.saw(Producer::NeuronParallelCompile);
+    Some(())
 }
 
 fn compiling(record: &Record<'_>, book: &mut Book) -> Option<()> {
     let mut scan = Scan::new(record.body);
+    if record.logger == Logger::Wrapper && scan.lit("Compile cache path: ").is_some() {
+        return Some(());
+    }
     if scan.lit("Call compiler with cmd: ").is_some() {
         book.attempted = true;
+        book.graph_begins(scan.rest);
         command::neuronx_cc(scan.rest, book);
+        return Some(());
+    }
+    if scan.lit("Cache dir for the neff: ").is_some() {
+        book.graph_begins(scan.rest);
         return Some(());
     }
     if record.logger == Logger::Wrapper && scan.lit("Compiling ").is_some() {
         scan.until(" using following command: ")?;
-        book.attempted |= record.component != b"ANALYZE";
+        if record.component != b"ANALYZE" {
+            book.attempted = true;
+            book.graph_begins(record.body);
+        }
         command::neuronx_cc(scan.rest, book);
         return Some(());
     }
@@ -83,6 +109,7 @@ fn compiling(record: &Record<'_>, book: &mut Book) -> Option<()> {
         .is_some()
     {
         book.success();
+        book.graph_completed(scan.rest);
         let module = book.text(command::module(scan.rest)?);
         book.complete(module);
         return Some(());
@@ -163,6 +190,7 @@ fn failed(record: &Record<'_>, book: &mut Book) -> Option<()> {
     book.attempted = true;
     command::neuronx_cc(scan.rest, book);
     book.module = command::module(scan.rest).map(|name| book.text(name));
+    book.graph_failed(scan.rest);
     let message = after(scan.rest, "]:").unwrap_or_default().trim_ascii();
     if !message.is_empty() && !contains(message, "] ") {
         let line = book.text(message);
@@ -170,7 +198,7 @@ fn failed(record: &Record<'_>, book: &mut Book) -> Option<()> {
             line,
             ..LogError::default()
         };
-        if let Some(known) = book.report(error) {
+        if let Some(known) = book.report_of_compiler(error) {
             known.count += 1;
         }
     }

@@ -219,6 +219,22 @@ fn a_handled_exception_is_no_failure() {
         "Traceback (most recent call last):\n  File \"a.py\", line 1\nOSError: no access\n";
     let handled = read(format!("{traceback}.\nCompiler status PASS\n").as_bytes());
     assert_eq!((handled.outcome, handled.errors.len()), (Outcome::Pass, 0));
-    let last = read(format!(".\nCompiler status PASS\n{traceback}").as_bytes());
-    assert_eq!((last.outcome, last.errors.len()), (Outcome::Fail, 1));
+}
+
+#[test]
+fn an_exception_behind_a_pass_counts_when_it_comes_from_the_sdk() {
+    let after_pass = |frame: &str| {
+        read(
+            format!(
+                ".\nCompiler status PASS\nTraceback (most recent call last):\n  File \"{frame}\", line 1, in f\n    f()\nOSError: no access\n"
+            )
+            .as_bytes(),
+        )
+    };
+    let own = after_pass("/home/me/aws_neuronx_venv/score.py");
+    assert_eq!((own.outcome, own.errors.len()), (Outcome::Pass, 0));
+    let sdk = after_pass("/opt/venv/lib/python3.10/site-packages/neuronx_distributed/trace.py");
+    assert_eq!((sdk.outcome, sdk.errors.len()), (Outcome::Fail, 1));
+    let never_passed = read(b"Completed run_backend_driver.\nTraceback (most recent call last):\n  File \"a.py\", line 1\nOSError: no access\n");
+    assert_eq!(never_passed.errors.len(), 1);
 }

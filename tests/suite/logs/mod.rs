@@ -3,6 +3,7 @@
 mod bad_input;
 mod corpus;
 mod forms;
+mod graphs;
 mod mutations;
 mod speed;
 mod truth;

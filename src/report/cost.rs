@@ -1,0 +1,218 @@
+//! What a division between host and chip costs per inference: quantities that the source holds, and
+//! never times.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::coverage::estimate::Totals;
+use crate::coverage::log::reading::{Partitioning, Run, TensorSpec};
+use crate::report::subject::Subject;
+
+/// The cost of one inference; what the source does not tell is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct Cost {
+    /// How often it crosses between host and chip: twice for each sub-graph on the chip.
+    pub crossings: Option<u64>,
+    /// Bytes of the inputs of all sub-graphs on the chip. Logs do not hold the shapes of outputs.
+    pub bytes_to_chip: Option<u64>,
+    /// FLOPs on the host, as an estimate has them.
+    pub host_flops: Option<u64>,
+    /// FLOPs of which an estimate does not know where they run.
+    pub flops_not_known: Option<u64>,
+}
+
+impl Cost {
+    /// The cost of a run of torch-neuron, from its sub-graphs and their command lines.
+    pub(super) fn of_run(run: &Run) -> Option<Self> {
+        let subgraphs = run.subgraphs.compiled?;
+        let failed = |name: &String| run.failed_functions.contains(name);
+        let compiled = run
+            .functions
+            .iter()
+            .filter(|function| !function.name.as_ref().is_some_and(failed));
+        let inputs: Vec<&[TensorSpec]> = compiled
+            .map(|function| function.inputs.as_slice())
+            .filter(|inputs| !inputs.is_empty())
+            .collect();
+        // Only when every sub-graph on the chip has its inputs in the log.
+        let all = inputs.len() as u64 == subgraphs && subgraphs > 0;
+        let bytes = inputs.into_iter().flatten().map(bytes);
+        Some(Self {
+            crossings: Some(subgraphs.saturating_mul(2)),
+            bytes_to_chip: bytes.sum::<Option<u64>>().filter(|_| all),
+            ..Self::default()
+        })
+    }
+
+    /// The cost of what a partitioner made.
+    pub(super) fn of_partitions(partitioning: &Partitioning) -> Self {
+        let on_chip = partitioning
+            .partitions
+            .iter()
+            .filter(|it| is_chip(&it.device));
+        Self {
+            crossings: Some(2 * on_chip.count() as u64),
+            ..Self::default()
+        }
+    }
+
+    /// The cost of a graph that is on the chip as a whole.
+    pub(super) fn of_whole_graph() -> Self {
+        Self {
+            crossings: Some(2),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn of_estimate(totals: &Totals) -> Self {
+        Self {
+            host_flops: Some(totals.flops.host),
+            flops_not_known: Some(totals.flops.not_known),
+            ..Self::default()
+        }
+    }
+}
+
+/// Whether a partition is for the chip, as the partitioner prints its device.
+pub(super) fn is_chip(device: &str) -> bool {
+    device != "CPU"
+}
+
+/// The bytes of a tensor; `None` for a type or a shape that is not known.
+fn bytes(tensor: &TensorSpec) -> Option<u64> {
+    let each = match tensor.dtype.as_str() {
+        "float64" | "int64" => 8,
+        "float32" | "int32" | "uint32" => 4,
+        "float16" | "bfloat16" | "int16" | "uint16" => 2,
+        "int8" | "uint8" | "bool" => 1,
+        _ => return None,
+    };
+    let mut sizes = tensor.shape.iter().map(|size| u64::try_from(*size).ok());
+    sizes.try_fold(each, |product: u64, size| product.checked_mul(size?))
+}
+
+/// The crossings in a few words for the verdict; `None` where no subject tells.
+pub(super) fn in_verdict(subjects: &[Subject]) -> Option<String> {
+    let crossings = || subjects.iter().filter_map(|it| it.cost?.crossings);
+    let (least, most) = (crossings().min()?, crossings().max()?);
+    let graphs = subjects.iter().filter(|it| it.graph.is_some()).count();
+    Some(match (least, most, graphs) {
+        (2, 2, 2..) => "each call of a graph crosses between host and chip twice".to_owned(),
+        (2, 2, _) => "each inference crosses between host and chip twice".to_owned(),
+        (least, most, _) if least == most => {
+            format!("each inference crosses between host and chip {most} times")
+        }
+        _ => format!("each inference crosses between host and chip {least} to {most} times"),
+    })
+}
+
+/// What is known about the size of the crossings, and what is not.
+pub(super) fn in_reasons(subjects: &[Subject]) -> Option<String> {
+    let crossing = || {
+        let costs = subjects.iter().filter_map(|it| it.cost);
+        costs.filter(|cost| cost.crossings.is_some_and(|count| count > 0))
+    };
+    crossing().next()?;
+    let known: Option<Vec<u64>> = crossing().map(|cost| cost.bytes_to_chip).collect();
+    let Some(known) = known else {
+        return Some(
+            "bytes per crossing are not known: the log does not hold the shapes of all inputs"
+                .to_owned(),
+        );
+    };
+    let (least, most) = (known.iter().min()?, known.iter().max()?);
+    let amount = match least == most {
+        true => in_bytes(*most),
+        false => format!("{} to {}", in_bytes(*least), in_bytes(*most)),
+    };
+    Some(format!(
+        "{amount} of inputs go to the chip per inference; the log does not hold the shapes of outputs"
+    ))
+}
+
+fn in_bytes(count: u64) -> String {
+    scaled(count, ["bytes", "kB", "MB", "GB"])
+}
+
+/// FLOPs in three digits.
+pub(super) fn in_flops(count: u64) -> String {
+    scaled(count, ["FLOPs", "kFLOPs", "MFLOPs", "GFLOPs"])
+}
+
+fn scaled(count: u64, units: [&str; 4]) -> String {
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{count} {}", units[0]),
+        _ if value >= 100.0 => format!("{value:.0} {}", units[unit]),
+        _ => format!("{value:.1} {}", units[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coverage::log::reading::{Function, Subgraphs};
+
+    fn function(name: &str, shape: &[i64], dtype: &str) -> Function {
+        Function {
+            name: Some(name.to_owned()),
+            inputs: vec![TensorSpec {
+                name: "0:0".to_owned(),
+                shape: shape.to_vec(),
+                dtype: dtype.to_owned(),
+            }],
+            ..Function::default()
+        }
+    }
+
+    fn run(compiled: u64, functions: Vec<Function>) -> Run {
+        Run {
+            subgraphs: Subgraphs {
+                compiled: Some(compiled),
+                ..Subgraphs::default()
+            },
+            functions,
+            failed_functions: vec!["failed".to_owned()],
+            ..Run::default()
+        }
+    }
+
+    #[test]
+    fn crossings_and_bytes_are_those_of_what_was_compiled() {
+        let functions = vec![
+            function("a", &[1, 3, 224, 224], "float32"),
+            function("failed", &[1_000_000], "float32"),
+            function("b", &[2, 128], "int64"),
+        ];
+        let cost = Cost::of_run(&run(2, functions.clone())).unwrap();
+        assert_eq!(cost.crossings, Some(4));
+        assert_eq!(cost.bytes_to_chip, Some(3 * 224 * 224 * 4 + 2 * 128 * 8));
+        // One sub-graph more than the log has inputs of.
+        let cost = Cost::of_run(&run(3, functions)).unwrap();
+        assert_eq!((cost.crossings, cost.bytes_to_chip), (Some(6), None));
+    }
+
+    #[test]
+    fn an_unknown_type_or_shape_has_no_size() {
+        for (shape, dtype) in [
+            (&[1, -1][..], "float32"),
+            (&[1], "string"),
+            (&[i64::MAX, 9], "int8"),
+        ] {
+            let cost = Cost::of_run(&run(1, vec![function("a", shape, dtype)])).unwrap();
+            assert_eq!(cost.bytes_to_chip, None, "{shape:?} {dtype}");
+        }
+    }
+
+    #[test]
+    fn quantities_have_few_digits() {
+        assert_eq!(in_bytes(999), "999 bytes");
+        assert_eq!(in_bytes(602_112), "602 kB");
+        assert_eq!(in_flops(1_260_000_000), "1.3 GFLOPs");
+    }
+}

@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 import zipfile
@@ -16,6 +17,9 @@ import modules
 
 # What torch-neuron says before it returns a module in which nothing was compiled.
 _NOTHING_COMPILED = "No operator is placed on Neuron runtime"
+
+# What torch-neuron says when the system has killed its compiler, or a child of that.
+_KILLED = re.compile(r"Compile command returned: (-9|137)\b|SIG_?KILL|\[F137\]")
 
 # More than a file system keeps without a block of its own.
 _PROBE_BYTES = 64 << 10
@@ -42,12 +46,12 @@ def run(job, events):
         loaded.drop_missing()
         if job.get("analysis"):
             stage("analyzing")
-            with failures.CompilerStage():
+            with failures.CompilerStage(seen.killed):
                 answer = sdk.analyze(loaded.module, examples)
             _write_json(job["analysis"], answer)
         stage("compiling")
         start = time.monotonic()
-        with failures.CompilerStage():
+        with failures.CompilerStage(seen.killed):
             traced = sdk.trace(loaded.module, examples)
         millis = int((time.monotonic() - start) * 1000)
         _check_compiled(traced, seen)
@@ -144,15 +148,21 @@ def import_sdk(name):
 
 
 class _Seen(logging.Handler):
-    """Remembers whether the SDK said that nothing was compiled."""
+    """Remembers what the SDK only says in its log."""
 
     def __init__(self):
         super().__init__()
         self.nothing_compiled = False
+        self._killed = False
 
     def emit(self, record):
-        if _NOTHING_COMPILED in record.getMessage():
-            self.nothing_compiled = True
+        message = record.getMessage()
+        self.nothing_compiled = self.nothing_compiled or _NOTHING_COMPILED in message
+        self._killed = self._killed or _KILLED.search(message) is not None
+
+    def killed(self):
+        """Whether a compiler was killed: torch-neuron goes on without its sub-graph and fails over that."""
+        return self._killed
 
 
 def _listen_to_sdk():
@@ -198,9 +208,7 @@ def _check_compiled(traced, seen):
 
 def _has_neuron_operators(traced):
     # A compiled part is called by an operator `neuron::forward...`, whatever module it lies in.
-    return any(
-        "neuron::forward" in str(module.graph) for module in traced.modules() if getattr(module, "graph", None) is not None
-    ) or "neuron::forward" in str(traced.inlined_graph)
+    return "neuron::forward" in str(traced.inlined_graph)
 
 
 def _save(traced, path):

@@ -20,11 +20,15 @@ _LINES_MAX = 12
 _LINE_MAX = 400
 
 _RESOURCE_TEXTS = re.compile(
-    r"(failed with|returned:?|status|died with) -9\b|SIGKILL|\[F137\]|NCC_EOOM\d|No space left on device"
-    r"|Disk quota exceeded|Cannot allocate memory|can't allocate memory|not enough memory|std::bad_alloc|out of memory",
+    r"(failed with|returned:?|status|died with) (-9|137)\b|SIG_?KILL|\[F137\]|NCC_EOOM\d|No space left on device"
+    r"|Disk quota exceeded|Cannot allocate memory|can't allocate memory|not enough memory|std::bad_alloc"
+    r"|out of memory",
     re.IGNORECASE,
 )
-_SDK_TEXTS = re.compile(r"WRONG PACKAGE|neuronx?-cc is not installed|neuronx?-cc compiler binary does not exist|Please check that neuron-cc is installed")
+_SDK_TEXTS = re.compile(
+    r"WRONG PACKAGE|neuronx?-cc is not installed|neuronx?-cc compiler binary does not exist"
+    r"|Please check that neuron-cc is installed"
+)
 _DEVICE_TEXTS = re.compile(
     r"\bNRT\b|\bNRT[_:]|\bnrt_\w+|\bNERR_|Neuron runtime (cannot|could not) be initialized|No neuron device"
     r"|NeuronCore\(s\) not available|Neuron cores are not contiguous|NEFF version mismatch|Invalid NeuronCore count"
@@ -33,7 +37,8 @@ _DEVICE_TEXTS = re.compile(
 )
 _COMPILER_TEXTS = re.compile(
     r"neuronx?-cc failed with|NCC_[EI][A-Z]{2,3}\d{3}|\[F13[49]\]|No operations were successfully partitioned"
-    r"|No operator is placed on Neuron runtime|Compilation failure|Lowering to HLO failed|Failed to serialize proto|Internal Compiler Error"
+    r"|No operator is placed on Neuron runtime|Compilation failure|Lowering to HLO failed|Failed to serialize proto"
+    r"|Internal Compiler Error"
     r"|aborting trace|percentage of .* below threshold|The partitioner has found|Partitioner created a",
     re.IGNORECASE,
 )
@@ -53,14 +58,21 @@ class JobError(Exception):
 
 
 class CompilerStage:
-    """Inside of this block the SDK's `trace` or `analyze` works: what only a compiler raises is its failure."""
+    """Inside of this block the SDK's `trace` or `analyze` works: what only a compiler raises is its failure.
+
+    `killed` tells whether a compiler was killed meanwhile, which an exception need not say.
+    """
+
+    def __init__(self, killed):
+        self._killed = killed
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
         if isinstance(error, Exception) and not isinstance(error, JobError):
-            raise JobError(_kind_of(error, compiling=True), _headline(error), _details(error)) from error
+            kind = RESOURCES if self._killed() else _kind_of(error, compiling=True)
+            raise JobError(kind, _headline(error), _details(error)) from error
         return False
 
 

@@ -13,8 +13,8 @@ import torch
 
 import failures
 import heads
-import masks
 import safetensors_file
+import traceable
 
 # The names of weights that a message lists.
 _NAMES_MAX = 5
@@ -165,7 +165,7 @@ def _load_transformers(spec, inputs, pad_id):
     model_class = class_of(config, head)
     attention = _attention(spec.get("attention"), model_class)
     _check_pickles(folder, model_class)
-    masks.make_traceable()
+    traceable.prepare(model_class)
     model, report = or_input(
         lambda: auto_class(head).from_pretrained(
             folder,

@@ -38,7 +38,12 @@ def take_stdout():
 
 
 def prepare_environment():
-    """Settings that libraries read when they are imported: no network, no threads of tokenizers, no other framework."""
+    """What libraries read when they are imported: no network, no threads of tokenizers, no other framework.
+
+    The SDK looks for its compiler on PATH, as if the interpreter's environment were activated.
+    """
+    programs = os.path.dirname(sys.executable)
+    os.environ["PATH"] = os.pathsep.join([programs] + os.environ.get("PATH", os.defpath).split(os.pathsep))
     os.environ.update(
         {
             "HF_HUB_OFFLINE": "1",

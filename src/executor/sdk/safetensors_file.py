@@ -44,7 +44,7 @@ def write(path, tensors):
     for index in order:
         name, tensor = tensors[index]
         if not holds(tensor.dtype):
-            raise ValueError("`{}` is of {}, which a safetensors file of neuronc does not hold".format(name, tensor.dtype))
+            raise ValueError("`{}` is of {}, which neuronc's files do not hold".format(name, tensor.dtype))
         end = start + _bytes(tensor)
         header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
         start = end

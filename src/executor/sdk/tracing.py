@@ -91,9 +91,9 @@ class Weight:
 
 
 def weights_of(module):
-    """Every weight of a module, each once."""
+    """Every weight of the model in a module, each once, by the names that transformers gives them."""
     found = {}
-    for slot in modules.slots(module):
+    for slot in modules.slots(module.model):
         if id(slot.tensor) in found:
             found[id(slot.tensor)].slots.append(slot)
         else:

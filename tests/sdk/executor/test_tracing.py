@@ -1,0 +1,90 @@
+"""Graphs of eight families are equal to transformers, in both environments."""
+
+import json
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+import settings
+
+# In parts of the largest number of an output.
+DIFFERENCE_MAX = 1e-5
+
+
+class Tracing(unittest.TestCase):
+    def equal_to_transformers(self, name):
+        environment = settings.environment(name)
+        _, models = settings.models(name)
+        # The interpreters take longer to start than to trace.
+        with ThreadPoolExecutor(2) as pool:
+            made = list(pool.map(lambda model: settings.traced(name, model), models))
+        folder = settings.models(name)[0]
+        cases = []
+        for model, (description, result, traced) in zip(models, made):
+            (weights,) = result.of("weights")
+            self.assertEqual(result.of("references")[0]["rows"], len(settings.ROWS))
+            self.assertEqual(len(result.of("graph")), len(settings.BUCKETS))
+            self.assertEqual(weights["bytes"], (traced / "weights.safetensors").stat().st_size)
+            cases.append(
+                {
+                    "model": str(folder / model),
+                    "task": settings.task_of(model),
+                    "inputs": description["inputs"],
+                    "pad_id": description["pad_id"],
+                    "folder": str(traced),
+                    "names": weights["names"],
+                    "files": [
+                        (batch, sequence, "graphs/b{0}_s{1}.pt".format(batch, sequence), "self-contained/b{0}_s{1}.pt".format(batch, sequence))
+                        for batch, sequence in settings.BUCKETS
+                    ],
+                    "rows": settings.ROWS,
+                }
+            )
+        path = settings.scratch(name) / "cases.json"
+        path.write_text(json.dumps(cases))
+        found = environment.script("compare.py", path)
+        self.assertEqual(sorted(found), sorted(models))
+        for model, each in found.items():
+            with self.subTest(model=model):
+                self.assertIsInstance(each["difference"], float)
+                self.assertLess(each["difference"], DIFFERENCE_MAX)
+                self.assertEqual(each["twice"], 0, "a tied weight is stored twice")
+                self.assertLessEqual(set(each["devices"]), {"cpu"})
+
+    def test_inf1_graphs_equal_transformers(self):
+        self.equal_to_transformers("inf1")
+
+    def test_neuronx_graphs_equal_transformers(self):
+        self.assertIn("modernbert-fill-mask", settings.models("neuronx")[1])
+        self.equal_to_transformers("neuronx")
+
+    def test_inputs_and_bounds_are_those_of_the_models(self):
+        found = {}
+        for model in ("roberta-fill-mask", "gpt2-feature-extraction", "electra-question-answering", "mpnet-feature-extraction",
+                      "deberta-v2-text-classification"):
+            description, _, _ = settings.traced("inf1", model)
+            found[model] = (description["inputs"], description["pad_id"], description["max_tokens"])
+        ids, mask, types = "input_ids", "attention_mask", "token_type_ids"
+        self.assertEqual(
+            found,
+            {
+                # Two of the forty positions of RoBERTa and MPNet are below and at padding's.
+                "roberta-fill-mask": ([ids, mask, "position"], 1, 38),
+                "mpnet-feature-extraction": ([ids, mask], 1, 38),
+                # The forward of GPT-2 and DeBERTa would take token types.
+                "gpt2-feature-extraction": ([ids, mask], 96, 40),
+                "deberta-v2-text-classification": ([ids, mask], 0, 40),
+                "electra-question-answering": ([ids, mask, types], 0, 40),
+            },
+        )
+
+    def test_tied_and_unused_weights_are_not_stored(self):
+        _, result, _ = settings.traced("inf1", "roberta-fill-mask")
+        names = result.of("weights")[0]["names"]
+        self.assertIn("roberta.embeddings.word_embeddings.weight", names)
+        self.assertNotIn("lm_head.decoder.weight", names)
+        _, result, _ = settings.traced("inf1", "mpnet-feature-extraction")
+        self.assertFalse([name for name in result.of("weights")[0]["names"] if "pooler" in name])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -3,16 +3,18 @@
 //! A reference output is the fp32 result for one row alone and without padding. A bucket is right
 //! when every row that it holds comes out the same, alone and beside rows of other lengths.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::bucket::{Bucket, Row};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, REFERENCE_ROWS_FILE};
 use crate::executor::job::{REFERENCE_FILE, reference_stride};
 use crate::failure::Failure;
 use crate::family::weights;
+use crate::files;
 use crate::profile::Tolerance;
 use crate::runtime::Worker;
 
@@ -33,6 +35,13 @@ pub struct Verification {
 pub struct BucketVerification {
     pub bucket: Bucket,
     pub passed: bool,
+    #[serde(flatten)]
+    pub difference: Difference,
+}
+
+/// How outputs differ from their references.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Difference {
     /// Rows that were compared; a row counts each time it ran.
     pub rows: usize,
     /// The largest absolute difference to a reference value.
@@ -44,10 +53,11 @@ pub struct BucketVerification {
 }
 
 /// A row with the output it must have.
-struct Reference {
-    row: Row,
+#[derive(Debug, Clone)]
+pub struct Reference {
+    pub row: Row,
     /// Sampled as `executor::job` says.
-    values: Vec<f32>,
+    pub values: Vec<f32>,
 }
 
 /// Runs every bucket on `worker`; `progress` is told of each bucket that is done.
@@ -56,7 +66,7 @@ pub fn verify(
     worker: &mut Worker,
     progress: &mut dyn FnMut(Bucket),
 ) -> Result<Verification> {
-    let references = references(bundle)?;
+    let references = references(bundle.folder())?;
     let tolerance = bundle.manifest.plan.tolerance;
     let mut buckets = Vec::new();
     for artifact in &bundle.manifest.artifacts {
@@ -64,19 +74,18 @@ pub fn verify(
         let mut result = BucketVerification {
             bucket,
             passed: false,
-            rows: 0,
-            max_abs: 0.0,
-            min_cosine: 1.0,
-            non_finite: 0,
+            difference: Difference::default(),
         };
         for batch in batches(bucket, &references) {
             let rows: Vec<&Row> = batch.iter().map(|reference| &reference.row).collect();
             let outputs = worker.run_rows(bundle, bucket, &rows, RUN_DEADLINE)?;
             for (output, reference) in outputs.iter().zip(batch) {
-                result.compare(output, &reference.values)?;
+                result
+                    .difference
+                    .compare(bucket, output, &reference.values)?;
             }
         }
-        result.passed = result.is_within(tolerance);
+        result.passed = result.difference.is_within(tolerance);
         progress(bucket);
         buckets.push(result);
     }
@@ -102,11 +111,12 @@ fn batches(bucket: Bucket, references: &[Reference]) -> Vec<Vec<&Reference>> {
     batches
 }
 
-fn references(bundle: &Bundle) -> Result<Vec<Reference>> {
-    let path = bundle.path(REFERENCE_FILE);
+/// The references in a folder that holds what tracing made, such as a bundle.
+pub fn references(folder: &Path) -> Result<Vec<Reference>> {
+    let path = folder.join(REFERENCE_FILE);
     let map = weights::map_file(&path)?;
     let outputs = weights::parse(&path, &map)?;
-    let rows = bundle.reference_rows()?;
+    let rows: Vec<Row> = files::read_json(&folder.join(REFERENCE_ROWS_FILE))?;
     let reference = |(index, row): (usize, Row)| -> Result<Reference> {
         let view = outputs.tensor(&index.to_string()).with_context(|| {
             format!(
@@ -126,8 +136,20 @@ fn references(bundle: &Bundle) -> Result<Vec<Reference>> {
     rows.into_iter().enumerate().map(reference).collect()
 }
 
-impl BucketVerification {
-    fn compare(&mut self, output: &[f32], reference: &[f32]) -> Result<()> {
+impl Default for Difference {
+    fn default() -> Self {
+        Self {
+            rows: 0,
+            max_abs: 0.0,
+            min_cosine: 1.0,
+            non_finite: 0,
+        }
+    }
+}
+
+impl Difference {
+    /// Compares the output for one row, without padding, with its sampled reference.
+    pub fn compare(&mut self, bucket: Bucket, output: &[f32], reference: &[f32]) -> Result<()> {
         self.rows += 1;
         self.non_finite += output.iter().filter(|value| !value.is_finite()).count();
         let sampled = output.iter().step_by(reference_stride(output.len()));
@@ -137,8 +159,7 @@ impl BucketVerification {
             .collect();
         if pairs.len() != reference.len() {
             return Err(Failure::usage(format!(
-                "bucket {} answers with another shape",
-                self.bucket
+                "bucket {bucket} answers with another shape"
             ))
             .why(format!(
                 "{} values were sealed, {} came out",
@@ -156,7 +177,7 @@ impl BucketVerification {
     }
 
     /// A comparison with NaN is never within a tolerance.
-    fn is_within(&self, tolerance: Tolerance) -> bool {
+    pub fn is_within(&self, tolerance: Tolerance) -> bool {
         self.non_finite == 0
             && self.rows > 0
             && self.max_abs <= tolerance.max_abs
@@ -182,19 +203,10 @@ fn cosine(pairs: &[(f64, f64)]) -> f64 {
 mod tests {
     use super::*;
 
-    fn result() -> BucketVerification {
-        BucketVerification {
-            bucket: Bucket {
-                batch: 1,
-                sequence: 8,
-            },
-            passed: false,
-            rows: 0,
-            max_abs: 0.0,
-            min_cosine: 1.0,
-            non_finite: 0,
-        }
-    }
+    const BUCKET: Bucket = Bucket {
+        batch: 1,
+        sequence: 8,
+    };
 
     const TOLERANCE: Tolerance = Tolerance {
         max_abs: 1e-3,
@@ -203,24 +215,24 @@ mod tests {
 
     #[test]
     fn a_difference_beyond_the_tolerance_fails() {
-        let mut equal = result();
-        equal.compare(&[1.0, 2.0], &[1.0, 2.0]).unwrap();
+        let mut equal = Difference::default();
+        equal.compare(BUCKET, &[1.0, 2.0], &[1.0, 2.0]).unwrap();
         assert!(equal.is_within(TOLERANCE));
-        let mut off = result();
-        off.compare(&[1.0, 2.1], &[1.0, 2.0]).unwrap();
+        let mut off = Difference::default();
+        off.compare(BUCKET, &[1.0, 2.1], &[1.0, 2.0]).unwrap();
         assert!(!off.is_within(TOLERANCE));
     }
 
     #[test]
     fn a_value_that_is_no_number_fails() {
-        let mut result = result();
-        result.compare(&[f32::NAN, 2.0], &[1.0, 2.0]).unwrap();
+        let mut result = Difference::default();
+        result.compare(BUCKET, &[f32::NAN, 2.0], &[1.0, 2.0]).unwrap();
         assert_eq!(result.non_finite, 1);
         assert!(!result.is_within(TOLERANCE));
     }
 
     #[test]
     fn nothing_compared_is_not_a_success() {
-        assert!(!result().is_within(TOLERANCE));
+        assert!(!Difference::default().is_within(TOLERANCE));
     }
 }

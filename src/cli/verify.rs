@@ -63,11 +63,11 @@ fn text(verification: &Verification) -> String {
     let passed = buckets.iter().filter(|bucket| bucket.passed).count();
     let worst = buckets
         .iter()
-        .map(|bucket| bucket.max_abs)
+        .map(|bucket| bucket.difference.max_abs)
         .fold(0.0, f64::max);
     let cosine = buckets
         .iter()
-        .map(|bucket| bucket.min_cosine)
+        .map(|bucket| bucket.difference.min_cosine)
         .fold(1.0, f64::min);
     let mut text = format!(
         "{}: {passed} of {} buckets agree with the fp32 reference\n\
@@ -92,10 +92,10 @@ fn text(verification: &Verification) -> String {
             text,
             "{:>8}  {:>5}  {:>10.1e}  {:>10.7}  {:>10}  {}",
             bucket.bucket.to_string(),
-            bucket.rows,
-            bucket.max_abs,
-            bucket.min_cosine,
-            bucket.non_finite,
+            bucket.difference.rows,
+            bucket.difference.max_abs,
+            bucket.difference.min_cosine,
+            bucket.difference.non_finite,
             if bucket.passed { "ok" } else { "FAILED" },
         );
     }

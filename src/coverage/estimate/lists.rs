@@ -84,6 +84,19 @@ impl Lists {
         }
     }
 
+    /// What the lists say about an operator of XLA; `None` without a list of them.
+    pub(super) fn hlo(&self, name: &str) -> Option<State> {
+        if !self.lists.iter().any(|list| list.names == Names::Hlo) {
+            return None;
+        }
+        let found = self.entries(Names::Hlo, name);
+        Some(match found.first() {
+            Some((_, (Entry::No, _))) => State::NotSupported,
+            Some(_) => State::Supported,
+            None => State::NotKnown,
+        })
+    }
+
     fn entries(&self, names: Names, name: &str) -> Vec<(&List, &(Entry, String))> {
         let lists = self.lists.iter().filter(|list| list.names == names);
         lists

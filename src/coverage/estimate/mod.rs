@@ -209,6 +209,17 @@ impl Traced<'_> {
     }
 }
 
+/// What the lists of a chip say of HLO operators, by the names of those lists; `None` where the chip
+/// has no list of them.
+pub fn hlo_states(
+    profile: &ChipProfile,
+    operators: &BTreeMap<String, usize>,
+) -> Result<Option<BTreeMap<String, State>>> {
+    let chip = Chip::of(profile)?;
+    let state = |name: &String| Some((name.clone(), chip.lists.hlo(name)?));
+    Ok(operators.keys().map(state).collect())
+}
+
 /// A chip as an estimate sees it.
 struct Chip<'a> {
     name: &'a str,

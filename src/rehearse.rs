@@ -1,0 +1,363 @@
+//! The rehearsal: everything that can be proven of a compilation without the chip's SDK.
+//!
+//! The model is traced as for the chip, its operators are held against what the compiler is known to
+//! take, memory is estimated, and where an interpreter has torch-xla, every bucket is lowered to HLO
+//! and run by XLA on the processor. [`Rehearsal`] says what that proves and what it does not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::arguments;
+use crate::bucket::{Bucket, Row};
+use crate::bundle::REFERENCE_ROWS_FILE;
+use crate::checkpoint::Tracer;
+use crate::command::Log;
+use crate::compiler::tracing::{self, Traced, stem, transformers_module};
+use crate::compiler::{Compilation, Progress, memory};
+use crate::coverage::estimate::{self, Estimate, State, Totals};
+use crate::executor::events::{Event, FailureClass};
+use crate::executor::interpreter::{self, Interpreter, Script};
+use crate::executor::job::{LowerJob, LowerModule, Module, PROTOCOL, WEIGHTS_FILE};
+use crate::executor::probe;
+use crate::failure::{Class, Failure};
+use crate::family::weights;
+use crate::files;
+use crate::placement::memory::{self as device_memory, Memory};
+use crate::profile::{CompilerKind, Tolerance};
+use crate::runtime;
+use crate::tensor::{HostTensor, Layout};
+use crate::verify::{self, Difference};
+
+/// The version of [`Rehearsal`] as JSON; described in `docs/rehearse.md`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// How far XLA's fp32 may be from libtorch's: both round differently.
+const XLA_TOLERANCE: Tolerance = Tolerance {
+    max_abs: 1e-3,
+    min_cosine: 0.99999,
+};
+
+/// What a rehearsal found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rehearsal {
+    pub schema_version: u32,
+    pub model: String,
+    pub chip: String,
+    /// Nothing was found that stands against compiling.
+    pub passed: bool,
+    /// What the compiler would be called with.
+    pub compiler_args: Vec<String>,
+    pub buckets: Vec<RehearsedBucket>,
+    /// What one copy of the model takes on the chip.
+    pub device_memory: Memory,
+    /// Bytes of device memory for each core.
+    pub core_memory: u64,
+    /// Bytes that this machine can give to compilations, where it says.
+    pub host_memory: Option<u64>,
+    /// What stands against compiling.
+    pub problems: Vec<String>,
+    pub proven: Vec<String>,
+    pub not_proven: Vec<String>,
+}
+
+/// One bucket of a rehearsal.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RehearsedBucket {
+    pub bucket: Bucket,
+    /// Where its operators would run.
+    pub estimate: Totals,
+    /// Operators that the compiler is known not to take.
+    pub not_supported: Vec<String>,
+    /// Bytes of host memory that its compilation is expected to need.
+    pub compile_memory: u64,
+    pub lowering: Option<Lowering>,
+}
+
+/// A bucket as HLO.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Lowering {
+    /// Of the HLO as a protocol buffer.
+    pub bytes: u64,
+    pub operators: Vec<HloOperator>,
+    /// XLA's results on the processor against the reference outputs.
+    pub difference: Difference,
+}
+
+/// An operator of XLA in a lowered graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HloOperator {
+    pub operator: String,
+    pub count: usize,
+    pub state: State,
+}
+
+/// With what a model is lowered.
+#[derive(Debug, Clone, Copy)]
+pub struct Xla<'a> {
+    pub interpreter: &'a Interpreter,
+    pub deadline: Duration,
+}
+
+/// Rehearses the compilation in `folder`, which is empty and may be removed afterwards; `xla` is why
+/// nothing is lowered, or with what.
+pub fn rehearse(
+    compilation: &Compilation,
+    xla: Result<Xla, String>,
+    folder: &Path,
+    root: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Rehearsal> {
+    let (plan, profile) = (compilation.plan, compilation.profile);
+    let traced = tracing::trace(compilation, folder, progress)?;
+    let estimate = estimate_of(compilation, &traced, folder)?;
+    let lowered = match &xla {
+        Ok(xla) => Some(lower(compilation, &traced, folder, xla)?),
+        Err(_) => None,
+    };
+    let expected = probe::sdk_of(profile)?.compile_memory;
+    let weights = std::fs::metadata(folder.join(WEIGHTS_FILE)).map_or(0, |file| file.len());
+    let buckets = estimate.buckets.iter().filter_map(|known| {
+        let bucket = known.bucket?;
+        let refused = known
+            .operators
+            .iter()
+            .filter(|entry| entry.state == State::NotSupported)
+            .map(|entry| entry.operator.clone());
+        Some(RehearsedBucket {
+            bucket,
+            estimate: known.totals.clone(),
+            not_supported: refused.collect(),
+            compile_memory: memory::estimate(&expected, weights, bucket),
+            lowering: lowered.as_ref().and_then(|all| all.get(&bucket).cloned()),
+        })
+    });
+    let mut rehearsal = Rehearsal {
+        schema_version: SCHEMA_VERSION,
+        model: plan.name.clone(),
+        chip: plan.chip.clone(),
+        passed: true,
+        compiler_args: arguments::command_line(profile, &plan.arguments),
+        buckets: buckets.collect(),
+        device_memory: device_memory::estimate(plan, profile, &plan.arguments),
+        core_memory: core_memory(compilation)?,
+        host_memory: memory::available(root),
+        problems: Vec::new(),
+        proven: Vec::new(),
+        not_proven: Vec::new(),
+    };
+    rehearsal.judge(estimate.all_or_nothing, xla.err());
+    Ok(rehearsal)
+}
+
+fn core_memory(compilation: &Compilation) -> Result<u64> {
+    let hardware = compilation.profile.hardware.as_ref().ok_or_else(|| {
+        let what = format!("profile `{}` has no hardware", compilation.profile.name);
+        Failure::new(Class::Bug, what)
+    })?;
+    let gib = hardware.memory_gib_per_device / f64::from(hardware.cores_per_device);
+    Ok((gib * (1u64 << 30) as f64) as u64)
+}
+
+fn estimate_of(compilation: &Compilation, traced: &Traced, folder: &Path) -> Result<Estimate> {
+    let graphs = traced.graphs.iter();
+    let model = estimate::Traced {
+        plan: compilation.plan,
+        weights: weights::shapes(&folder.join(WEIGHTS_FILE), &traced.weight_names)?,
+        graphs: graphs
+            .map(|(bucket, file)| (*bucket, folder.join(file)))
+            .collect(),
+    };
+    estimate::traced(&model, compilation.profile)
+}
+
+/// Lowers every bucket and compares what XLA computes with the references.
+fn lower(
+    compilation: &Compilation,
+    traced: &Traced,
+    folder: &Path,
+    xla: &Xla,
+) -> Result<BTreeMap<Bucket, Lowering>> {
+    let job = lower_job(compilation, traced, folder)?;
+    let script = Script::write(compilation.temporary)?;
+    let program = interpreter::program(&xla.interpreter.path, script.folder(), folder, "lower");
+    let log = folder.join("lower.log");
+    let (mut found, mut failed) = (BTreeMap::new(), None);
+    let ended = program.run(
+        serde_json::to_vec(&job)?,
+        &Log::file(&log),
+        xla.deadline,
+        &mut |line| {
+            match serde_json::from_str(line).context("torch-xla wrote a line that is no event")? {
+                Event::Lowered {
+                    bucket,
+                    operators,
+                    bytes,
+                    ..
+                } => drop(found.insert(bucket, (operators, bytes))),
+                Event::Failed { class, message } => failed = Some((class, message)),
+                _ => {}
+            }
+            Ok(())
+        },
+    );
+    if let Some((class, message)) = failed {
+        return Err(not_lowered(class, message).into());
+    }
+    ended?;
+    let references = verify::references(folder)?;
+    let lowered = job.modules.iter().map(|module| {
+        let bucket = module.bucket;
+        let (operators, bytes) = found
+            .remove(&bucket)
+            .with_context(|| format!("torch-xla did not lower bucket {bucket}"))?;
+        let states = estimate::hlo_states(compilation.profile, &operators)?.unwrap_or_default();
+        let mut operators: Vec<HloOperator> = operators
+            .into_iter()
+            .map(|(operator, count)| HloOperator {
+                state: states.get(&operator).copied().unwrap_or(State::NotKnown),
+                operator,
+                count,
+            })
+            .collect();
+        operators.sort_by_key(|entry| (std::cmp::Reverse(entry.count), entry.operator.clone()));
+        let lowering = Lowering {
+            bytes,
+            operators,
+            difference: difference(module, &references)?,
+        };
+        Ok((bucket, lowering))
+    });
+    lowered.collect()
+}
+
+fn lower_job(compilation: &Compilation, traced: &Traced, folder: &Path) -> Result<LowerJob> {
+    let plan = compilation.plan;
+    let rows: Vec<Row> = files::read_json(&folder.join(REFERENCE_ROWS_FILE))?;
+    let modules = traced.graphs.iter().map(|(bucket, graph)| LowerModule {
+        bucket: *bucket,
+        module: match plan.tracer {
+            Tracer::Transformers { .. } => transformers_module(compilation),
+            Tracer::Native { .. } | Tracer::Torchscript { .. } => Module::Graph {
+                file: folder.join(graph),
+                weights: folder.join(WEIGHTS_FILE),
+                weight_names: traced.weight_names.clone(),
+            },
+        },
+        hlo: folder.join(format!("hlo/{}.txt", stem(*bucket))),
+        outputs: folder.join(format!("hlo/{}.safetensors", stem(*bucket))),
+    });
+    Ok(LowerJob {
+        protocol: PROTOCOL,
+        inputs: plan.inputs.clone(),
+        pad_id: plan.pad_id,
+        modules: modules.collect(),
+        rows,
+    })
+}
+
+/// XLA's outputs for the rows that fit a bucket, against the references.
+fn difference(module: &LowerModule, references: &[verify::Reference]) -> Result<Difference> {
+    let map = weights::map_file(&module.outputs)?;
+    let outputs = weights::parse(&module.outputs, &map)?;
+    let mut difference = Difference::default();
+    for (index, reference) in references.iter().enumerate() {
+        if reference.row.ids.len() > module.bucket.sequence {
+            continue;
+        }
+        let view = outputs
+            .tensor(&index.to_string())
+            .with_context(|| format!("torch-xla has no output for reference row {index}"))?;
+        let layout = Layout {
+            dtype: crate::tensor::Dtype::F32,
+            shape: view.shape().to_vec(),
+        };
+        let output = HostTensor::new(layout, view.data().to_vec())?;
+        let rows = runtime::split_rows(&output, module.bucket, &[&reference.row])?;
+        for row in rows {
+            difference.compare(module.bucket, &row, &reference.values)?;
+        }
+    }
+    Ok(difference)
+}
+
+fn not_lowered(class: FailureClass, message: String) -> Failure {
+    let class = match class {
+        FailureClass::Resources => Class::Resources,
+        FailureClass::Sdk => Class::Executor,
+        _ => Class::Compilation,
+    };
+    Failure::new(class, "the model cannot be lowered to HLO")
+        .why(message)
+        .help("the chip's compiler would meet the same; trace it with another tracer or attention")
+}
+
+impl Rehearsal {
+    /// Fills in what stands against compiling, what is proven and what is not.
+    fn judge(&mut self, all_or_nothing: bool, not_lowered: Option<String>) {
+        let mut problems = Vec::new();
+        for known in &self.buckets {
+            let bucket = known.bucket;
+            if all_or_nothing && !known.not_supported.is_empty() {
+                problems.push(format!(
+                    "bucket {bucket}: the compiler does not take {}",
+                    known.not_supported.join(", ")
+                ));
+            }
+            if let Some(host) = self.host_memory.filter(|host| *host < known.compile_memory) {
+                problems.push(format!(
+                    "bucket {bucket}: compiling it is expected to need {}, this machine has {} (an estimate)",
+                    gib(known.compile_memory),
+                    gib(host)
+                ));
+            }
+            if let Some(lowering) = &known.lowering
+                && !lowering.difference.is_within(XLA_TOLERANCE)
+            {
+                problems.push(format!(
+                    "bucket {bucket}: XLA computes something else, by up to {:.1e}",
+                    lowering.difference.max_abs
+                ));
+            }
+        }
+        if self.device_memory.each() > self.core_memory {
+            problems.push(format!(
+                "one copy of the model needs {} of a core's {} (an estimate)",
+                gib(self.device_memory.each()),
+                gib(self.core_memory)
+            ));
+        }
+        self.passed = problems.is_empty();
+        self.problems = problems;
+        self.proven = vec![
+            "the arguments are ones that the compiler takes".to_owned(),
+            "the model is traced for every bucket, as it would be compiled".to_owned(),
+        ];
+        self.not_proven = vec![
+            "that the compiler takes every graph: its lists of operators are not the compiler".to_owned(),
+            "memory: both figures are estimates".to_owned(),
+            "speed and accuracy on the chip, where casts round differently".to_owned(),
+        ];
+        match not_lowered {
+            None => self.proven.push(
+                "every bucket lowers to HLO, and XLA's results on the processor agree with libtorch's".to_owned(),
+            ),
+            Some(why) => self
+                .not_proven
+                .insert(0, format!("that every bucket lowers to HLO: {why}")),
+        }
+    }
+}
+
+/// Bytes for people.
+pub fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)
+}
+
+/// Whether the compiler of a kind takes HLO from torch-xla.
+pub fn lowers_through_xla(compiler: CompilerKind) -> bool {
+    compiler == CompilerKind::TorchNeuronx
+}

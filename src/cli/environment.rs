@@ -19,7 +19,7 @@ pub(super) struct Environment {
 }
 
 /// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "HOME",
     "HF_ENDPOINT",
     "HF_HOME",
@@ -30,6 +30,8 @@ const NAMES: [&str; 13] = [
     "HF_TOKEN_PATH",
     "HUGGINGFACE_HUB_CACHE",
     "HUGGING_FACE_HUB_TOKEN",
+    "NEURON_RT_NUM_CORES",
+    "NEURON_RT_VISIBLE_CORES",
     "PATH",
     "TRANSFORMERS_OFFLINE",
     "XDG_CACHE_HOME",
@@ -51,7 +53,8 @@ impl Environment {
         Ok(Self { places, variables })
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    /// A variable that is set and not empty.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         Some(self.variables.get(name)?.to_string_lossy().into_owned())
     }
 

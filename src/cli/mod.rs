@@ -2,12 +2,15 @@
 //!
 //! Only here are arguments parsed, the environment read and anything printed.
 
+mod chips;
 mod completions;
 mod environment;
 mod explain;
 mod interrupt;
 mod model_source;
 mod output;
+mod place;
+mod placing;
 mod progress;
 mod report;
 mod serve;
@@ -43,6 +46,8 @@ enum Command {
     Verify(verify::Args),
     Explain(explain::Args),
     Serve(serve::Args),
+    Place(place::Args),
+    Chips(chips::Args),
     Completions(completions::Args),
 }
 
@@ -72,6 +77,8 @@ fn run(command: Command) -> Result<()> {
         Command::Verify(args) => verify::run(&args, &environment),
         Command::Explain(args) => explain::run(&args),
         Command::Serve(args) => serve::run(&args, &environment),
+        Command::Place(args) => place::run(&args, &environment),
+        Command::Chips(args) => chips::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -6,7 +6,7 @@
 //! the profile turns each graph into an **artifact**. **Coverage** says which operators run on the
 //! chip; a **report** says what bundles and compiler logs know of it. Artifacts, tokenizer, coverage and reference outputs are sealed into a **bundle** with a
 //! manifest. A **runtime** opens a bundle whose manifest matches the device, and **verify** and
-//! **serve** only ever see opened bundles.
+//! **serve** only ever see opened bundles. A **placement** says which bundles run on which cores.
 //!
 //! The modules are listed in reading order; each uses only those above it.
 
@@ -45,7 +45,11 @@ pub mod runtime;
 
 pub mod task;
 
+pub mod placement;
+
 pub mod verify;
+
+pub mod rehearse;
 
 pub mod serve;
 

@@ -26,7 +26,7 @@ use crate::executor::probe;
 use crate::failure::{Class, Failure};
 use crate::family::weights;
 use crate::files;
-use crate::placement::memory::{self as device_memory, Memory};
+use crate::placement::memory::{self as device_memory, Memory, Weight};
 use crate::profile::{CompilerKind, Tolerance};
 use crate::runtime;
 use crate::tensor::{HostTensor, Layout};
@@ -113,7 +113,9 @@ pub fn rehearse(
 ) -> Result<Rehearsal> {
     let (plan, profile) = (compilation.plan, compilation.profile);
     let traced = tracing::trace(compilation, folder, progress)?;
-    let estimate = estimate_of(compilation, &traced, folder)?;
+    let known_weights = weights::shapes(&folder.join(WEIGHTS_FILE), &traced.weight_names)?;
+    let device_memory = device_memory::estimate(plan, &known_weights, profile, &plan.arguments);
+    let estimate = estimate_of(compilation, &traced, known_weights, folder)?;
     let lowered = match &xla {
         Ok(xla) => Some(lower(compilation, &traced, folder, xla)?),
         Err(_) => None,
@@ -142,7 +144,7 @@ pub fn rehearse(
         passed: true,
         compiler_args: arguments::command_line(profile, &plan.arguments),
         buckets: buckets.collect(),
-        device_memory: device_memory::estimate(plan, profile, &plan.arguments),
+        device_memory,
         core_memory: core_memory(compilation)?,
         host_memory: memory::available(root),
         problems: Vec::new(),
@@ -162,11 +164,16 @@ fn core_memory(compilation: &Compilation) -> Result<u64> {
     Ok((gib * (1u64 << 30) as f64) as u64)
 }
 
-fn estimate_of(compilation: &Compilation, traced: &Traced, folder: &Path) -> Result<Estimate> {
+fn estimate_of(
+    compilation: &Compilation,
+    traced: &Traced,
+    weights: Vec<Weight>,
+    folder: &Path,
+) -> Result<Estimate> {
     let graphs = traced.graphs.iter();
     let model = estimate::Traced {
         plan: compilation.plan,
-        weights: weights::shapes(&folder.join(WEIGHTS_FILE), &traced.weight_names)?,
+        weights,
         graphs: graphs
             .map(|(bucket, file)| (*bucket, folder.join(file)))
             .collect(),
@@ -337,7 +344,8 @@ impl Rehearsal {
             "the model is traced for every bucket, as it would be compiled".to_owned(),
         ];
         self.not_proven = vec![
-            "that the compiler takes every graph: its lists of operators are not the compiler".to_owned(),
+            "that the compiler takes every graph: its lists of operators are not the compiler"
+                .to_owned(),
             "memory: both figures are estimates".to_owned(),
             "speed and accuracy on the chip, where casts round differently".to_owned(),
         ];

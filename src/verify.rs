@@ -158,15 +158,15 @@ impl Difference {
             .map(|(value, expected)| (f64::from(*value), f64::from(*expected)))
             .collect();
         if pairs.len() != reference.len() {
-            return Err(Failure::usage(format!(
-                "bucket {bucket} answers with another shape"
-            ))
-            .why(format!(
-                "{} values were sealed, {} came out",
-                reference.len(),
-                pairs.len()
-            ))
-            .into());
+            return Err(
+                Failure::usage(format!("bucket {bucket} answers with another shape"))
+                    .why(format!(
+                        "{} values were sealed, {} came out",
+                        reference.len(),
+                        pairs.len()
+                    ))
+                    .into(),
+            );
         }
         let difference = pairs
             .iter()
@@ -226,7 +226,9 @@ mod tests {
     #[test]
     fn a_value_that_is_no_number_fails() {
         let mut result = Difference::default();
-        result.compare(BUCKET, &[f32::NAN, 2.0], &[1.0, 2.0]).unwrap();
+        result
+            .compare(BUCKET, &[f32::NAN, 2.0], &[1.0, 2.0])
+            .unwrap();
         assert_eq!(result.non_finite, 1);
         assert!(!result.is_within(TOLERANCE));
     }

@@ -87,8 +87,8 @@ impl Bundle {
         self.manifest.files.values().map(|file| file.bytes).sum()
     }
 
-    /// The shapes of the weights, in the order in which every graph takes them.
-    pub fn weight_shapes(&self) -> Result<Vec<Vec<usize>>> {
+    /// Names and shapes of the weights, in the order in which every graph takes them.
+    pub fn weights(&self) -> Result<Vec<(String, Vec<usize>)>> {
         match self.manifest.weight_names.as_slice() {
             [] => Ok(Vec::new()),
             names => weights::shapes(&self.path(WEIGHTS_FILE), names),

@@ -20,7 +20,7 @@ pub(super) struct Environment {
 
 /// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`, and
 /// `NEURONC_ROOT` is where the machine's `/dev`, `/opt` and `/proc` are mounted.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "HOME",
     "HF_ENDPOINT",
     "HF_HOME",
@@ -32,6 +32,8 @@ const NAMES: [&str; 14] = [
     "HUGGINGFACE_HUB_CACHE",
     "HUGGING_FACE_HUB_TOKEN",
     "NEURONC_ROOT",
+    "NEURON_RT_NUM_CORES",
+    "NEURON_RT_VISIBLE_CORES",
     "PATH",
     "TRANSFORMERS_OFFLINE",
     "XDG_CACHE_HOME",
@@ -58,7 +60,8 @@ impl Environment {
         Ok(Self { places, variables })
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    /// A variable that is set and not empty.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         Some(self.variables.get(name)?.to_string_lossy().into_owned())
     }
 

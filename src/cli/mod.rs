@@ -2,6 +2,7 @@
 //!
 //! Only here are arguments parsed, the environment read and anything printed.
 
+mod chips;
 mod compiler_flags;
 mod completions;
 mod duration;
@@ -11,9 +12,14 @@ mod interrupt;
 mod model_files;
 mod model_source;
 mod output;
+mod place;
+mod placing;
+mod planning;
 mod progress;
+mod rehearse;
 mod report;
 mod serve;
+mod tools;
 mod trace;
 mod verify;
 
@@ -42,10 +48,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(Box<trace::Args>),
+    Rehearse(Box<rehearse::Args>),
     Report(report::Args),
     Verify(verify::Args),
     Explain(explain::Args),
     Serve(serve::Args),
+    Place(place::Args),
+    Chips(chips::Args),
     Completions(completions::Args),
 }
 
@@ -71,10 +80,13 @@ fn run(command: Command) -> Result<()> {
     let environment = Environment::read()?;
     match command {
         Command::Trace(args) => trace::run(&args, &environment),
+        Command::Rehearse(args) => rehearse::run(&args, &environment),
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args, &environment),
         Command::Explain(args) => explain::run(&args),
         Command::Serve(args) => serve::run(&args, &environment),
+        Command::Place(args) => place::run(&args, &environment),
+        Command::Chips(args) => chips::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -152,11 +152,11 @@ fn headers(files: &[PathBuf]) -> Result<BTreeMap<String, Found>> {
     Ok(found)
 }
 
-/// The shapes of the tensors `names` of the safetensors file at `path`, in that order.
-pub fn shapes(path: &Path, names: &[String]) -> Result<Vec<Vec<usize>>> {
+/// The tensors `names` of the safetensors file at `path` with their shapes, in that order.
+pub fn shapes(path: &Path, names: &[String]) -> Result<Vec<(String, Vec<usize>)>> {
     let found = headers(&[path.to_owned()])?;
     let shape = |name: &String| match found.get(name) {
-        Some(tensor) => Ok(tensor.shape.clone()),
+        Some(tensor) => Ok((name.clone(), tensor.shape.clone())),
         None => Err(Failure::usage(format!("`{}` has no `{name}`", path.display())).into()),
     };
     names.iter().map(shape).collect()

@@ -235,7 +235,7 @@ pub fn estimate(name: &str, profile: &ChipProfile) -> Result<Vec<(Source, Vec<Su
             let graphs = bundle.manifest.artifacts.iter();
             let traced = Traced {
                 plan: &bundle.manifest.plan,
-                weights: bundle.weight_shapes()?,
+                weights: bundle.weights()?,
                 graphs: graphs
                     .map(|artifact| (artifact.bucket, bundle.path(&artifact.graph)))
                     .collect(),

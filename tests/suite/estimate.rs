@@ -52,7 +52,10 @@ fn estimate_native(chip: &str) -> Estimate {
     let specs = plan.tracer.family().unwrap().weights(&plan.head);
     let traced = Traced {
         plan: &plan,
-        weights: specs.into_iter().map(|spec| spec.shape).collect(),
+        weights: specs
+            .into_iter()
+            .map(|spec| (spec.name, spec.shape))
+            .collect(),
         graphs: vec![(BUCKET, graph("bert-base-native.pt"))],
     };
     estimate::traced(&traced, &profile::load(chip).unwrap()).unwrap()
@@ -268,7 +271,7 @@ fn what_is_traced_for_the_host_is_estimated_for_every_chip() {
         let graphs = bundle.manifest.artifacts.iter();
         let traced = Traced {
             plan: &bundle.manifest.plan,
-            weights: bundle.weight_shapes().unwrap(),
+            weights: bundle.weights().unwrap(),
             graphs: graphs
                 .map(|artifact| (artifact.bucket, bundle.path(&artifact.graph)))
                 .collect(),

@@ -12,6 +12,8 @@ mod bad_input;
 mod estimate;
 mod explain;
 mod logs;
+mod place;
+mod placement;
 mod report;
 mod serve;
 mod support;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers of `src/`, lowest first; a module uses those before it and its own.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 18] = [
     &["cleanup", "failure", "files", "tensor", "command"],
     &["bucket", "explain", "profile", "recipe"],
     &["arguments", "family", "tokenizer"],
@@ -18,7 +18,9 @@ const LAYERS: [&[&str]; 16] = [
     &["compiler"],
     &["runtime"],
     &["task"],
+    &["placement"],
     &["verify"],
+    &["rehearse"],
     &["serve"],
     &["cli"],
     &["main", "lib"],

@@ -127,8 +127,8 @@ pub struct Share {
 #[derive(Debug)]
 pub struct Traced<'a> {
     pub plan: &'a Plan,
-    /// The shapes of the weights that each graph takes before its other inputs, in that order.
-    pub weights: Vec<Vec<usize>>,
+    /// Names and shapes of the weights that each graph takes before its other inputs, in that order.
+    pub weights: Vec<(String, Vec<usize>)>,
     pub graphs: Vec<(Bucket, PathBuf)>,
 }
 
@@ -204,7 +204,8 @@ impl Traced<'_> {
             }
             Input::Position => vec![bucket.batch],
         });
-        let shapes = self.weights.iter().cloned().chain(tokens);
+        let weights = self.weights.iter().map(|(_, shape)| shape.clone());
+        let shapes = weights.chain(tokens);
         graph.inputs.iter().copied().zip(shapes).collect()
     }
 }

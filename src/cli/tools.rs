@@ -1,9 +1,8 @@
-//! The programs that `neuronc trace` needs for a chip and a tracer.
+//! The programs that a chip and a tracer need.
 
 use anyhow::Result;
 
 use crate::checkpoint::{Checkpoint, Tracer};
-use crate::cli::environment::Environment;
 use crate::compiler::Tool;
 use crate::executor::interpreter::Interpreter;
 use crate::executor::probe::Places;
@@ -11,7 +10,7 @@ use crate::profile::{ChipProfile, CompilerKind};
 
 /// The interpreter of the SDK that compiles for `profile`; `None` where libtorch on the host runs the
 /// graphs.
-pub(crate) fn sdk(profile: &ChipProfile, places: &Places) -> Result<Option<Interpreter>> {
+pub(super) fn sdk(profile: &ChipProfile, places: &Places) -> Result<Option<Interpreter>> {
     match profile.compiler.kind {
         CompilerKind::Libtorch => Ok(None),
         CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => places.sdk(profile).map(Some),
@@ -19,16 +18,14 @@ pub(crate) fn sdk(profile: &ChipProfile, places: &Places) -> Result<Option<Inter
 }
 
 /// What traces the model: transformers traces in the SDK's interpreter where there is one.
-pub(crate) fn tracer(
+pub(super) fn tracer(
     checkpoint: &Checkpoint,
     sdk: Option<&Interpreter>,
-    environment: &Environment,
+    places: &Places,
 ) -> Result<Tool> {
     match (&checkpoint.tracer, sdk) {
-        (Tracer::Native { .. } | Tracer::Torchscript { .. }, _) => {
-            environment.places.torch().map(Tool::Torch)
-        }
+        (Tracer::Native { .. } | Tracer::Torchscript { .. }, _) => places.torch().map(Tool::Torch),
         (Tracer::Transformers { .. }, Some(interpreter)) => Ok(Tool::Python(interpreter.clone())),
-        (Tracer::Transformers { .. }, None) => environment.places.transformers().map(Tool::Python),
+        (Tracer::Transformers { .. }, None) => places.transformers().map(Tool::Python),
     }
 }

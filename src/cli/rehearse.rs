@@ -1,0 +1,237 @@
+//! `neuronc rehearse`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::environment::Environment;
+use crate::cli::interrupt;
+use crate::cli::output::{self, Format};
+use crate::cli::planning::{PlanFlags, Planned, Planner};
+use crate::cli::progress::Bars;
+use crate::compiler::Compilation;
+use crate::coverage::estimate::State;
+use crate::executor::interpreter::Interpreter;
+use crate::failure::{Class, Failure};
+use crate::profile::CompilerKind;
+use crate::rehearse::{self, Lowering, Rehearsal, RehearsedBucket, Xla, gib};
+
+const EXAMPLES: &str = "\
+Examples:
+  neuronc rehearse sentence-transformers/all-MiniLM-L6-v2 --chip inf2
+  neuronc rehearse ./my-model --chip trn1 --auto-cast all --sdk ./venv-with-torch-xla
+
+Exit codes: 0 nothing stands against compiling; 1 something does; 2 the model or an option cannot be
+used; 3 Hub or network; 4 an executor is missing; 5 tracing or lowering failed; 6 out of memory or
+disk; 130 interrupted.";
+
+/// Do all of a compilation but the compilation: trace, check operators, estimate memory, lower.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    planning: PlanFlags,
+
+    /// Keep graphs, HLO and XLA's results in this folder, which must not exist.
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Tracing and lowering are stopped when they take longer.
+const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
+
+pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
+    interrupt::clean_up_on_signals()?;
+    let profile = args.planning.profile()?;
+    if profile.compiler.kind == CompilerKind::Libtorch {
+        return Err(Failure::usage(format!(
+            "there is nothing to rehearse for chip `{}`",
+            profile.name
+        ))
+        .why("libtorch on this machine compiles for it")
+        .help("trace the model with `neuronc trace`, or give `--chip inf2`")
+        .into());
+    }
+    args.planning.asked(&profile)?;
+    let mut environment = environment.clone();
+    environment.places.sdk.clone_from(&args.planning.sdk);
+    let mut bars = Bars::new();
+    let planner = Planner {
+        flags: &args.planning,
+        environment: &environment,
+        sdk: None,
+        self_contained: false,
+    };
+    let planned = planner.plan(profile, &mut bars)?;
+    planned.fetch(&mut bars)?;
+    let rehearsal = args.rehearse(&planned, &environment, &bars)?;
+    match args.format {
+        Format::Text => output::answer(&text(&rehearsal))?,
+        Format::Json => output::json(&rehearsal)?,
+    }
+    match rehearsal.passed {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Class::Negative,
+            format!("something stands against compiling for {}", rehearsal.chip),
+        )
+        .why(rehearsal.problems.join("\n"))
+        .help("smaller buckets need less memory; `neuronc report --for` shows every operator")
+        .into()),
+    }
+}
+
+impl Args {
+    fn rehearse(
+        &self,
+        planned: &Planned,
+        environment: &Environment,
+        bars: &Bars,
+    ) -> Result<Rehearsal> {
+        let places = &environment.places;
+        let temporary = tempfile::tempdir_in(&places.temporary).context("creating a folder")?;
+        let _registration = crate::cleanup::folder(temporary.path());
+        let folder = match &self.output {
+            None => temporary.path().to_owned(),
+            Some(folder) => {
+                std::fs::create_dir(folder)
+                    .with_context(|| format!("creating the folder `{}`", folder.display()))?;
+                std::path::absolute(folder)?
+            }
+        };
+        let compilation = Compilation {
+            plan: &planned.plan,
+            profile: &planned.profile,
+            model: &planned.snapshot.folder,
+            weight_files: &planned.checkpoint.weight_files,
+            tracer: planned.tool.clone(),
+            jobs: 1,
+            trace_deadline: DEADLINE,
+            temporary: temporary.path(),
+        };
+        let interpreter = self.interpreter(planned, environment)?;
+        let xla = interpreter.as_ref().map(|interpreter| Xla {
+            interpreter,
+            deadline: DEADLINE,
+        });
+        let bar = bars.buckets(planned.plan.buckets.len(), "tracing");
+        let mut progress = |progress| bar.compilation(progress);
+        rehearse::rehearse(
+            &compilation,
+            xla.map_err(Clone::clone),
+            &folder,
+            &places.root,
+            &mut progress,
+        )
+    }
+
+    /// The interpreter that lowers, or why there is none. One that the user names must be able to.
+    fn interpreter(
+        &self,
+        planned: &Planned,
+        environment: &Environment,
+    ) -> Result<Result<Interpreter, String>> {
+        if !rehearse::lowers_through_xla(planned.profile.compiler.kind) {
+            return Ok(Err("the compiler of this chip takes no HLO".to_owned()));
+        }
+        match (environment.places.xla(), &self.planning.sdk) {
+            (Ok(interpreter), _) => Ok(Ok(interpreter)),
+            (Err(error), Some(_)) => Err(error),
+            (Err(_), None) => Ok(Err(
+                "no Python with torch-xla was found; give one with `--sdk PATH`".to_owned(),
+            )),
+        }
+    }
+}
+
+fn text(rehearsal: &Rehearsal) -> String {
+    let count = rehearsal.buckets.len();
+    let lowered = rehearsal
+        .buckets
+        .iter()
+        .filter(|b| b.lowering.is_some())
+        .count();
+    let mut text = match rehearsal.passed {
+        true => format!(
+            "nothing stands against compiling {} for {}: {count} buckets traced, {lowered} lowered; not compiled\n",
+            rehearsal.model, rehearsal.chip
+        ),
+        false => format!(
+            "{} will hardly compile for {}: {} problems in {count} buckets\n",
+            rehearsal.model,
+            rehearsal.chip,
+            rehearsal.problems.len()
+        ),
+    };
+    text.push_str(&format!(
+        "\n{:>8}  {:>9}  {:>8}  {:>9}  {:>8}  {:>9}  {:>9}\n",
+        "bucket", "operators", "on chip", "not known", "HLO", "not known", "XLA off by"
+    ));
+    rehearsal
+        .buckets
+        .iter()
+        .for_each(|bucket| text.push_str(&row(bucket)));
+    let memory = &rehearsal.device_memory;
+    text.push_str(&format!(
+        "\nmemory, estimated\n  on the chip   {} of {} for each copy of the model\n",
+        gib(memory.each()),
+        gib(rehearsal.core_memory)
+    ));
+    let most = rehearsal
+        .buckets
+        .iter()
+        .map(|bucket| bucket.compile_memory)
+        .max();
+    let host = rehearsal
+        .host_memory
+        .map_or("an unknown amount".to_owned(), gib);
+    text.push_str(&format!(
+        "  to compile    {} of this machine's {host} for the largest bucket\n",
+        gib(most.unwrap_or(0))
+    ));
+    text.push_str(&format!(
+        "\ncompiler arguments: {}\n",
+        rehearsal.compiler_args.join(" ")
+    ));
+    for (title, lines) in [
+        ("against it", &rehearsal.problems),
+        ("proven", &rehearsal.proven),
+        ("not proven", &rehearsal.not_proven),
+    ] {
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{title}\n"));
+        }
+        lines
+            .iter()
+            .for_each(|line| text.push_str(&format!("  {line}\n")));
+    }
+    text
+}
+
+fn row(known: &RehearsedBucket) -> String {
+    let operators = &known.estimate.operators;
+    let lowering = known.lowering.as_ref();
+    let count = |of: &dyn Fn(&Lowering) -> String| lowering.map_or_else(|| "-".to_owned(), of);
+    let sum = |lowering: &Lowering, unknown: bool| {
+        let wanted = lowering
+            .operators
+            .iter()
+            .filter(|entry| !unknown || entry.state != State::Supported);
+        wanted.map(|entry| entry.count).sum::<usize>().to_string()
+    };
+    format!(
+        "{:>8}  {:>9}  {:>8}  {:>9}  {:>8}  {:>9}  {:>9}\n",
+        known.bucket.to_string(),
+        operators.chip + operators.host + operators.not_known,
+        operators.chip,
+        operators.not_known,
+        count(&|lowering| sum(lowering, false)),
+        count(&|lowering| sum(lowering, true)),
+        count(&|lowering| format!("{:.1e}", lowering.difference.max_abs)),
+    )
+}

@@ -7,6 +7,7 @@ mod completions;
 mod environment;
 mod explain;
 mod interrupt;
+mod migrate;
 mod model_source;
 mod output;
 mod place;
@@ -48,6 +49,7 @@ enum Command {
     Serve(serve::Args),
     Place(place::Args),
     Chips(chips::Args),
+    Migrate(migrate::Args),
     Completions(completions::Args),
 }
 
@@ -79,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(args) => serve::run(&args, &environment),
         Command::Place(args) => place::run(&args, &environment),
         Command::Chips(args) => chips::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -1,4 +1,4 @@
-//! The worker: loads the graphs of a bundle over one copy of its weights and runs them on request.
+//! The worker: loads the graphs of each bundle over one copy of its weights and runs them on request.
 //!
 //! One thread answers frames in their order; operators use as many threads as the first frame says.
 
@@ -30,30 +30,26 @@ pub fn run(mut stream: UnixStream) -> Result<()> {
     tch::jit::f_set_graph_executor_optimize(false)?;
     tch::set_num_interop_threads(1);
     let mut requests = BufReader::new(stream.try_clone().context("sharing the socket")?);
-    let mut loaded: Option<Loaded> = None;
+    let mut loaded = Artifacts::default();
     loop {
         let frame = match wire::receive(&mut requests) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(()),
             Err(error) => return fail(&mut stream, error),
         };
-        match (frame.message, &loaded) {
-            (Request::Load(load), None) => {
-                match Loaded::open(&load) {
-                    Ok(opened) => loaded = Some(opened),
-                    Err(error) => return fail(&mut stream, error),
+        match frame.message {
+            Request::Load(load) => {
+                if let Err(error) = loaded.load(&load) {
+                    return fail(&mut stream, error);
                 }
                 wire::send(&mut stream, &Reply::Loaded, &[])?;
             }
-            (Request::Run { id, artifact }, Some(loaded)) => {
+            Request::Run { .. } if loaded.models.is_empty() => {
+                return fail(&mut stream, anyhow!("nothing is loaded yet"));
+            }
+            Request::Run { id, artifact } => {
                 let (reply, tensors) = loaded.answer(id, artifact, &frame.tensors);
                 wire::send(&mut stream, &reply, &tensors)?;
-            }
-            (Request::Load(_), Some(_)) => {
-                return fail(&mut stream, anyhow!("everything is loaded already"));
-            }
-            (Request::Run { .. }, None) => {
-                return fail(&mut stream, anyhow!("nothing is loaded yet"));
             }
         }
     }
@@ -67,10 +63,49 @@ fn fail(stream: &mut UnixStream, error: anyhow::Error) -> Result<()> {
     Err(error)
 }
 
+/// Everything that was loaded; artifacts are numbered in the order in which they came.
+#[derive(Default)]
+struct Artifacts {
+    models: Vec<Loaded>,
+}
+
 /// The graphs of a bundle and the weights that all of them share.
 struct Loaded {
     weights: Vec<Tensor>,
     graphs: Vec<(Bucket, CModule)>,
+}
+
+impl Artifacts {
+    fn load(&mut self, load: &Load) -> Result<()> {
+        self.models.push(Loaded::open(load)?);
+        Ok(())
+    }
+
+    fn answer(&self, id: u64, artifact: usize, inputs: &[HostTensor]) -> (Reply, Vec<HostTensor>) {
+        let start = Instant::now();
+        match self.run(artifact, inputs) {
+            Ok(output) => {
+                let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+                (Reply::Output { id, micros }, vec![output])
+            }
+            Err(error) => {
+                let message = message_of(&error);
+                let id = Some(id);
+                (Reply::Failed { id, message }, Vec::new())
+            }
+        }
+    }
+
+    fn run(&self, artifact: usize, inputs: &[HostTensor]) -> Result<HostTensor> {
+        let mut index = artifact;
+        for model in &self.models {
+            match index.checked_sub(model.graphs.len()) {
+                None => return model.run(index, inputs),
+                Some(beyond) => index = beyond,
+            }
+        }
+        bail!("there is no artifact {artifact}, only {}", artifact - index)
+    }
 }
 
 impl Loaded {
@@ -101,28 +136,8 @@ impl Loaded {
         })
     }
 
-    fn answer(&self, id: u64, artifact: usize, inputs: &[HostTensor]) -> (Reply, Vec<HostTensor>) {
-        let start = Instant::now();
-        match self.run(artifact, inputs) {
-            Ok(output) => {
-                let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-                (Reply::Output { id, micros }, vec![output])
-            }
-            Err(error) => {
-                let message = message_of(&error);
-                let id = Some(id);
-                (Reply::Failed { id, message }, Vec::new())
-            }
-        }
-    }
-
-    fn run(&self, artifact: usize, inputs: &[HostTensor]) -> Result<HostTensor> {
-        let Some((bucket, graph)) = self.graphs.get(artifact) else {
-            bail!(
-                "there is no artifact {artifact}, only {}",
-                self.graphs.len()
-            );
-        };
+    fn run(&self, graph: usize, inputs: &[HostTensor]) -> Result<HostTensor> {
+        let (bucket, graph) = &self.graphs[graph];
         check(*bucket, inputs)?;
         let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = self.weights.iter().chain(&inputs).collect();

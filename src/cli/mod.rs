@@ -9,6 +9,7 @@ mod duration;
 mod environment;
 mod explain;
 mod interrupt;
+mod migrate;
 mod model_files;
 mod model_source;
 mod output;
@@ -55,6 +56,7 @@ enum Command {
     Serve(serve::Args),
     Place(place::Args),
     Chips(chips::Args),
+    Migrate(migrate::Args),
     Completions(completions::Args),
 }
 
@@ -87,6 +89,7 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(args) => serve::run(&args, &environment),
         Command::Place(args) => place::run(&args, &environment),
         Command::Chips(args) => chips::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

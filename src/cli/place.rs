@@ -224,13 +224,7 @@ fn row(placement: &Placement, workers: &[&Worker]) -> Row {
     let cores = workers.iter().flat_map(|worker| worker.cores.iter());
     let devices = workers.iter().flat_map(|worker| worker.devices.iter());
     let each = if workers.len() > 1 { " each" } else { "" };
-    let names = first.models.chunk_by(|a, b| a == b).map(|copies| {
-        let name = &placement.models[copies[0]].name;
-        match copies.len() {
-            1 => name.clone(),
-            count => format!("{count} x {name}"),
-        }
-    });
+    let name = |index: &usize| placement.models[*index].name.clone();
     Row {
         cores: wrap(&list(cores)),
         devices: wrap(&list(devices)),
@@ -238,7 +232,7 @@ fn row(placement: &Placement, workers: &[&Worker]) -> Row {
             .vcpus
             .map_or("-".to_owned(), |vcpus| vcpus.to_string()),
         memory: format!("{}{each}", gib(first.memory_bytes)),
-        models: names.collect(),
+        models: first.models.iter().map(name).collect(),
     }
 }
 

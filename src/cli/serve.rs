@@ -2,8 +2,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stderr};
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::thread;
@@ -14,75 +13,165 @@ use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
-use crate::bundle::{Bundle, Check};
+use crate::bundle::Check;
 use crate::cleanup;
 use crate::cli::environment::Environment;
 use crate::cli::output;
-use crate::serve::{self, Deployment, Limits};
+use crate::cli::placing::{NamedBundle, Opened, Site, Wish};
+use crate::failure::Failure;
+use crate::placement::Placement;
+use crate::serve::config::{Config, ListenConfig};
+use crate::serve::{self, Deployment, Limits, Listener};
 
 const EXAMPLES: &str = "\
 Examples:
   neuronc serve all-MiniLM-L6-v2-cpu --port 8080
   curl -d '{\"inputs\": \"a text\"}' http://127.0.0.1:8080/predict/all-MiniLM-L6-v2
+  neuronc serve --model search=a.bundle@0-1 --model rank=b.bundle@2
+  neuronc serve --config serve.yaml
 
-Exit codes: 0 stopped by SIGTERM or Ctrl-C, with every accepted request answered; 2 not a bundle,
-or the port is in use; 4 the bundle's runtime is missing.";
+Exit codes: 0 stopped by SIGTERM or Ctrl-C, with every accepted request answered; 1 the models do not
+fit; 2 not a bundle, cores that overlap or do not exist, or a port that is in use; 4 the bundle's
+runtime is missing.";
 
-/// Serve a bundle over HTTP, one worker process per core.
+/// Serve bundles over HTTP, one worker process per core.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A bundle that `neuronc trace` made.
-    bundle: PathBuf,
+    #[command(flatten)]
+    wish: Wish,
 
-    /// The address to listen on; other machines reach only what is not on loopback.
-    #[arg(long, default_value = "127.0.0.1")]
-    host: IpAddr,
+    /// A file that says all of this; options of the command line win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
-    /// The port to listen on; 0 takes a free one.
-    #[arg(long, default_value_t = 8080)]
-    port: u16,
+    /// The address to listen on; other machines reach only what is not on loopback
+    /// [default: 127.0.0.1].
+    #[arg(long)]
+    host: Option<IpAddr>,
 
-    /// Worker processes [default: one per processor].
-    #[arg(long, value_name = "N")]
-    cores: Option<NonZeroUsize>,
+    /// The port to listen on; 0 takes a free one [default: 8080].
+    #[arg(long)]
+    port: Option<u16>,
+
+    /// Also give each core a port of its own: core i answers on PORT + i, and only through core i.
+    #[arg(long, value_name = "PORT")]
+    listen_per_core: Option<u16>,
 }
 
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PORT: u16 = 8080;
+
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
-    let bundle = Bundle::open(&args.bundle, Check::Content)?;
-    let plan = &bundle.manifest.plan;
+    let config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    let wish = merged(&args.wish, &config)?;
+    let opened = wish.open(Check::Content)?;
+    let plan = &opened[0].bundle.manifest.plan;
     let executor = environment.places.runtime(plan.compiler, &plan.chip)?;
-    let listener = serve::listen(SocketAddr::new(args.host, args.port))?;
+    let site = Site::here(&wish, None, &opened)?;
+    let placement = wish.place(&opened, &site, environment)?;
+    let limits = config.limits(Limits::STANDARD)?;
+    let listeners = args.listen(&config.listen, &placement)?;
     start_log();
     let stop = stop_signal()?;
-
-    let processors = thread::available_parallelism()?;
-    let cores = args.cores.unwrap_or(processors).get();
-    let name = &plan.name;
-    output::answer(&format!(
-        "serving {name} on http://{address} with {cores} workers and {buckets} buckets\n  \
-         try: curl -d '{example}' http://{address}/predict/{name}",
-        address = listener.local_addr()?,
-        buckets = plan.buckets.len(),
-        example = example(plan.head.task()),
-    ))?;
+    output::answer(&first_lines(&opened, &placement, &listeners)?)?;
     let deployment = Deployment {
-        bundle,
+        bundles: opened.into_iter().map(|opened| opened.bundle).collect(),
+        placement,
         executor,
-        cores,
-        threads: (processors.get() / cores).max(1),
         log: File::from(
             stderr()
                 .as_fd()
                 .try_clone_to_owned()
                 .context("sharing stderr")?,
         ),
-        limits: Limits::STANDARD,
+        limits,
     };
-    let outcome = serve::run(deployment, listener, stop);
+    let outcome = serve::run(deployment, listeners, stop);
     // A worker that hangs must not outlive the server.
     cleanup::run();
     outcome
+}
+
+/// What the command line asks for, and what the file says where it does not. Models are those of one
+/// or the other.
+fn merged(wish: &Wish, config: &Config) -> Result<Wish> {
+    let mut wish = wish.clone();
+    if wish.cores.is_none() {
+        wish.cores = config.cores()?;
+    }
+    wish.models_per_core = wish.models_per_core.or(config.models_per_core);
+    if wish.bundles.is_empty() && wish.model.is_empty() {
+        for name in config.models.keys() {
+            if let Some((bundle, cores)) = config.model(name)? {
+                let name = name.clone();
+                wish.model.push(NamedBundle {
+                    name,
+                    bundle,
+                    cores,
+                });
+            }
+        }
+    }
+    Ok(wish)
+}
+
+impl Args {
+    /// Takes all ports: that for everybody first, then those of the cores.
+    fn listen(&self, config: &ListenConfig, placement: &Placement) -> Result<Vec<Listener>> {
+        let host = self.host.or(config.host).unwrap_or(HOST);
+        let port = self.port.or(config.port).unwrap_or(PORT);
+        let mut listeners = vec![Listener {
+            socket: serve::listen(SocketAddr::new(host, port))?,
+            worker: None,
+        }];
+        let Some(first) = self.listen_per_core.or(config.per_core) else {
+            return Ok(listeners);
+        };
+        for (index, worker) in placement.workers.iter().enumerate() {
+            let core = worker.cores.lowest().unwrap_or(0);
+            let port = u16::try_from(u32::from(first) + core).map_err(|_| {
+                Failure::usage(format!("core {core} has no port"))
+                    .why(format!(
+                        "{first} + {core} is beyond the last port, {}",
+                        u16::MAX
+                    ))
+                    .help("give a smaller `--listen-per-core`")
+            })?;
+            listeners.push(Listener {
+                socket: serve::listen(SocketAddr::new(host, port))?,
+                worker: Some(index),
+            });
+        }
+        Ok(listeners)
+    }
+}
+
+/// What is served, where, and how to try it.
+fn first_lines(opened: &[Opened], placement: &Placement, listeners: &[Listener]) -> Result<String> {
+    let names: Vec<&str> = opened.iter().map(|opened| opened.name.as_str()).collect();
+    let plans = opened.iter().map(|opened| &opened.bundle.manifest.plan);
+    let buckets: usize = plans.map(|plan| plan.buckets.len()).sum();
+    let address = listeners[0].socket.local_addr()?;
+    let mut text = format!(
+        "serving {} on http://{address} with {} workers and {buckets} buckets\n  \
+         try: curl -d '{}' http://{address}/predict/{}",
+        names.join(","),
+        placement.workers.len(),
+        example(opened[0].bundle.manifest.plan.head.task()),
+        names[0],
+    );
+    for listener in listeners {
+        if let Some(index) = listener.worker {
+            let cores = &placement.workers[index].cores;
+            let address = listener.socket.local_addr()?;
+            text.push_str(&format!("\n  core {cores}: http://{address}"));
+        }
+    }
+    Ok(text)
 }
 
 /// A request that the task answers.

@@ -24,7 +24,8 @@ const PAYLOAD_BYTES_MAX: u32 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
-    /// The first request: load everything.
+    /// Load a bundle, which the first request has to do; its artifacts are numbered after those that
+    /// are loaded already.
     Load(Load),
     /// Run one artifact on the tensors of this frame.
     Run { id: u64, artifact: usize },

@@ -44,7 +44,7 @@ pub struct Worker {
     pub cores: CoreList,
     /// The devices of these cores, in the same notation; none where cores are processors.
     pub devices: CoreList,
-    /// Indexes into `models`, in their order; a model that is there twice has two copies.
+    /// Indexes into `models`, in their order, each once: a second copy would wait for the first.
     pub models: Vec<usize>,
     /// Processors of the host that are this worker's share, where their number is known.
     pub vcpus: Option<u32>,

@@ -129,7 +129,9 @@ impl Seats {
         let open = self
             .workers
             .iter_mut()
-            .filter(|(cores, seated)| cores.len() == width && seated.len() < per_worker)
+            .filter(|(cores, seated)| {
+                cores.len() == width && seated.len() < per_worker && !seated.contains(&index)
+            })
             .min_by_key(|(cores, _)| cores.lowest());
         if let Some((_, seated)) = open {
             seated.push(index);

@@ -1,8 +1,9 @@
-//! A worker as seen from this side: one process that holds the artifacts of one bundle on one core.
+//! A worker as seen from this side: one process that holds the artifacts of its bundles.
 
 use std::fs::File;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ pub struct Worker {
     /// So that it does not outlive a server that is interrupted or stopped.
     _registration: Registration,
     socket: UnixStream,
-    buckets: Vec<Bucket>,
+    /// Each with the folder of its bundle, in the order in which the worker numbers them.
+    artifacts: Vec<(PathBuf, Bucket)>,
     runs: u64,
 }
 
@@ -49,6 +51,26 @@ impl Worker {
         let mut program = executor.clone();
         program.args.push("worker".into());
         let (child, socket) = program.start_with_socket(log)?;
+        let mut worker = Self {
+            _registration: cleanup::process(child.id()),
+            child,
+            socket,
+            artifacts: Vec::new(),
+            runs: 0,
+        };
+        worker.load(bundle, threads)?;
+        Ok(worker)
+    }
+
+    /// Also loads `bundle`, unless that was done.
+    pub fn load(&mut self, bundle: &Bundle, threads: usize) -> Result<()> {
+        if self
+            .artifacts
+            .iter()
+            .any(|(folder, _)| folder == bundle.folder())
+        {
+            return Ok(());
+        }
         let manifest = &bundle.manifest;
         let artifacts = manifest.artifacts.iter().map(|artifact| Artifact {
             bucket: artifact.bucket,
@@ -63,19 +85,14 @@ impl Worker {
             weight_names: manifest.weight_names.clone(),
             threads,
         });
-        let mut worker = Self {
-            _registration: cleanup::process(child.id()),
-            child,
-            socket,
-            buckets: manifest
-                .artifacts
-                .iter()
-                .map(|artifact| artifact.bucket)
-                .collect(),
-            runs: 0,
-        };
-        match worker.ask(&load, &[], LOAD_DEADLINE)?.message {
-            Reply::Loaded => Ok(worker),
+        match self.ask(&load, &[], LOAD_DEADLINE)?.message {
+            Reply::Loaded => {
+                let buckets = manifest.artifacts.iter().map(|artifact| artifact.bucket);
+                let folder = bundle.folder();
+                self.artifacts
+                    .extend(buckets.map(|bucket| (folder.to_owned(), bucket)));
+                Ok(())
+            }
             Reply::Failed { message, .. } => Err(Failure::new(
                 Class::Executor,
                 "a worker cannot load the bundle",
@@ -86,17 +103,14 @@ impl Worker {
         }
     }
 
-    /// Runs the artifact of `bucket` on its input tensors. An error of [`RunError`] leaves the worker
-    /// usable; any other means that it has to be replaced.
-    pub fn run(
+    /// Runs an artifact on its input tensors. An error of [`RunError`] leaves the worker usable; any
+    /// other means that it has to be replaced.
+    fn run(
         &mut self,
-        bucket: Bucket,
+        artifact: usize,
         inputs: &[HostTensor],
         deadline: Duration,
     ) -> Result<Output> {
-        let Some(artifact) = self.buckets.iter().position(|known| *known == bucket) else {
-            bail!("the bundle has no bucket {bucket}");
-        };
         self.runs += 1;
         let id = self.runs;
         let frame = self.ask(&Request::Run { id, artifact }, inputs, deadline)?;
@@ -118,7 +132,9 @@ impl Worker {
         }
     }
 
-    /// Runs `rows` through `bucket` and returns one output for each row, in their order.
+    /// Runs `rows` through `bucket` of a loaded bundle and returns one output for each row, in their
+    /// order. An error of [`RunError`] leaves the worker usable; any other means that it has to be
+    /// replaced.
     pub fn run_rows(
         &mut self,
         bundle: &Bundle,
@@ -126,9 +142,17 @@ impl Worker {
         rows: &[&Row],
         deadline: Duration,
     ) -> Result<Vec<Vec<f32>>> {
+        let is_it =
+            |(folder, known): &(PathBuf, Bucket)| folder == bundle.folder() && *known == bucket;
+        let Some(artifact) = self.artifacts.iter().position(is_it) else {
+            bail!(
+                "bucket {bucket} of `{}` is not loaded",
+                bundle.folder().display()
+            );
+        };
         let plan = &bundle.manifest.plan;
         let inputs = bucket::fill(bucket, rows, &plan.inputs, plan.pad_id)?;
-        let output = self.run(bucket, &inputs, deadline)?;
+        let output = self.run(artifact, &inputs, deadline)?;
         split_rows(&output.tensor, bucket, rows)
     }
 

@@ -1,10 +1,12 @@
-//! The server: an async front that parses, tokenizes and batches, and one worker process per core.
+//! The server: an async front that parses, tokenizes and batches, and one worker process for each
+//! worker of a placement.
 //!
 //! A request goes through `http` (one file per protocol), becomes rows in `queue`, and is taken in
 //! batches that `batcher` chooses by the cores that `supervisor` keeps running. Text never reaches a
 //! worker.
 
 mod batcher;
+pub mod config;
 mod http;
 mod queue;
 mod supervisor;
@@ -20,16 +22,17 @@ use anyhow::{Context as _, Result};
 use crate::bundle::Bundle;
 use crate::command::Program;
 use crate::failure::Failure;
+use crate::placement::Placement;
 use crate::serve::queue::Queue;
 use crate::serve::supervisor::{Core, CoreState, Workplace};
 use crate::task::TaskModel;
 
 /// The bounds of the server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body of a request.
     pub body_bytes: usize,
-    /// Rows that may wait for a core; more are refused with 429.
+    /// Rows of one model that may wait for a core; more are refused with 429.
     pub queue_rows: usize,
     /// How long a request may take, waiting included.
     pub request: Duration,
@@ -52,68 +55,117 @@ impl Limits {
     };
 }
 
-/// What to serve, and with what.
+/// What to serve, where, and with what.
 #[derive(Debug)]
 pub struct Deployment {
-    pub bundle: Bundle,
+    /// The bundles of the placement's models, in their order.
+    pub bundles: Vec<Bundle>,
+    pub placement: Placement,
     pub executor: Program,
-    /// Worker processes.
-    pub cores: usize,
-    /// Threads that one operator of a worker may use.
-    pub threads: usize,
     /// Where the workers' output goes.
     pub log: File,
     pub limits: Limits,
 }
 
-/// A model that is being served.
+/// A port of the server.
+#[derive(Debug)]
+pub struct Listener {
+    pub socket: TcpListener,
+    /// The worker through which alone it answers, as an index into the placement; any without.
+    pub worker: Option<usize>,
+}
+
+/// What is being served.
 #[derive(Debug)]
 struct Served {
-    name: String,
-    model: TaskModel,
+    models: Vec<ServedModel>,
     queue: Arc<Queue>,
+    /// One for each worker of the placement.
     cores: Vec<Core>,
     limits: Limits,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
     stopping: AtomicBool,
 }
 
+#[derive(Debug)]
+struct ServedModel {
+    name: String,
+    model: TaskModel,
+}
+
 impl Served {
     fn start(deployment: Deployment) -> Result<Arc<Self>> {
-        let Deployment {
-            bundle,
-            executor,
-            cores,
-            threads,
-            log,
-            limits,
-        } = deployment;
-        let plan = &bundle.manifest.plan;
-        let queue = Arc::new(Queue::new(plan.buckets.clone(), limits.queue_rows));
-        let name = plan.name.clone();
-        let model = TaskModel::open(&bundle)?;
+        let limits = deployment.limits;
+        let names = deployment.placement.models.iter().map(|model| &model.name);
+        let models = names.zip(&deployment.bundles).map(|(name, bundle)| {
+            Ok(ServedModel {
+                name: name.clone(),
+                model: TaskModel::open(bundle)?,
+            })
+        });
+        let models = models.collect::<Result<_>>()?;
+        let bundles = deployment.bundles.iter();
+        let buckets = bundles.map(|bundle| bundle.manifest.plan.buckets.clone());
+        let queue = Arc::new(Queue::new(buckets.collect(), limits.queue_rows));
+        let placement = deployment.placement;
         let workplace = Arc::new(Workplace {
-            bundle,
-            executor,
-            threads,
-            log,
+            bundles: deployment.bundles,
+            machine: placement.machine,
+            executor: deployment.executor,
+            log: deployment.log,
             run_deadline: limits.run,
         });
-        let start = |index| Core::start(index, Arc::clone(&workplace), Arc::clone(&queue));
+        let workers = placement.workers.into_iter().enumerate();
+        let cores = workers.map(|(index, worker)| {
+            Core::start(index, worker, Arc::clone(&workplace), Arc::clone(&queue))
+        });
         Ok(Arc::new(Self {
-            name,
-            model,
-            cores: (0..cores).map(start).collect::<Result<_>>()?,
+            models,
+            cores: cores.collect::<Result<_>>()?,
             queue,
             limits,
             stopping: AtomicBool::new(false),
         }))
     }
+}
 
-    /// True when a request would be answered: the server is not stopping and a core is ready.
+/// The server as it is seen through one of its ports.
+#[derive(Debug, Clone)]
+struct Entrance {
+    served: Arc<Served>,
+    worker: Option<usize>,
+}
+
+impl Entrance {
+    /// The cores that answer here.
+    fn cores(&self) -> &[Core] {
+        match self.worker {
+            None => &self.served.cores,
+            Some(index) => &self.served.cores[index..=index],
+        }
+    }
+
+    /// The models that are served here, as indexes.
+    fn models(&self) -> impl Iterator<Item = usize> {
+        let is_here = |model: &usize| {
+            self.cores()
+                .iter()
+                .any(|core| core.models().contains(model))
+        };
+        (0..self.served.models.len()).filter(is_here)
+    }
+
+    /// True when a request for any model would be answered: the server is not stopping and each model
+    /// has a core that is ready.
     fn is_ready(&self) -> bool {
-        let ready = |core: &Core| matches!(core.state(), CoreState::Ready { .. });
-        !self.stopping.load(Ordering::Relaxed) && self.cores.iter().any(ready)
+        let is_ready = |model: usize| {
+            let mut cores = self
+                .cores()
+                .iter()
+                .filter(|core| core.models().contains(&model));
+            cores.any(|core| matches!(core.state(), CoreState::Ready { .. }))
+        };
+        !self.served.stopping.load(Ordering::Relaxed) && self.models().all(is_ready)
     }
 }
 
@@ -132,7 +184,7 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
 /// in time are left to `cleanup`.
 pub fn run(
     deployment: Deployment,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let served = Served::start(deployment)?;
@@ -140,7 +192,7 @@ pub fn run(
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    let outcome = runtime.block_on(http::serve(Arc::clone(&served), listener, stop));
+    let outcome = runtime.block_on(http::serve(Arc::clone(&served), listeners, stop));
     // Requests that outlived the drain must not keep the process.
     runtime.shutdown_background();
     served.queue.close();

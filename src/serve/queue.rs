@@ -1,4 +1,4 @@
-//! The rows of one model that wait for a core, bounded; cores take batches from it.
+//! The rows that wait for a core, bounded for each model; cores take batches of their models.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,9 +30,21 @@ pub(super) enum RowError {
     Closed,
 }
 
+/// Whose rows they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Index of the model.
+    pub(super) model: usize,
+    /// Only this worker may run them.
+    pub(super) worker: Option<usize>,
+}
+
 /// A row on its way to a core.
 #[derive(Debug)]
 pub(super) struct Job {
+    pub(super) address: Address,
+    /// Counts up; the lowest has waited longest.
+    arrival: u64,
     pub(super) row: Row,
     pub(super) reply: oneshot::Sender<RowResult>,
     /// Workers that died with this row on them.
@@ -42,6 +54,8 @@ pub(super) struct Job {
 /// The jobs of a batch and their bucket.
 #[derive(Debug)]
 pub(super) struct Batch {
+    /// Index of the model.
+    pub(super) model: usize,
     pub(super) bucket: Bucket,
     pub(super) jobs: Vec<Job>,
 }
@@ -63,10 +77,12 @@ pub(super) enum Refused {
     Closed,
 }
 
-/// Waiting rows, first come first served within a length class.
+/// Waiting rows, first come first served within a model and a length class.
 #[derive(Debug)]
 pub(super) struct Queue {
-    buckets: Vec<Bucket>,
+    /// Of each model.
+    buckets: Vec<Vec<Bucket>>,
+    /// That may wait for one model.
     rows_max: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -74,17 +90,23 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    /// For each model, in the order of arrival.
+    waiting: Vec<VecDeque<Job>>,
+    arrivals: u64,
     closed: bool,
 }
 
 impl Queue {
-    /// A queue of at most `rows_max` rows for a model with these buckets.
-    pub(super) fn new(buckets: Vec<Bucket>, rows_max: usize) -> Self {
+    /// A queue of at most `rows_max` rows for each of the models with these buckets.
+    pub(super) fn new(buckets: Vec<Vec<Bucket>>, rows_max: usize) -> Self {
+        let state = State {
+            waiting: buckets.iter().map(|_| VecDeque::new()).collect(),
+            ..State::default()
+        };
         Self {
             buckets,
             rows_max,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Condvar::new(),
         }
     }
@@ -92,21 +114,28 @@ impl Queue {
     /// Accepts all rows of a request or none; each receiver gets its row's result.
     pub(super) fn submit(
         &self,
+        address: Address,
         rows: Vec<Row>,
     ) -> Result<Vec<oneshot::Receiver<RowResult>>, Refused> {
         let mut state = self.lock();
         if state.closed {
             return Err(Refused::Closed);
         }
-        if state.waiting.len() + rows.len() > self.rows_max {
+        let is_full =
+            |state: &State| state.waiting[address.model].len() + rows.len() > self.rows_max;
+        if is_full(&state) {
             state.drop_abandoned();
-            if state.waiting.len() + rows.len() > self.rows_max {
+            if is_full(&state) {
                 return Err(Refused::Full);
             }
         }
         let receivers = rows.into_iter().map(|row| {
             let (reply, receiver) = oneshot::channel();
-            state.waiting.push_back(Job {
+            state.arrivals += 1;
+            let arrival = state.arrivals;
+            state.waiting[address.model].push_back(Job {
+                address,
+                arrival,
                 row,
                 reply,
                 deaths: 0,
@@ -122,17 +151,17 @@ impl Queue {
     pub(super) fn put_back(&self, jobs: Vec<Job>) {
         let mut state = self.lock();
         for job in jobs.into_iter().rev() {
-            state.waiting.push_front(job);
+            state.waiting[job.address.model].push_front(job);
         }
         self.changed.notify_all();
     }
 
-    /// The next batch; waits for at most `patience`.
-    pub(super) fn take(&self, patience: Duration) -> Taken {
+    /// The next batch of one of `models` for `worker`; waits for at most `patience`.
+    pub(super) fn take(&self, worker: usize, models: &[usize], patience: Duration) -> Taken {
         let ends = Instant::now() + patience;
         let mut state = self.lock();
         loop {
-            if let Some(batch) = state.take(&self.buckets) {
+            if let Some(batch) = state.take(&self.buckets, worker, models) {
                 return Taken::Batch(batch);
             }
             if state.closed {
@@ -168,7 +197,12 @@ impl Queue {
 
     /// Answers everything that waits with an error: no core is left to run it.
     pub(super) fn abandon(&self) {
-        for job in self.lock().waiting.drain(..) {
+        for job in self
+            .lock()
+            .waiting
+            .iter_mut()
+            .flat_map(|jobs| jobs.drain(..))
+        {
             let _ = job.reply.send(Err(RowError::Closed));
         }
     }
@@ -181,16 +215,30 @@ impl Queue {
 }
 
 impl State {
-    fn take(&mut self, buckets: &[Bucket]) -> Option<Batch> {
+    fn take(&mut self, buckets: &[Vec<Bucket>], worker: usize, models: &[usize]) -> Option<Batch> {
         self.drop_abandoned();
-        let tokens: Vec<usize> = self.waiting.iter().map(|job| job.row.ids.len()).collect();
-        let chosen = batcher::choose(buckets, &tokens)?;
+        let is_for = |job: &Job| job.address.worker.is_none_or(|only| only == worker);
+        let first = |model: &usize| {
+            let job = self.waiting[*model].iter().find(|job| is_for(job))?;
+            Some((job.arrival, *model))
+        };
+        let (_, model) = models.iter().filter_map(first).min()?;
+        let waiting = &mut self.waiting[model];
+        let eligible: Vec<usize> = (0..waiting.len())
+            .filter(|index| is_for(&waiting[*index]))
+            .collect();
+        let tokens: Vec<usize> = eligible
+            .iter()
+            .map(|index| waiting[*index].row.ids.len())
+            .collect();
+        let chosen = batcher::choose(&buckets[model], &tokens)?;
         let mut jobs = Vec::with_capacity(chosen.members.len());
-        for index in chosen.members.into_iter().rev() {
-            jobs.extend(self.waiting.remove(index));
+        for member in chosen.members.into_iter().rev() {
+            jobs.extend(waiting.remove(eligible[member]));
         }
         jobs.reverse();
         Some(Batch {
+            model,
             bucket: chosen.bucket,
             jobs,
         })
@@ -198,7 +246,9 @@ impl State {
 
     /// Rows whose clients have gone need not run.
     fn drop_abandoned(&mut self) {
-        self.waiting.retain(|job| !job.reply.is_closed());
+        for jobs in &mut self.waiting {
+            jobs.retain(|job| !job.reply.is_closed());
+        }
     }
 }
 
@@ -214,28 +264,80 @@ mod tests {
         }
     }
 
+    /// A queue of two models.
     fn queue(rows_max: usize) -> Queue {
-        Queue::new(
-            vec![Bucket {
-                sequence: 8,
-                batch: 2,
-            }],
-            rows_max,
-        )
+        let buckets = vec![Bucket {
+            sequence: 8,
+            batch: 2,
+        }];
+        Queue::new(vec![buckets.clone(), buckets], rows_max)
     }
 
+    const ANY: Address = Address {
+        model: 0,
+        worker: None,
+    };
+
     fn taken(queue: &Queue) -> usize {
-        match queue.take(Duration::ZERO) {
+        match queue.take(0, &[0], Duration::ZERO) {
             Taken::Batch(batch) => batch.jobs.len(),
             _ => 0,
         }
     }
 
+    /// The tokens of the rows that `worker` gets for `models`.
+    fn tokens(queue: &Queue, worker: usize, models: &[usize]) -> Vec<usize> {
+        match queue.take(worker, models, Duration::ZERO) {
+            Taken::Batch(batch) => batch.jobs.iter().map(|job| job.row.ids.len()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_worker_gets_rows_of_its_models_only_and_the_longest_waiting_first() {
+        let queue = queue(3);
+        let other = Address { model: 1, ..ANY };
+        let _second = queue.submit(other, vec![row(2)]).unwrap();
+        let _first = queue.submit(ANY, vec![row(1)]).unwrap();
+        assert!(tokens(&queue, 0, &[]).is_empty());
+        assert_eq!(tokens(&queue, 0, &[0]), [1]);
+        let _third = queue.submit(ANY, vec![row(3)]).unwrap();
+        assert_eq!(tokens(&queue, 0, &[0, 1]), [2]);
+        assert_eq!(tokens(&queue, 0, &[0, 1]), [3]);
+    }
+
+    #[test]
+    fn rows_for_one_worker_are_left_to_it() {
+        let queue = queue(3);
+        let only = Address {
+            worker: Some(1),
+            ..ANY
+        };
+        let _pinned = queue.submit(only, vec![row(1)]).unwrap();
+        let _free = queue.submit(ANY, vec![row(2)]).unwrap();
+        assert_eq!(tokens(&queue, 0, &[0]), [2]);
+        assert!(tokens(&queue, 0, &[0]).is_empty());
+        assert_eq!(tokens(&queue, 1, &[0]), [1]);
+    }
+
+    #[test]
+    fn each_model_has_room_of_its_own() {
+        let queue = queue(1);
+        let _one = queue.submit(ANY, vec![row(1)]).unwrap();
+        assert_eq!(queue.submit(ANY, vec![row(1)]).unwrap_err(), Refused::Full);
+        let _other = queue
+            .submit(Address { model: 1, ..ANY }, vec![row(1)])
+            .unwrap();
+    }
+
     #[test]
     fn a_request_is_accepted_as_a_whole_or_not_at_all() {
         let queue = queue(3);
-        let _first = queue.submit(vec![row(2); 2]).unwrap();
-        assert_eq!(queue.submit(vec![row(2); 2]).unwrap_err(), Refused::Full);
+        let _first = queue.submit(ANY, vec![row(2); 2]).unwrap();
+        assert_eq!(
+            queue.submit(ANY, vec![row(2); 2]).unwrap_err(),
+            Refused::Full
+        );
         assert_eq!(taken(&queue), 2);
         assert_eq!(taken(&queue), 0);
     }
@@ -243,9 +345,9 @@ mod tests {
     #[test]
     fn rows_of_clients_that_left_do_not_run() {
         let queue = queue(3);
-        drop(queue.submit(vec![row(2)]).unwrap());
-        let _waiting = queue.submit(vec![row(3)]).unwrap();
-        match queue.take(Duration::ZERO) {
+        drop(queue.submit(ANY, vec![row(2)]).unwrap());
+        let _waiting = queue.submit(ANY, vec![row(3)]).unwrap();
+        match queue.take(0, &[0], Duration::ZERO) {
             Taken::Batch(batch) => assert_eq!(batch.jobs[0].row, row(3)),
             other => panic!("{other:?}"),
         }
@@ -254,10 +356,16 @@ mod tests {
     #[test]
     fn a_closed_queue_hands_out_what_it_accepted() {
         let queue = queue(3);
-        let _waiting = queue.submit(vec![row(2)]).unwrap();
+        let _waiting = queue.submit(ANY, vec![row(2)]).unwrap();
         queue.close();
-        assert_eq!(queue.submit(vec![row(2)]).unwrap_err(), Refused::Closed);
+        assert_eq!(
+            queue.submit(ANY, vec![row(2)]).unwrap_err(),
+            Refused::Closed
+        );
         assert_eq!(taken(&queue), 1);
-        assert!(matches!(queue.take(Duration::from_secs(60)), Taken::Closed));
+        assert!(matches!(
+            queue.take(0, &[0], Duration::from_secs(60)),
+            Taken::Closed
+        ));
     }
 }

@@ -1,4 +1,5 @@
-//! Cores: each has a thread that keeps one worker process running and feeds it batches.
+//! Cores: each worker of the placement has a thread that keeps its process running and feeds it
+//! batches.
 
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::bucket::Row;
 use crate::bundle::Bundle;
 use crate::command::Program;
+use crate::placement::Worker as Place;
+use crate::placement::machine::Machine;
 use crate::runtime::{RunError, Worker};
 use crate::serve::queue::{Batch, Job, Queue, RowError, RowOutput, Taken};
 
@@ -25,13 +28,13 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A row that was on this many workers when they died is not tried again.
 const DEATHS_MAX: u32 = 2;
 
-/// What the workers of a model need to start.
+/// What the workers need to start.
 #[derive(Debug)]
 pub(super) struct Workplace {
-    pub(super) bundle: Bundle,
+    /// Of each model.
+    pub(super) bundles: Vec<Bundle>,
+    pub(super) machine: Machine,
     pub(super) executor: Program,
-    /// Threads that one operator may use.
-    pub(super) threads: usize,
     /// Where the workers' output goes.
     pub(super) log: File,
     /// A batch that takes longer counts as a hang.
@@ -53,9 +56,10 @@ pub(super) enum CoreState {
     Closed,
 }
 
-/// A core from the outside.
+/// A worker's cores from the outside.
 #[derive(Debug)]
 pub(super) struct Core {
+    place: Arc<Place>,
     board: Arc<Board>,
 }
 
@@ -67,27 +71,41 @@ struct Board {
 }
 
 impl Core {
-    /// Starts the thread of core `index`, which starts its worker.
+    /// Starts the thread of worker `index`, which starts its process.
     pub(super) fn start(
         index: usize,
+        place: Place,
         workplace: Arc<Workplace>,
         queue: Arc<Queue>,
     ) -> Result<Self> {
+        let place = Arc::new(place);
         let board = Arc::new(Board {
             state: Mutex::new(CoreState::Starting),
             changed: Condvar::new(),
         });
         let keeper = Keeper {
             index,
+            cores: place.cores.to_string(),
+            place: Arc::clone(&place),
             workplace,
             queue,
             board: Arc::clone(&board),
         };
         thread::Builder::new()
-            .name(format!("core-{index}"))
+            .name(format!("core-{}", place.cores))
             .spawn(move || keeper.keep())
             .context("starting a thread")?;
-        Ok(Self { board })
+        Ok(Self { place, board })
+    }
+
+    /// The cores of the worker, as the runtime writes them.
+    pub(super) fn name(&self) -> String {
+        self.place.cores.to_string()
+    }
+
+    /// The models that the worker holds, as indexes.
+    pub(super) fn models(&self) -> &[usize] {
+        &self.place.models
     }
 
     pub(super) fn state(&self) -> CoreState {
@@ -115,9 +133,12 @@ impl Board {
     }
 }
 
-/// The thread of a core.
+/// The thread of a worker.
 struct Keeper {
     index: usize,
+    /// For the log.
+    cores: String,
+    place: Arc<Place>,
     workplace: Arc<Workplace>,
     queue: Arc<Queue>,
     board: Arc<Board>,
@@ -133,14 +154,14 @@ impl Keeper {
                 self.set(CoreState::Ready {
                     process_id: worker.process_id(),
                 });
-                tracing::info!(core = self.index, pid = worker.process_id(), "core ready");
+                tracing::info!(core = self.cores, pid = worker.process_id(), "core ready");
                 self.feed(&mut worker, &mut served)
             });
             let Err(error) = ended else { break };
             failures_in_a_row = if served { 0 } else { failures_in_a_row + 1 };
             let cause = format!("{error:#}");
             tracing::error!(
-                core = self.index,
+                core = self.cores,
                 failures_in_a_row,
                 "worker ended: {cause}"
             );
@@ -153,14 +174,35 @@ impl Keeper {
 
     /// A worker on which every bucket has run once.
     fn start_worker(&self) -> Result<Worker> {
-        let place = &self.workplace;
-        let log = place
-            .log
-            .try_clone()
-            .context("sharing the log of a worker")?;
-        let mut worker = Worker::start(&place.executor, &place.bundle, place.threads, log)?;
-        let rows = place.bundle.reference_rows()?;
-        for artifact in &place.bundle.manifest.artifacts {
+        let workplace = &self.workplace;
+        let log = workplace.log.try_clone();
+        let log = log.context("sharing the log of a worker")?;
+        let mut executor = workplace.executor.clone();
+        let own = self.place.environment(&workplace.machine);
+        executor.environment.extend(
+            own.into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        let threads = self.place.threads;
+        let mut bundles = self
+            .place
+            .models
+            .iter()
+            .map(|model| &workplace.bundles[*model]);
+        let first = bundles.next().context("a worker without a model")?;
+        let mut worker = Worker::start(&executor, first, threads, log)?;
+        self.warm_up(&mut worker, first)?;
+        for bundle in bundles {
+            worker.load(bundle, threads)?;
+            self.warm_up(&mut worker, bundle)?;
+        }
+        Ok(worker)
+    }
+
+    /// Runs every bucket once.
+    fn warm_up(&self, worker: &mut Worker, bundle: &Bundle) -> Result<()> {
+        let rows = bundle.reference_rows()?;
+        for artifact in &bundle.manifest.artifacts {
             if self.queue.is_closed() {
                 bail!("the server stopped before the worker was ready");
             }
@@ -171,16 +213,19 @@ impl Keeper {
                 .find(|row| row.ids.len() <= bucket.sequence);
             let row: Vec<&Row> = row.into_iter().collect();
             worker
-                .run_rows(&place.bundle, bucket, &row, place.run_deadline)
+                .run_rows(bundle, bucket, &row, self.workplace.run_deadline)
                 .with_context(|| format!("warming up bucket {bucket}"))?;
         }
-        Ok(worker)
+        Ok(())
     }
 
     /// Runs batches until the queue is closed and empty; an error means that the worker is lost.
     fn feed(&self, worker: &mut Worker, served: &mut bool) -> Result<()> {
         loop {
-            match self.queue.take(LIVENESS_INTERVAL) {
+            let taken = self
+                .queue
+                .take(self.index, &self.place.models, LIVENESS_INTERVAL);
+            match taken {
                 Taken::Closed => return Ok(()),
                 Taken::Nothing => worker.check_alive()?,
                 Taken::Batch(batch) => {
@@ -192,14 +237,15 @@ impl Keeper {
     }
 
     fn run(&self, worker: &mut Worker, batch: Batch) -> Result<()> {
-        let place = &self.workplace;
+        let bundle = &self.workplace.bundles[batch.model];
+        let deadline = self.workplace.run_deadline;
         if let Err(error) = worker.check_alive() {
             // It died before it saw these rows: they are not to blame.
             self.queue.put_back(batch.jobs);
             return Err(error);
         }
         let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
-        match worker.run_rows(&place.bundle, batch.bucket, &rows, place.run_deadline) {
+        match worker.run_rows(bundle, batch.bucket, &rows, deadline) {
             Ok(outputs) => {
                 let bucket = batch.bucket;
                 for (job, values) in batch.jobs.into_iter().zip(outputs) {
@@ -210,7 +256,7 @@ impl Keeper {
             }
             Err(error) => match error.downcast_ref::<RunError>() {
                 Some(refused) => {
-                    tracing::error!(core = self.index, bucket = %batch.bucket, "batch failed: {refused}");
+                    tracing::error!(core = self.cores, bucket = %batch.bucket, "batch failed: {refused}");
                     answer_all(batch.jobs, &RowError::Failed(refused.to_string()));
                     Ok(())
                 }

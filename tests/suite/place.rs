@@ -122,17 +122,20 @@ fn what_cannot_be_placed_is_named() {
     place
         .run(&["place", "bundle", "bundle"])
         .fails(2, &["two models are named"]);
+    let three = ["a=bundle", "b=bundle", "c=bundle"].map(|model| ["--model", model]);
     let args = [
-        "place",
-        "bundle",
-        "--instance",
-        "inf2.xlarge",
-        "--models-per-core",
-        "9999",
-    ];
-    place
-        .run(&args)
-        .fails(1, &["do not fit", "--models-per-core"]);
+        &["place", "--instance", "inf2.xlarge"],
+        three.as_flattened(),
+    ]
+    .concat();
+    place.run(&args).fails(
+        1,
+        &[
+            "no core left for model `c`",
+            "3 models on 2 cores",
+            "--models-per-core 2",
+        ],
+    );
 }
 
 #[test]

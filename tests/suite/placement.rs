@@ -111,6 +111,8 @@ fn check(case: &Case, placement: &Placement) -> Result<(), TestCaseError> {
         let per_device = machine.cores_per_device.unwrap();
         let devices: BTreeSet<u32> = cores.iter().map(|core| core / per_device).collect();
         prop_assert_eq!(worker.devices.iter().collect::<BTreeSet<_>>(), devices);
+        let distinct: BTreeSet<&usize> = worker.models.iter().collect();
+        prop_assert_eq!(distinct.len(), worker.models.len());
         for index in &worker.models {
             let model = &case.models[*index];
             prop_assert_eq!(model.width, cores.len());
@@ -152,6 +154,11 @@ fn check(case: &Case, placement: &Placement) -> Result<(), TestCaseError> {
             .sum();
         prop_assert!(shares <= vcpus, "{shares} of {vcpus}");
     }
+    check_copies(case, placement)
+}
+
+/// Each model runs somewhere, and one with cores of its own on all of them.
+fn check_copies(case: &Case, placement: &Placement) -> Result<(), TestCaseError> {
     for (index, model) in case.models.iter().enumerate() {
         let asked = model.cores.as_ref().map(|cores| cores.len() / model.width);
         let copies = placement.copies(index);
@@ -305,7 +312,8 @@ fn overlaps_are_refused_before_anything_starts() {
 
 #[test]
 fn what_does_not_fit_is_refused_with_the_numbers_and_what_would() {
-    let error = placed(vec![model(0, 1, 70, None)], 3).unwrap_err();
+    let three = (0..3).map(|index| model(index, 1, 70, None)).collect();
+    let error = placed(three, 3).unwrap_err();
     for part in [
         "core 0 do not fit inf2.24xlarge",
         "21 GiB of 16 GiB",

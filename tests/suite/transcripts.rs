@@ -1,7 +1,7 @@
 //! The console blocks of the README and of `docs/` are run as they stand there.
 //!
-//! Each page runs in a folder of its own that holds `my-model`, a copy of a fixture, and
-//! `compile.log`.
+//! Each page runs in a folder of its own that holds `my-model`, a copy of a fixture,
+//! `compile.log`, and `wrong.yaml`, which has a key that nobody knows.
 //! `TRYCMD=overwrite cargo test` writes what the program says now into the pages.
 
 use std::fs;
@@ -40,6 +40,8 @@ fn the_pages_show_what_the_program_says() {
             copy(page).with_extension("in").join("compile.log"),
         )
         .unwrap();
+        let wrong = copy(page).with_extension("in").join("wrong.yaml");
+        fs::write(wrong, "cores: 2\nmodel_per_core: 2\n").unwrap();
         // A page with this folder runs on a copy of the other one.
         fs::create_dir(copy(page).with_extension("out")).unwrap();
     }

@@ -1,7 +1,6 @@
 //! What all routes answer alike: refusals with a stable code, and requests that run their rows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -12,8 +11,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::bucket::{Bucket, Row};
-use crate::serve::Served;
-use crate::serve::queue::{Refused, RowError, RowOutput};
+use crate::failure::name_list;
+use crate::serve::queue::{Address, Refused, RowError, RowOutput};
+use crate::serve::{Entrance, Served};
 use crate::task::NonFinite;
 use crate::task::invalid::{Invalid, InvalidCode};
 
@@ -187,15 +187,25 @@ pub(super) struct Outputs {
 }
 
 /// The outputs of `rows` within the deadline of a request.
-pub(super) async fn run_rows(served: &Arc<Served>, rows: Vec<Row>) -> Result<Outputs, Refusal> {
-    let receivers = served.queue.submit(rows).map_err(|refused| match refused {
-        Refused::Full => Refusal::new(
-            Code::QueueFull,
-            format!("{} rows are waiting already", served.limits.queue_rows),
-        )
-        .help("try again after the time in `Retry-After`"),
-        Refused::Closed => Refusal::new(Code::Stopping, "the server is stopping"),
-    })?;
+pub(super) async fn run_rows(
+    entrance: &Entrance,
+    model: usize,
+    rows: Vec<Row>,
+) -> Result<Outputs, Refusal> {
+    let served = &entrance.served;
+    let worker = entrance.worker;
+    let address = Address { model, worker };
+    let receivers = served
+        .queue
+        .submit(address, rows)
+        .map_err(|refused| match refused {
+            Refused::Full => Refusal::new(
+                Code::QueueFull,
+                format!("{} rows are waiting already", served.limits.queue_rows),
+            )
+            .help("try again after the time in `Retry-After`"),
+            Refused::Closed => Refusal::new(Code::Stopping, "the server is stopping"),
+        })?;
     let outputs = tokio::time::timeout(
         served.limits.request,
         futures::future::try_join_all(receivers),
@@ -233,15 +243,15 @@ fn refused(error: RowError) -> Refusal {
     }
 }
 
-/// Refuses a request for a model that is not served, with the name of the one that is.
-pub(super) fn check_model(served: &Served, model: &str) -> Result<(), Refusal> {
-    match model == served.name {
-        true => Ok(()),
-        false => Err(
-            Refusal::new(Code::UnknownModel, "there is no model of that name")
-                .help(&format!("served: `{}`", served.name)),
-        ),
-    }
+/// The model of that name; one that is not served here is refused with the names of those that are.
+pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<usize, Refusal> {
+    let name = |model: usize| entrance.served.models[model].name.as_str();
+    let found = entrance.models().find(|model| name(*model) == asked);
+    found.ok_or_else(|| {
+        let names = name_list(entrance.models().map(name));
+        Refusal::new(Code::UnknownModel, "there is no model of that name")
+            .help(&format!("served: {names}"))
+    })
 }
 
 /// An answer that could not be made from the outputs.

@@ -1,13 +1,11 @@
 //! Liveness and readiness.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::serve::Served;
+use crate::serve::Entrance;
 use crate::serve::supervisor::CoreState;
 
 /// 200 while the process answers at all.
@@ -16,19 +14,27 @@ pub(super) async fn live() -> Json<Value> {
 }
 
 /// 200 when a request would be answered, 503 otherwise, with the state of every core.
-pub(super) async fn ready(State(served): State<Arc<Served>>) -> (StatusCode, Json<Value>) {
-    let cores: Vec<Value> = served
-        .cores
-        .iter()
-        .map(|core| describe(&core.state()))
-        .collect();
-    let (status, word) = match served.is_ready() {
+pub(super) async fn ready(State(entrance): State<Entrance>) -> (StatusCode, Json<Value>) {
+    let name = |model: usize| &entrance.served.models[model].name;
+    let cores = entrance.cores().iter().map(|core| {
+        let mut value = describe(&core.state());
+        value["core"] = json!(core.name());
+        value["models"] = core
+            .models()
+            .iter()
+            .map(|model| json!(name(*model)))
+            .collect();
+        value
+    });
+    let cores: Vec<Value> = cores.collect();
+    let models: Vec<&String> = entrance.models().map(name).collect();
+    let (status, word) = match entrance.is_ready() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
     (
         status,
-        Json(json!({"status": word, "model": served.name, "cores": cores})),
+        Json(json!({"status": word, "models": models, "cores": cores})),
     )
 }
 

@@ -5,7 +5,6 @@ mod health;
 mod openai;
 mod predict;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,49 +15,65 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
-use crate::serve::Served;
 use crate::serve::http::answer::{Code, Refusal};
+use crate::serve::{Entrance, Listener, Served};
 
 /// For clients that took a wrong turn.
 const ROUTES: &str =
     "routes: POST /predict/{model}, POST /v1/embeddings, GET /health/live, GET /health/ready";
 
-/// Answers requests until `stop` is done and those that were accepted are answered.
+/// Answers requests on all `listeners` until `stop` is done and those that were accepted are answered.
 pub(super) async fn serve(
     served: Arc<Served>,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let listener =
-        tokio::net::TcpListener::from_std(listener).context("handing over the listener")?;
     let drain = served.limits.drain;
     let (stopping, mut stopped) = watch::channel(false);
-    let flag = Arc::clone(&served);
+    let mut servers = Vec::new();
+    for Listener { socket, worker } in listeners {
+        let socket =
+            tokio::net::TcpListener::from_std(socket).context("handing over the listener")?;
+        let entrance = Entrance {
+            served: Arc::clone(&served),
+            worker,
+        };
+        let mut stopped = stopped.clone();
+        let signal = async move {
+            // An error means that nobody can tell us any more.
+            let _ = stopped.wait_for(|stopping| *stopping).await;
+        };
+        let server = axum::serve(socket, routes(entrance)).with_graceful_shutdown(signal);
+        servers.push(server.into_future());
+    }
     let signal = async move {
         stop.await;
-        flag.stopping.store(true, Ordering::Relaxed);
+        served.stopping.store(true, Ordering::Relaxed);
         tracing::info!("stopping: accepted requests are answered first");
-        // The drain below may already have ended.
+        // The servers may already have failed.
         let _ = stopping.send(true);
     };
-    let server = axum::serve(listener, routes(served)).with_graceful_shutdown(signal);
+    let told = tokio::spawn(signal);
     let bounded = async move {
-        // An error means that the server itself has ended.
+        // An error means that the servers themselves have ended.
         if stopped.wait_for(|stopping| *stopping).await.is_err() {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(drain).await;
     };
-    tokio::select! {
-        result = server => result.context("serving"),
+    let outcome = tokio::select! {
+        result = futures::future::try_join_all(servers) => result.map(drop).context("serving"),
         () = bounded => {
             tracing::warn!(?drain, "requests were still open when the drain ended");
             Ok(())
         }
-    }
+    };
+    told.abort();
+    outcome
 }
 
-fn routes(served: Arc<Served>) -> Router {
+fn routes(entrance: Entrance) -> Router {
+    let body_bytes = entrance.served.limits.body_bytes;
     Router::new()
         .route("/predict/{model}", post(predict::predict))
         .route("/v1/embeddings", post(openai::embeddings))
@@ -66,8 +81,8 @@ fn routes(served: Arc<Served>) -> Router {
         .route("/health/ready", get(health::ready))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(served.limits.body_bytes))
-        .with_state(served)
+        .layer(DefaultBodyLimit::max(body_bytes))
+        .with_state(entrance)
 }
 
 async fn unknown_route(uri: Uri) -> Refusal {

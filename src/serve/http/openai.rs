@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::failure::known_names;
-use crate::serve::Served;
+use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Refusal};
 use crate::task::OneOrMany;
 use crate::task::feature_extraction::{self, Options};
@@ -100,19 +100,21 @@ impl IntoResponse for OpenAiRefusal {
 
 /// `POST /v1/embeddings`.
 pub(super) async fn embeddings(
-    State(served): State<Arc<Served>>,
+    State(entrance): State<Entrance>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, OpenAiRefusal> {
-    let request = EmbeddingsRequest::read(answer::parse(&served, body)?)?;
-    answer::check_model(&served, &request.model)?;
-    let reader = Arc::clone(&served);
+    let request = EmbeddingsRequest::read(answer::parse(&entrance.served, body)?)?;
+    let model = answer::find_model(&entrance, &request.model)?;
+    let reader = Arc::clone(&entrance.served);
     let input = request.input;
-    let prepare =
-        move || feature_extraction::embeddings(&reader.model, &input, "input", Options::STANDARD);
+    let prepare = move || {
+        let model = &reader.models[model].model;
+        feature_extraction::embeddings(model, &input, "input", Options::STANDARD)
+    };
     let mut prepared = answer::off_thread(prepare).await??;
     let tokens = prepared.tokens();
     let rows = std::mem::take(&mut prepared.rows);
-    let outputs = answer::run_rows(&served, rows).await?;
+    let outputs = answer::run_rows(&entrance, model, rows).await?;
     let vectors = prepared
         .vectors(outputs.values)
         .map_err(|error| answer::unanswerable(&error))?;
@@ -128,7 +130,7 @@ pub(super) async fn embeddings(
     let answer = EmbeddingsAnswer {
         object: "list",
         data,
-        model: &served.name,
+        model: &entrance.served.models[model].name,
         usage: Usage {
             prompt_tokens: tokens,
             total_tokens: tokens,

@@ -1,6 +1,7 @@
 //! Liveness and readiness.
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::serve::server::{Server, send, shapes, start};
 use crate::serve::wait_until;
@@ -17,7 +18,8 @@ fn a_server_is_live_at_once_and_ready_when_a_worker_is() {
     assert_eq!(waiting.status, 503);
     let health = waiting.json();
     assert_eq!(health["status"], "not ready");
-    assert_eq!(health["model"], "feature-extraction");
+    assert_eq!(health["models"], json!(["feature-extraction"]));
+    assert_eq!(health["cores"][0]["core"], "0");
     assert_eq!(health["cores"][0]["state"], "starting");
 
     send(worker, Signal::CONT);

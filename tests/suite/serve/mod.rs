@@ -11,6 +11,7 @@ mod health;
 mod load;
 mod minilm;
 mod openai;
+mod placement;
 mod privacy;
 mod refusals;
 mod server;

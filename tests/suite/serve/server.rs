@@ -93,10 +93,15 @@ pub(super) fn shared_as(key: &'static str, start: impl FnOnce() -> Running) -> A
 impl Server {
     /// Starts the program and reads the address from its first line.
     pub(super) fn start(place: &Workplace, bundle: &Path, cores: usize) -> Self {
-        let log = place.path("serve.log");
         let (bundle, cores) = (bundle.display().to_string(), cores.to_string());
+        Self::start_with(place, &[&bundle, "--cores", &cores])
+    }
+
+    /// The same with these arguments, on a free port.
+    pub(super) fn start_with(place: &Workplace, args: &[&str]) -> Self {
+        let log = place.path("serve.log");
         let mut process = place
-            .command(&["serve", &bundle, "--port", "0", "--cores", &cores])
+            .command(&[&["serve", "--port", "0"], args].concat())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())

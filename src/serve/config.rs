@@ -1,0 +1,200 @@
+//! `serve.yaml`: a whole deployment in a file. `docs/serve.md` documents each key.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::files;
+use crate::placement::cores::{CoreList, Cores};
+use crate::serve::Limits;
+
+/// What the file says; what it does not say is left to the command line and its defaults.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// By the name under which each is served.
+    pub models: BTreeMap<String, ModelConfig>,
+    cores: Option<NumberOrText>,
+    pub models_per_core: Option<NonZeroUsize>,
+    pub listen: ListenConfig,
+    limits: LimitsConfig,
+    /// The folder of the file; bundles are relative to it.
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    bundle: PathBuf,
+    #[serde(default)]
+    cores: Option<NumberOrText>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenConfig {
+    pub host: Option<IpAddr>,
+    pub port: Option<u16>,
+    pub per_core: Option<u16>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsConfig {
+    body_bytes: Option<NonZeroUsize>,
+    queue_rows: Option<NonZeroUsize>,
+    request_seconds: Option<f64>,
+    run_seconds: Option<f64>,
+    drain_seconds: Option<f64>,
+    close_seconds: Option<f64>,
+}
+
+/// `4`, `0-3` and `0,2` are all written without quotes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u32),
+    Text(String),
+}
+
+impl NumberOrText {
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file; a key that is not known is refused with its place.
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut config: Self =
+            files::parse_yaml(&files::read_text(path)?, &path.display().to_string())?;
+        config.folder = files::parent(path).to_owned();
+        Ok(config)
+    }
+
+    /// How many cores, or which.
+    pub fn cores(&self) -> Result<Option<Cores>> {
+        let cores = self.cores.as_ref();
+        cores
+            .map(|cores| Cores::parse(&cores.text(), "cores"))
+            .transpose()
+    }
+
+    /// The bundle of a model, and the cores that it has for itself.
+    pub fn model(&self, name: &str) -> Result<Option<(PathBuf, Option<CoreList>)>> {
+        let Some(model) = self.models.get(name) else {
+            return Ok(None);
+        };
+        let origin = format!("cores of model `{name}`:");
+        let cores = model.cores.as_ref();
+        let cores = cores.map(|cores| CoreList::parse(&cores.text(), &origin));
+        Ok(Some((self.folder.join(&model.bundle), cores.transpose()?)))
+    }
+
+    /// The limits, with those of `standard` that the file does not name.
+    pub fn limits(&self, standard: Limits) -> Result<Limits> {
+        let own = &self.limits;
+        Ok(Limits {
+            body_bytes: own
+                .body_bytes
+                .map_or(standard.body_bytes, NonZeroUsize::get),
+            queue_rows: own
+                .queue_rows
+                .map_or(standard.queue_rows, NonZeroUsize::get),
+            request: seconds("request_seconds", own.request_seconds, standard.request)?,
+            run: seconds("run_seconds", own.run_seconds, standard.run)?,
+            drain: seconds("drain_seconds", own.drain_seconds, standard.drain)?,
+            close: seconds("close_seconds", own.close_seconds, standard.close)?,
+        })
+    }
+}
+
+/// No limit is longer than a day.
+const SECONDS_MAX: f64 = 86_400.0;
+
+fn seconds(name: &str, value: Option<f64>, standard: Duration) -> Result<Duration> {
+    match value {
+        None => Ok(standard),
+        Some(value) if value > 0.0 && value <= SECONDS_MAX => Ok(Duration::from_secs_f64(value)),
+        Some(value) => Err(Failure::usage(format!("limit `{name}` is {value}"))
+            .why(format!("it must be more than 0 and at most {SECONDS_MAX}"))
+            .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Config> {
+        files::parse_yaml(text, "serve.yaml")
+    }
+
+    #[test]
+    fn cores_are_read_with_and_without_quotes() {
+        let cores = |text: &str| {
+            config(&format!("cores: {text}\n"))
+                .unwrap()
+                .cores()
+                .unwrap()
+                .unwrap()
+        };
+        assert_eq!(cores("4"), Cores::Count(4));
+        assert_eq!(cores("'4'"), Cores::Count(4));
+        for list in ["0-3", "0,2", "'0,2'", "5-5"] {
+            assert_eq!(
+                cores(list),
+                Cores::parse(list.trim_matches('\''), "it").unwrap()
+            );
+        }
+        let config = config("models: {a: {bundle: b, cores: 5}}\n").unwrap();
+        let (_, cores) = config.model("a").unwrap().unwrap();
+        assert_eq!(cores.unwrap().to_string(), "5");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_line_and_column() {
+        for (text, parts) in [
+            (
+                "cores: 2\nmodel_per_core: 2\n",
+                ["line 2", "model_per_core"],
+            ),
+            ("limits:\n  body: 1\n", ["line 2", "body"]),
+            ("models:\n  a:\n    bundel: b\n", ["line 3", "bundel"]),
+        ] {
+            let error = config(text).unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn limits_that_mean_nothing_are_refused() {
+        for limit in [
+            "request_seconds: 0",
+            "run_seconds: -1",
+            "drain_seconds: .nan",
+            "close_seconds: 1e9",
+        ] {
+            let config = config(&format!("limits: {{{limit}}}\n")).unwrap();
+            let error = config.limits(Limits::STANDARD).unwrap_err().to_string();
+            assert!(error.contains(limit.split(':').next().unwrap()), "{error}");
+        }
+        assert!(config("limits: {queue_rows: 0}\n").is_err());
+        let config = config("limits: {run_seconds: 0.5}\n").unwrap();
+        let limits = config.limits(Limits::STANDARD).unwrap();
+        assert_eq!(limits.run, Duration::from_millis(500));
+        assert_eq!(limits.request, Limits::STANDARD.request);
+    }
+}

@@ -18,6 +18,7 @@ use crate::bundle::{Bundle, Check};
 use crate::cleanup;
 use crate::cli::environment::Environment;
 use crate::cli::output;
+use crate::runtime::Backend;
 use crate::serve::{self, Deployment, Limits};
 
 const EXAMPLES: &str = "\
@@ -51,7 +52,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let bundle = Bundle::open(&args.bundle, Check::Content)?;
     let plan = &bundle.manifest.plan;
-    let executor = environment.places.runtime(plan.compiler, &plan.chip)?;
+    let backend = Backend::host(environment.places.runtime(plan.compiler, &plan.chip)?);
     let listener = serve::listen(SocketAddr::new(args.host, args.port))?;
     start_log();
     let stop = stop_signal()?;
@@ -61,6 +62,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let name = &plan.name;
     output::answer(&format!(
         "serving {name} on http://{address} with {cores} workers and {buckets} buckets\n  \
+         runtime: {backend}\n  \
          try: curl -d '{example}' http://{address}/predict/{name}",
         address = listener.local_addr()?,
         buckets = plan.buckets.len(),
@@ -68,7 +70,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     ))?;
     let deployment = Deployment {
         bundle,
-        executor,
+        backend,
         cores,
         threads: (processors.get() / cores).max(1),
         log: File::from(

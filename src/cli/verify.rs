@@ -10,7 +10,7 @@ use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format};
 use crate::cli::progress::Bars;
 use crate::failure::{Class, Failure};
-use crate::runtime::Worker;
+use crate::runtime::{Backend, Worker};
 use crate::verify::{self, Verification};
 
 const EXAMPLES: &str = "\
@@ -36,10 +36,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let bundle = Bundle::open(&args.bundle, Check::Content)?;
     let plan = &bundle.manifest.plan;
-    let executor = environment.places.runtime(plan.compiler, &plan.chip)?;
+    let backend = Backend::host(environment.places.runtime(plan.compiler, &plan.chip)?);
     let log = tempfile::tempfile().context("creating a log for the worker")?;
     let threads = std::thread::available_parallelism()?.get();
-    let mut worker = Worker::start(&executor, &bundle, threads, log)?;
+    let mut worker = Worker::start(&backend, &bundle, threads, log)?;
     let bar = Bars::new().buckets(bundle.manifest.artifacts.len(), "verifying");
     let verification = verify::verify(&bundle, &mut worker, &mut |_| bar.advance())?;
     drop(bar);

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::bundle::Bundle;
-use crate::command::Program;
 use crate::failure::Failure;
+use crate::runtime::Backend;
 use crate::serve::queue::Queue;
 use crate::serve::supervisor::{Core, CoreState, Workplace};
 use crate::task::TaskModel;
@@ -56,7 +56,7 @@ impl Limits {
 #[derive(Debug)]
 pub struct Deployment {
     pub bundle: Bundle,
-    pub executor: Program,
+    pub backend: Backend,
     /// Worker processes.
     pub cores: usize,
     /// Threads that one operator of a worker may use.
@@ -82,7 +82,7 @@ impl Served {
     fn start(deployment: Deployment) -> Result<Arc<Self>> {
         let Deployment {
             bundle,
-            executor,
+            backend,
             cores,
             threads,
             log,
@@ -94,7 +94,7 @@ impl Served {
         let model = TaskModel::open(&bundle)?;
         let workplace = Arc::new(Workplace {
             bundle,
-            executor,
+            backend,
             threads,
             log,
             run_deadline: limits.run,

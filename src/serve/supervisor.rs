@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::bucket::Row;
 use crate::bundle::Bundle;
-use crate::command::Program;
-use crate::runtime::{RunError, Worker};
+use crate::runtime::{Backend, RunError, Worker};
 use crate::serve::queue::{Batch, Job, Queue, RowError, RowOutput, Taken};
 
 /// A core that has nothing to do looks this often whether its worker still lives.
@@ -29,7 +28,7 @@ const DEATHS_MAX: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Workplace {
     pub(super) bundle: Bundle,
-    pub(super) executor: Program,
+    pub(super) backend: Backend,
     /// Threads that one operator may use.
     pub(super) threads: usize,
     /// Where the workers' output goes.
@@ -158,7 +157,9 @@ impl Keeper {
             .log
             .try_clone()
             .context("sharing the log of a worker")?;
-        let mut worker = Worker::start(&place.executor, &place.bundle, place.threads, log)?;
+        let tag = format!("neuronc {}", place.bundle.manifest.plan.name);
+        let backend = place.backend.on_cores(&(self.index..=self.index), &tag);
+        let mut worker = Worker::start(&backend, &place.bundle, place.threads, log)?;
         let rows = place.bundle.reference_rows()?;
         for artifact in &place.bundle.manifest.artifacts {
             if self.queue.is_closed() {

@@ -11,6 +11,7 @@ mod bad_input;
 mod estimate;
 mod explain;
 mod logs;
+mod plugin;
 mod report;
 mod serve;
 mod support;

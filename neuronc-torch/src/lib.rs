@@ -8,6 +8,7 @@
 
 pub mod failure;
 pub mod mapped;
+pub mod plugin;
 pub mod store;
 pub mod tensors;
 

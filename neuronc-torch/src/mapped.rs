@@ -1,4 +1,4 @@
-//! Weights as tensors over the mapped pages of a safetensors file: the only unsafe code.
+//! Weights as tensors over the mapped pages of a safetensors file.
 
 use std::path::{Path, PathBuf};
 

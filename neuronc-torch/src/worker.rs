@@ -15,6 +15,7 @@ use tch::{CModule, Tensor};
 
 use crate::failure::message_of;
 use crate::mapped::MappedFile;
+use crate::plugin;
 use crate::tensors::{to_host, to_torch};
 
 /// No operator gets more threads than this.
@@ -120,9 +121,13 @@ impl Loaded {
             "an operator cannot use {} threads",
             load.threads
         );
+        if let Some(module) = &load.module {
+            bail!("this worker is no interpreter and cannot import `{module}`");
+        }
         tch::set_num_threads(i32::try_from(load.threads)?);
-        let file = MappedFile::open(&load.weights)?;
-        let weights = load.weight_names.iter().map(|name| file.tensor(name));
+        if let Some(plugin) = &load.plugin {
+            plugin::open(plugin)?;
+        }
         let graphs = load.artifacts.iter().map(|Artifact { bucket, file }| {
             let graph = CModule::load(file);
             Ok((
@@ -131,7 +136,7 @@ impl Loaded {
             ))
         });
         Ok(Self {
-            weights: weights.collect::<Result<_>>()?,
+            weights: weights(load)?,
             graphs: graphs.collect::<Result<_>>()?,
         })
     }
@@ -144,6 +149,18 @@ impl Loaded {
         let output = graph.forward_ts(&inputs);
         to_host(&output.with_context(|| format!("running bucket {bucket}"))?)
     }
+}
+
+/// The weights that every graph takes; artifacts of a chip carry their own.
+fn weights(load: &Load) -> Result<Vec<Tensor>> {
+    if load.weight_names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let file = MappedFile::open(&load.weights)?;
+    load.weight_names
+        .iter()
+        .map(|name| file.tensor(name))
+        .collect()
 }
 
 /// libtorch would broadcast a wrong shape or read a wrong type before it complains.

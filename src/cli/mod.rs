@@ -19,6 +19,7 @@ mod planning;
 mod progress;
 mod rehearse;
 mod report;
+mod runtime_flags;
 mod serve;
 mod tools;
 mod trace;

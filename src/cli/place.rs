@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::bundle::Check;
 use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format};
-use crate::cli::placing::{Opened, Site, Wish};
+use crate::cli::placing::{Opened, Site, Wish, chip};
 use crate::placement::machine::MachineMemory;
 use crate::placement::{Placement, Worker, gib};
+use crate::profile;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +56,13 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let file = args.profile.as_deref();
     let site = match &args.instance {
         Some(name) => Site::instance(name, file, &opened)?,
-        None => Site::here(&args.wish, file, &opened)?,
+        None => {
+            let profile = match file {
+                Some(file) => profile::load_file(file)?,
+                None => profile::load(chip(&opened)?)?,
+            };
+            Site::here(&args.wish, profile, &opened, &environment.places)?
+        }
     };
     let placement = args.wish.place(&opened, &site, environment)?;
     let notes = notes(&opened, &site);

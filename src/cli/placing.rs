@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::bundle::{Bundle, Check};
 use crate::cli::environment::Environment;
+use crate::executor::probe::Places;
 use crate::failure::{Failure, known_names, name_list};
 use crate::files;
 use crate::placement::cores::{CoreList, Cores, NUM_CORES, VISIBLE_CORES, Wanted};
@@ -173,29 +174,29 @@ impl Site {
     }
 
     /// The machine that we run on.
-    pub(super) fn here(wish: &Wish, file: Option<&Path>, opened: &[Opened]) -> Result<Self> {
-        let profile = match file {
-            Some(file) => profile::load_file(file)?,
-            None => profile::load(chip(opened)?)?,
-        };
+    pub(super) fn here(
+        wish: &Wish,
+        profile: ChipProfile,
+        opened: &[Opened],
+        places: &Places,
+    ) -> Result<Self> {
         let processors = std::thread::available_parallelism()?.get();
         let processors = u32::try_from(processors)?;
-        let machine = match profile.hardware {
-            None => Machine::host(wish.host_workers(processors), processors, host_memory()?),
-            Some(_) => {
-                let devices = neuron_devices();
-                if devices == 0 {
-                    let rows = profile.instances.iter().map(|row| row.name.as_str());
-                    return Err(Failure::usage(format!(
-                        "this machine has no device of chip `{}`",
-                        profile.name
-                    ))
-                    .why("there is no `/dev/neuron0`")
-                    .help(format!("name an instance: {}", name_list(rows)))
-                    .into());
-                }
-                let mut machine =
-                    Machine::with_devices(&profile, devices, core_size(opened, &profile)?)?;
+        let machine = match (&profile.hardware, places.devices()) {
+            (None, _) => Machine::host(wish.host_workers(processors), processors, host_memory()?),
+            (Some(_), 0) => {
+                let rows = profile.instances.iter().map(|row| row.name.as_str());
+                return Err(Failure::usage(format!(
+                    "this machine has no device of chip `{}`",
+                    profile.name
+                ))
+                .why("there is no `/dev/neuron0`")
+                .help(format!("name an instance: {}", name_list(rows)))
+                .into());
+            }
+            (Some(_), devices) => {
+                let size = core_size(opened, &profile)?;
+                let mut machine = Machine::with_devices(&profile, devices, size)?;
                 machine.vcpus = Some(processors);
                 machine
             }
@@ -234,7 +235,7 @@ fn profile_with(instance: &str) -> Result<ChipProfile> {
 }
 
 /// The one chip that all bundles are for.
-fn chip(opened: &[Opened]) -> Result<&str> {
+pub(super) fn chip(opened: &[Opened]) -> Result<&str> {
     let mut chips: Vec<&str> = opened
         .iter()
         .map(|opened| opened.bundle.manifest.plan.chip.as_str())
@@ -280,16 +281,6 @@ fn host_memory() -> Result<u64> {
     let limit = files::read_text(Path::new("/sys/fs/cgroup/memory.max")).ok();
     let limit = limit.and_then(|text| text.trim().parse::<u64>().ok());
     Ok(limit.map_or(total, |limit| limit.min(total)))
-}
-
-/// The devices that the driver shows, up to the one with the highest number: a container that has
-/// only some of them keeps their numbers.
-fn neuron_devices() -> u32 {
-    let names = files::list(Path::new("/dev")).unwrap_or_default();
-    let numbers = names
-        .iter()
-        .filter_map(|name| name.strip_prefix("neuron")?.parse::<u32>().ok());
-    numbers.max().map_or(0, |highest| highest + 1)
 }
 
 #[cfg(test)]

@@ -17,9 +17,11 @@ use crate::bundle::Check;
 use crate::cleanup;
 use crate::cli::environment::Environment;
 use crate::cli::output;
-use crate::cli::placing::{NamedBundle, Opened, Site, Wish};
+use crate::cli::placing::{NamedBundle, Opened, Site, Wish, chip};
+use crate::cli::runtime_flags::RuntimeFlags;
 use crate::failure::Failure;
 use crate::placement::Placement;
+use crate::runtime::Backend;
 use crate::serve::config::{Config, ListenConfig};
 use crate::serve::{self, Deployment, Limits, Listener};
 
@@ -57,6 +59,9 @@ pub(super) struct Args {
     /// Also give each core a port of its own: core i answers on PORT + i, and only through core i.
     #[arg(long, value_name = "PORT")]
     listen_per_core: Option<u16>,
+
+    #[command(flatten)]
+    runtime: RuntimeFlags,
 }
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -69,19 +74,19 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     };
     let wish = merged(&args.wish, &config)?;
     let opened = wish.open(Check::Content)?;
-    let plan = &opened[0].bundle.manifest.plan;
-    let executor = environment.places.runtime(plan.compiler, &plan.chip)?;
-    let site = Site::here(&wish, None, &opened)?;
+    let profile = args.runtime.profile(chip(&opened)?)?;
+    let backend = args.runtime.backend(&profile, environment)?;
+    let site = Site::here(&wish, profile, &opened, &environment.places)?;
     let placement = wish.place(&opened, &site, environment)?;
     let limits = config.limits(Limits::STANDARD)?;
     let listeners = args.listen(&config.listen, &placement)?;
     start_log();
     let stop = stop_signal()?;
-    output::answer(&first_lines(&opened, &placement, &listeners)?)?;
+    output::answer(&first_lines(&opened, &backend, &placement, &listeners)?)?;
     let deployment = Deployment {
         bundles: opened.into_iter().map(|opened| opened.bundle).collect(),
         placement,
-        executor,
+        backend,
         log: File::from(
             stderr()
                 .as_fd()
@@ -151,13 +156,19 @@ impl Args {
 }
 
 /// What is served, where, and how to try it.
-fn first_lines(opened: &[Opened], placement: &Placement, listeners: &[Listener]) -> Result<String> {
+fn first_lines(
+    opened: &[Opened],
+    backend: &Backend,
+    placement: &Placement,
+    listeners: &[Listener],
+) -> Result<String> {
     let names: Vec<&str> = opened.iter().map(|opened| opened.name.as_str()).collect();
     let plans = opened.iter().map(|opened| &opened.bundle.manifest.plan);
     let buckets: usize = plans.map(|plan| plan.buckets.len()).sum();
     let address = listeners[0].socket.local_addr()?;
     let mut text = format!(
         "serving {} on http://{address} with {} workers and {buckets} buckets\n  \
+         runtime: {backend}\n  \
          try: curl -d '{}' http://{address}/predict/{}",
         names.join(","),
         placement.workers.len(),

@@ -9,6 +9,7 @@ use crate::bundle::{Bundle, Check};
 use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format};
 use crate::cli::progress::Bars;
+use crate::cli::runtime_flags::RuntimeFlags;
 use crate::failure::{Class, Failure};
 use crate::runtime::Worker;
 use crate::verify::{self, Verification};
@@ -31,15 +32,19 @@ pub(super) struct Args {
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+
+    #[command(flatten)]
+    runtime: RuntimeFlags,
 }
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let bundle = Bundle::open(&args.bundle, Check::Content)?;
     let plan = &bundle.manifest.plan;
-    let executor = environment.places.runtime(plan.compiler, &plan.chip)?;
+    let profile = args.runtime.profile(&plan.chip)?;
+    let backend = args.runtime.backend(&profile, environment)?;
     let log = tempfile::tempfile().context("creating a log for the worker")?;
     let threads = std::thread::available_parallelism()?.get();
-    let mut worker = Worker::start(&executor, &bundle, threads, log)?;
+    let mut worker = Worker::start(&backend, &bundle, threads, log)?;
     let bar = Bars::new().buckets(bundle.manifest.artifacts.len(), "verifying");
     let verification = verify::verify(&bundle, &mut worker, &mut |_| bar.advance())?;
     drop(bar);

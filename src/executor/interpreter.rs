@@ -41,6 +41,15 @@ pub struct Script {
     _registration: Registration,
 }
 
+/// Two scripts are one when they lie in one folder.
+impl PartialEq for Script {
+    fn eq(&self, other: &Self) -> bool {
+        self.folder() == other.folder()
+    }
+}
+
+impl Eq for Script {}
+
 impl Script {
     /// Writes the embedded files to a folder of their own below `parent`.
     pub fn write(parent: &Path) -> Result<Self> {
@@ -199,9 +208,16 @@ pub fn probe(path: &Path, modules: &[&str], script: &Script) -> Result<Probed> {
     }
 }
 
-/// The program that does `job` with the script in `script`: isolated from the user's packages, with
-/// an environment that is built. Temporary files and caches go below `work`.
+/// The program that does `job` with the script in `script`. Temporary files and caches go below `work`.
 pub fn program(path: &Path, script: &Path, work: &Path, job: &str) -> Program {
+    let mut program = executor(path, script, work);
+    program.args.push(job.into());
+    program
+}
+
+/// The Python executor without a job: isolated from the user's packages, with an environment that is
+/// built.
+pub fn executor(path: &Path, script: &Path, work: &Path) -> Program {
     let beside = path.parent().unwrap_or(Path::new("/"));
     let search = format!(
         "{}:{NEURON_TOOLS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -221,14 +237,7 @@ pub fn program(path: &Path, script: &Path, work: &Path, job: &str) -> Program {
     ];
     Program {
         path: path.to_owned(),
-        args: [
-            "-I".into(),
-            "-B".into(),
-            "-u".into(),
-            script.into(),
-            job.into(),
-        ]
-        .to_vec(),
+        args: ["-I".into(), "-B".into(), "-u".into(), script.into()].to_vec(),
         environment: environment
             .into_iter()
             .map(|(name, value)| (name.into(), value))

@@ -10,7 +10,7 @@ use crate::command::Program;
 use crate::executor::interpreter::{self, Candidate, Interpreter, Need};
 use crate::failure::{Class, Failure};
 use crate::files;
-use crate::profile::{ChipProfile, CompilerKind, Sdk};
+use crate::profile::{ChipProfile, Sdk};
 
 /// The executable that links libtorch.
 const TORCH_EXECUTOR: &str = "neuronc-torch";
@@ -94,25 +94,16 @@ impl Places {
         }
     }
 
-    /// Whether a Neuron device is here.
-    pub fn has_device(&self) -> bool {
+    /// How many Neuron devices are here: their numbers begin at 0.
+    pub fn devices(&self) -> u32 {
         // A folder that cannot be listed has no devices for us.
         let names = files::list(&self.root.join("dev")).unwrap_or_default();
-        names.iter().any(|name| is_device(name))
+        let highest = names.iter().filter_map(|name| device_number(name)).max();
+        highest.map_or(0, |number| number + 1)
     }
 
-    /// The executor that runs what a compiler of that kind made for `chip`.
-    pub fn runtime(&self, made_by: CompilerKind, chip: &str) -> Result<Program> {
-        match made_by {
-            CompilerKind::Libtorch => self.torch(),
-            CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => Err(Failure::new(
-                Class::Executor,
-                format!("the bundle runs on chip `{chip}`, which is not here"),
-            )
-            .why("this machine has no Neuron device")
-            .help("run it on an instance with that chip, or trace the model for `--chip cpu`")
-            .into()),
-        }
+    pub fn has_device(&self) -> bool {
+        self.devices() > 0
     }
 }
 
@@ -125,8 +116,9 @@ pub fn sdk_of(profile: &ChipProfile) -> Result<&Sdk> {
     profile.sdk.as_ref().ok_or_else(none)
 }
 
-/// `neuron0`, `neuron1`, and so on, as the driver names its devices.
-pub fn is_device(name: &str) -> bool {
-    name.strip_prefix("neuron")
-        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+/// The number in `neuron0`, `neuron1`, and so on, as the driver names its devices.
+fn device_number(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("neuron")?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
 }

@@ -36,9 +36,9 @@ pub enum Request {
 pub struct Load {
     pub protocol: u32,
     pub artifacts: Vec<Artifact>,
-    /// A library that `neuronc-torch` opens first: it registers the operators of the artifacts.
+    /// What `neuronc-torch` opens first: it registers the operators of the artifacts.
     #[serde(default)]
-    pub plugin: Option<PathBuf>,
+    pub plugin: Option<Plugin>,
     /// The Python module that does the same in an interpreter.
     #[serde(default)]
     pub module: Option<String>,
@@ -49,6 +49,16 @@ pub struct Load {
     pub weight_names: Vec<String>,
     /// Threads that one operator may use.
     pub threads: usize,
+}
+
+/// A library that is opened ahead of the artifacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugin {
+    pub file: PathBuf,
+    /// The version of torch that it was built for, where the front process knows; otherwise it is
+    /// looked up in the Python environment around the file.
+    #[serde(default)]
+    pub torch: Option<String>,
 }
 
 /// The artifact of one bucket.
@@ -111,12 +121,19 @@ pub fn send<M: Serialize>(
 /// Reads one frame; `None` when the peer closed the stream between two frames.
 pub fn receive<M: DeserializeOwned>(stream: &mut impl Read) -> Result<Option<Frame<M>>> {
     let mut sizes = [0; 8];
-    match stream.read(&mut sizes[..1]).context("reading a frame")? {
-        0 => return Ok(None),
-        _ => stream
-            .read_exact(&mut sizes[1..])
-            .context("reading a frame")?,
+    // A socket with a deadline is not read on by itself after a signal.
+    let first = loop {
+        match stream.read(&mut sizes[..1]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            first => break first.context("reading a frame")?,
+        }
+    };
+    if first == 0 {
+        return Ok(None);
     }
+    stream
+        .read_exact(&mut sizes[1..])
+        .context("reading a frame")?;
     let ([header_bytes, payload_bytes], _) = sizes.as_chunks::<4>() else {
         bail!("a frame's sizes are two numbers");
     };
@@ -192,6 +209,25 @@ mod tests {
         send(&mut bytes, &Reply::Loaded, &[]).unwrap();
         bytes.pop();
         assert!(receive::<Reply>(&mut bytes.as_slice()).is_err());
+    }
+
+    /// A stream whose first read a signal interrupts.
+    struct Interrupted<'a>(Option<io::Error>, &'a [u8]);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.take().map_or_else(|| self.1.read(buffer), Err)
+        }
+    }
+
+    #[test]
+    fn a_signal_is_not_the_end_of_a_stream() {
+        let mut bytes = Vec::new();
+        send(&mut bytes, &Reply::Loaded, &[]).unwrap();
+        let interruption = io::Error::from(io::ErrorKind::Interrupted);
+        let mut stream = Interrupted(Some(interruption), &bytes);
+        let frame: Frame<Reply> = receive(&mut stream).unwrap().unwrap();
+        assert_eq!(frame.message, Reply::Loaded);
     }
 
     proptest! {

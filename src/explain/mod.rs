@@ -42,6 +42,10 @@ pub struct Entry {
     #[serde(default = "yes")]
     pub confirmed: bool,
     #[serde(default, skip_serializing)]
+    vague: bool,
+    #[serde(default, skip_serializing)]
+    ends_process: bool,
+    #[serde(default, skip_serializing)]
     codes_like: Option<String>,
     #[serde(default, skip_serializing)]
     lines_like: Vec<String>,
@@ -105,6 +109,16 @@ impl Entry {
     /// The chips concerned; none means that it does not depend on the chip.
     pub fn chips(&self) -> &[String] {
         self.chips.as_deref().unwrap_or_default()
+    }
+
+    /// It says that something failed and not what: whatever else is found beside it is the cause.
+    pub fn is_vague(&self) -> bool {
+        self.vague
+    }
+
+    /// The process that met it cannot use its core any more; at best another one can.
+    pub fn ends_process(&self) -> bool {
+        self.ends_process
     }
 
     /// The name and its aliases.

@@ -17,7 +17,8 @@ static WORD: LazyLock<Regex> = LazyLock::new(|| regex(r"(\[?)\b([A-Z][A-Z0-9_]{3
 static RUNTIME_STATUS: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?ix) \b nrt (?:_status)? [\s:=_\#(-]* (?:status|error|code)? [\s:=]* ([0-9]{1,4}) \b
-        | (?: NRT: | NMGR: | TDRV: | \bnrt_\w+ | failed\ to\ load\ NN | inference\ completed\ with )
+        | (?: NRT: | NMGR: | TDRV: | \bnrt_\w+ | (?:load|execute)\ the\ model | failed\ to\ load\ NN
+            | inference\ completed\ with )
           .*? \b (?:err|error|status|code|ret) \s* [:=]? \s* ([0-9]{1,4}) \b",
     )
 });
@@ -185,6 +186,14 @@ mod tests {
             &["NRT_UNSUPPORTED_NEFF_VERSION"],
         );
         finds("nrt_init failed. Status = 1", &["NRT_FAILURE"]);
+        finds(
+            "RuntimeError: Failed to execute the model status=1003 message=Numerical Error",
+            &["NRT_EXEC_COMPLETED_WITH_NUM_ERR"],
+        );
+        finds(
+            "Could not load the model status=4 message=x",
+            &["NRT_RESOURCE"],
+        );
         finds(
             "x, features: 0x100 are not supported.  Currently supporting: 0x80000000000000ff",
             &["neff-version"],

@@ -1,6 +1,18 @@
 //! A worker as seen from this side: one process that holds the artifacts of its bundles.
+//!
+//! [`Backend`] says what is started and in which environment, [`Diagnosis`] why it failed.
+
+mod backend;
+mod choice;
+mod diagnosis;
+mod log;
+
+pub use backend::{Backend, EXEC_TIMEOUT, Preload};
+pub use choice::backend_for;
+pub use diagnosis::Diagnosis;
 
 use std::fs::File;
+use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,10 +25,10 @@ use wait_timeout::ChildExt as _;
 use crate::bucket::{self, Bucket, Row};
 use crate::bundle::Bundle;
 use crate::cleanup::{self, Registration};
-use crate::command::Program;
 use crate::executor::job::{PROTOCOL, WEIGHTS_FILE};
 use crate::executor::wire::{self, Artifact, Load, Reply, Request};
 use crate::failure::{Class, Failure};
+use crate::runtime::log::Log;
 use crate::tensor::HostTensor;
 
 /// How long a worker may take to load a bundle.
@@ -32,6 +44,10 @@ pub struct Worker {
     /// So that it does not outlive a server that is interrupted or stopped.
     _registration: Registration,
     socket: UnixStream,
+    log: Log,
+    /// Where the log was when the last request was sent.
+    asked_at: u64,
+    preload: Preload,
     /// Each with the folder of its bundle, in the order in which the worker numbers them.
     artifacts: Vec<(PathBuf, Bucket)>,
     runs: u64,
@@ -46,15 +62,21 @@ pub struct Output {
 }
 
 impl Worker {
-    /// Starts `executor` and has it load `bundle`; `threads` is what one operator may use.
-    pub fn start(executor: &Program, bundle: &Bundle, threads: usize, log: File) -> Result<Self> {
-        let mut program = executor.clone();
-        program.args.push("worker".into());
-        let (child, socket) = program.start_with_socket(log)?;
+    /// Starts `backend` and has it load `bundle`; `threads` is what one operator may use. What the
+    /// process writes goes to `log`.
+    pub fn start(backend: &Backend, bundle: &Bundle, threads: usize, log: File) -> Result<Self> {
+        let (log, writer) = Log::start(log)?;
+        let started = backend.worker().start_with_socket(writer);
+        let (child, socket) = started.map_err(|error| {
+            Failure::new(Class::Executor, "a worker cannot be started").why(format!("{error:#}"))
+        })?;
         let mut worker = Self {
             _registration: cleanup::process(child.id()),
             child,
             socket,
+            log,
+            asked_at: 0,
+            preload: backend.preload().clone(),
             artifacts: Vec::new(),
             runs: 0,
         };
@@ -64,41 +86,28 @@ impl Worker {
 
     /// Also loads `bundle`, unless that was done.
     pub fn load(&mut self, bundle: &Bundle, threads: usize) -> Result<()> {
-        if self
-            .artifacts
-            .iter()
-            .any(|(folder, _)| folder == bundle.folder())
-        {
+        let folder = bundle.folder();
+        if self.artifacts.iter().any(|(known, _)| known == folder) {
             return Ok(());
         }
-        let manifest = &bundle.manifest;
-        let artifacts = manifest.artifacts.iter().map(|artifact| Artifact {
-            bucket: artifact.bucket,
-            file: bundle.path(&artifact.file),
-        });
-        let load = Request::Load(Load {
-            protocol: PROTOCOL,
-            artifacts: artifacts.collect(),
-            plugin: None,
-            module: None,
-            weights: bundle.path(WEIGHTS_FILE),
-            weight_names: manifest.weight_names.clone(),
-            threads,
-        });
-        match self.ask(&load, &[], LOAD_DEADLINE)?.message {
+        let request = Request::Load(load(&self.preload, bundle, threads));
+        match self.ask(&request, &[], LOAD_DEADLINE)?.message {
             Reply::Loaded => {
-                let buckets = manifest.artifacts.iter().map(|artifact| artifact.bucket);
-                let folder = bundle.folder();
-                self.artifacts
-                    .extend(buckets.map(|bucket| (folder.to_owned(), bucket)));
+                let artifacts = bundle.manifest.artifacts.iter();
+                let numbered = artifacts.map(|artifact| (folder.to_owned(), artifact.bucket));
+                self.artifacts.extend(numbered);
                 Ok(())
             }
-            Reply::Failed { message, .. } => Err(Failure::new(
-                Class::Executor,
-                "a worker cannot load the bundle",
-            )
-            .why(message)
-            .into()),
+            Reply::Failed { message, .. } => {
+                // It ends now, and what it still writes until then may be the cause.
+                let _ = self.child.wait_timeout(CLOSE_DEADLINE);
+                let what = "a worker cannot load the bundle";
+                Err(match self.diagnose(&message) {
+                    Some(diagnosis) => diagnosis.failure(what),
+                    None => Failure::new(Class::Executor, what).why(message),
+                }
+                .into())
+            }
             other => bail!("a worker answered a load with {other:?}"),
         }
     }
@@ -127,9 +136,24 @@ impl Worker {
             Reply::Failed {
                 id: Some(answered),
                 message,
-            } if answered == id => Err(RunError { message }.into()),
+            } if answered == id => Err(self.run_failure(message)),
             other => bail!("a worker answered run {id} with {other:?}"),
         }
+    }
+
+    /// A failed run is the fault of the request, unless the core was lost over it.
+    fn run_failure(&self, message: String) -> anyhow::Error {
+        match self.diagnose(&message) {
+            Some(diagnosis) if diagnosis.ends_process => {
+                diagnosis.failure("a worker failed").into()
+            }
+            diagnosis => RunError { message, diagnosis }.into(),
+        }
+    }
+
+    /// The cause of a failure, by what the worker says and what it wrote since the last request.
+    fn diagnose(&self, message: &str) -> Option<Diagnosis> {
+        Diagnosis::find(message, &self.log.since(self.asked_at))
     }
 
     /// Runs `rows` through `bucket` of a loaded bundle and returns one output for each row, in their
@@ -177,14 +201,41 @@ impl Worker {
         tensors: &[HostTensor],
         deadline: Duration,
     ) -> Result<wire::Frame<Reply>> {
+        if request_is_run(request) {
+            self.asked_at = self.log.position();
+        }
         self.socket.set_read_timeout(Some(deadline))?;
         self.socket.set_write_timeout(Some(deadline))?;
         let answer = wire::send(&mut self.socket, request, tensors)
             .and_then(|()| wire::receive(&mut self.socket));
         match answer {
-            Ok(Some(frame)) => Ok(frame),
+            Ok(Some(frame)) => {
+                self.check_core(&frame.message)?;
+                Ok(frame)
+            }
             Ok(None) => Err(self.death("it closed its socket")),
+            Err(error) if timed_out(&error) => {
+                // It may hang where no closed socket can wake it.
+                let _ = self.child.kill();
+                Err(self.death(&format!(
+                    "it did not answer within {deadline:?} and was killed"
+                )))
+            }
             Err(error) => Err(self.death(&format!("{error:#}"))),
+        }
+    }
+
+    /// Without a device the library of a chip answers all the same, with tensors that hold nothing, and
+    /// only its log says so.
+    fn check_core(&self, reply: &Reply) -> Result<()> {
+        if self.preload == Preload::Nothing || matches!(reply, Reply::Failed { .. }) {
+            return Ok(());
+        }
+        match self.diagnose("") {
+            Some(diagnosis) if diagnosis.ends_process => {
+                Err(diagnosis.failure("a worker does not use its core").into())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -194,9 +245,11 @@ impl Worker {
             Some(status) => format!("{how}; {status}"),
             None => format!("{how}; it still runs"),
         };
-        Failure::new(Class::Executor, "a worker failed")
-            .why(status)
-            .into()
+        let what = "a worker failed";
+        match self.diagnose("") {
+            Some(diagnosis) => diagnosis.failure(&format!("{what}: {status}")).into(),
+            None => Failure::new(Class::Executor, what).why(status).into(),
+        }
     }
 
     /// A process whose socket broke is about to end: its status says more than the broken socket.
@@ -219,15 +272,62 @@ impl Drop for Worker {
     }
 }
 
+/// What a worker of `backend` is told to load of `bundle`.
+fn load(preload: &Preload, bundle: &Bundle, threads: usize) -> Load {
+    let manifest = &bundle.manifest;
+    let artifacts = manifest.artifacts.iter().map(|artifact| Artifact {
+        bucket: artifact.bucket,
+        file: bundle.path(&artifact.file),
+    });
+    let (plugin, module) = match preload {
+        Preload::Nothing => (None, None),
+        Preload::Plugin(plugin) => (Some(plugin.clone()), None),
+        Preload::Module(module) => (None, Some(module.clone())),
+    };
+    Load {
+        protocol: PROTOCOL,
+        artifacts: artifacts.collect(),
+        plugin,
+        module,
+        weights: bundle.path(WEIGHTS_FILE),
+        weight_names: manifest.weight_names.clone(),
+        threads,
+    }
+}
+
+/// What a worker writes before its first request belongs to that one.
+fn request_is_run(request: &Request) -> bool {
+    matches!(request, Request::Run { .. })
+}
+
+/// True when the socket's deadline passed.
+fn timed_out(error: &anyhow::Error) -> bool {
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        )
+    })
+}
+
 /// A run that the worker refused or could not do; the worker itself is fine.
 #[derive(Debug)]
 pub struct RunError {
     pub message: String,
+    /// What the message means, where it is known.
+    pub diagnosis: Option<Diagnosis>,
 }
 
 impl std::fmt::Display for RunError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the worker could not run the batch: {}", self.message)
+        write!(f, "the worker could not run the batch: {}", self.message)?;
+        match &self.diagnosis {
+            Some(Diagnosis { entry, .. }) => write!(f, " ({}: {})", entry.name, entry.title),
+            None => Ok(()),
+        }
     }
 }
 

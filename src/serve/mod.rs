@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::bundle::Bundle;
-use crate::command::Program;
 use crate::failure::Failure;
 use crate::placement::Placement;
+use crate::runtime::Backend;
 use crate::serve::queue::Queue;
 use crate::serve::supervisor::{Core, CoreState, Workplace};
 use crate::task::TaskModel;
@@ -61,7 +61,7 @@ pub struct Deployment {
     /// The bundles of the placement's models, in their order.
     pub bundles: Vec<Bundle>,
     pub placement: Placement,
-    pub executor: Program,
+    pub backend: Backend,
     /// Where the workers' output goes.
     pub log: File,
     pub limits: Limits,
@@ -111,7 +111,7 @@ impl Served {
         let workplace = Arc::new(Workplace {
             bundles: deployment.bundles,
             machine: placement.machine,
-            executor: deployment.executor,
+            backend: deployment.backend,
             log: deployment.log,
             run_deadline: limits.run,
         });

@@ -10,10 +10,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::bucket::Row;
 use crate::bundle::Bundle;
-use crate::command::Program;
 use crate::placement::Worker as Place;
 use crate::placement::machine::Machine;
-use crate::runtime::{RunError, Worker};
+use crate::runtime::{Backend, RunError, Worker};
 use crate::serve::queue::{Batch, Job, Queue, RowError, RowOutput, Taken};
 
 /// A core that has nothing to do looks this often whether its worker still lives.
@@ -34,7 +33,7 @@ pub(super) struct Workplace {
     /// Of each model.
     pub(super) bundles: Vec<Bundle>,
     pub(super) machine: Machine,
-    pub(super) executor: Program,
+    pub(super) backend: Backend,
     /// Where the workers' output goes.
     pub(super) log: File,
     /// A batch that takes longer counts as a hang.
@@ -177,12 +176,6 @@ impl Keeper {
         let workplace = &self.workplace;
         let log = workplace.log.try_clone();
         let log = log.context("sharing the log of a worker")?;
-        let mut executor = workplace.executor.clone();
-        let own = self.place.environment(&workplace.machine);
-        executor.environment.extend(
-            own.into_iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
         let threads = self.place.threads;
         let mut bundles = self
             .place
@@ -190,7 +183,10 @@ impl Keeper {
             .iter()
             .map(|model| &workplace.bundles[*model]);
         let first = bundles.next().context("a worker without a model")?;
-        let mut worker = Worker::start(&executor, first, threads, log)?;
+        let tag = format!("neuronc {}", first.manifest.plan.name);
+        let cores = self.place.environment(&workplace.machine);
+        let backend = workplace.backend.on_cores(cores, &tag);
+        let mut worker = Worker::start(&backend, first, threads, log)?;
         self.warm_up(&mut worker, first)?;
         for bundle in bundles {
             worker.load(bundle, threads)?;

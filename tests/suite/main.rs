@@ -14,6 +14,7 @@ mod explain;
 mod logs;
 mod place;
 mod placement;
+mod plugin;
 mod report;
 mod serve;
 mod support;

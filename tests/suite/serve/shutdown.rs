@@ -23,7 +23,11 @@ fn a_server_can_be_stopped_as_soon_as_it_says_that_it_serves() {
         let mut server = Server::start(&place, &bundle, 2);
         server.signal(signal);
         assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log());
-        assert!(server.rest_of_stdout().starts_with("  try: curl"));
+        assert!(
+            server
+                .rest_of_stdout()
+                .starts_with("  runtime: libtorch 2.9.0 on the processor\n  try: curl")
+        );
     }
 }
 

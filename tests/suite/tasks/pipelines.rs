@@ -6,7 +6,7 @@ use std::time::Duration;
 use neuronc::bucket;
 use neuronc::bundle::{Bundle, Check};
 use neuronc::executor::probe::Places;
-use neuronc::runtime::Worker;
+use neuronc::runtime::{Backend, Worker};
 use neuronc::task::{TaskModel, prepare};
 use serde_json::{Value, json};
 
@@ -135,9 +135,10 @@ impl Running {
             root: "/".into(),
             temporary: std::env::temp_dir(),
         };
+        let backend = Backend::host(places.torch().unwrap());
         let log = tempfile::tempfile().unwrap();
         Self {
-            worker: Worker::start(&places.torch().unwrap(), &bundle, 1, log).unwrap(),
+            worker: Worker::start(&backend, &bundle, 1, log).unwrap(),
             model: TaskModel::open(&bundle).unwrap(),
             bundle,
             _place: place,

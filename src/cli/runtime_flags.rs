@@ -1,0 +1,47 @@
+//! The options that say what runs a bundle: what `serve` and `verify` have in common.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cli::environment::Environment;
+use crate::profile::{self, ChipProfile};
+use crate::runtime::{self, Backend};
+
+/// How the artifacts are run; on cpu there is nothing to say.
+#[derive(Debug, clap::Args)]
+pub(super) struct RuntimeFlags {
+    /// The Neuron SDK: a virtual environment or an interpreter [default: the places that the chip's
+    /// profile names, then `python3` on PATH].
+    #[arg(long, value_name = "PATH", help_heading = "Runtime")]
+    sdk: Option<PathBuf>,
+
+    /// A libtorchneuron.so to open, instead of that of the SDK's environment.
+    #[arg(long, value_name = "FILE", help_heading = "Runtime")]
+    plugin: Option<PathBuf>,
+
+    /// The profile that the bundle was traced with, where it is one of your own.
+    #[arg(long, value_name = "FILE", help_heading = "Runtime")]
+    profile: Option<PathBuf>,
+}
+
+impl RuntimeFlags {
+    /// The profile of `chip`.
+    pub(super) fn profile(&self, chip: &str) -> Result<ChipProfile> {
+        match &self.profile {
+            Some(file) => profile::load_file(file),
+            None => profile::load(chip),
+        }
+    }
+
+    /// What runs artifacts for the chip of `profile` here.
+    pub(super) fn backend(
+        &self,
+        profile: &ChipProfile,
+        environment: &Environment,
+    ) -> Result<Backend> {
+        let mut places = environment.places.clone();
+        places.sdk.clone_from(&self.sdk);
+        runtime::backend_for(profile, &places, self.plugin.as_deref())
+    }
+}

@@ -361,10 +361,19 @@ fn analysis(logs: &[&LogFacts]) -> Verdict {
         [percent] => format!("an analysis: {percent:.2} % are supported; nothing was compiled"),
         _ => "an analysis: nothing was compiled".to_owned(),
     };
-    let reasons = match unsupported.is_empty() {
-        true => Vec::new(),
-        false => vec![format!("not supported: {}", unsupported.join(", "))],
-    };
+    let mut reasons = Vec::new();
+    if !unsupported.is_empty() {
+        reasons.push(format!("not supported: {}", unsupported.join(", ")));
+    }
+    let hlo = logs.iter().flat_map(|log| &log.unsupported_hlo);
+    let hlo: Vec<&str> = hlo.map(String::as_str).collect();
+    if !hlo.is_empty() {
+        let listed = shortened(&hlo.join(", "));
+        reasons.push(format!(
+            "{} HLO instructions not supported: {listed}",
+            hlo.len()
+        ));
+    }
     Verdict {
         grade: Grade::Analysis,
         line,

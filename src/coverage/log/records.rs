@@ -76,22 +76,12 @@ impl<'a> Record<'a> {
             dots,
             ..Self::default()
         };
-        record.strip_basic();
+        record.strip_frequent();
         for _ in 0..PREFIXES_MAX {
             let Some(rest) = record.strip() else { break };
             record.body = rest;
         }
         record
-    }
-
-    /// The prefix of most records of torch-neuron, ahead of the general case.
-    fn strip_basic(&mut self) {
-        if let Some(rest) = self.body.strip_prefix(b"INFO:Neuron:") {
-            self.level = Level::Info;
-            self.layout = Layout::Basic;
-            self.logger = Logger::Neuron;
-            self.body = rest;
-        }
     }
 
     /// The body without the first recognised prefix.

@@ -169,6 +169,8 @@ fn a_report_with_xla_lists_is_not_a_log_of_errors() {
     let analysis = reading.analysis.unwrap();
     assert_eq!(analysis.supported[0].count, Some(2));
     assert_eq!(analysis.unsupported.len(), 1);
+    assert_eq!(analysis.supported_hlo, ["f32[] multiply(f32[], f32[])"]);
+    assert_eq!(analysis.unsupported_hlo, ["x"]);
     assert_eq!(reading.producers, [Producer::NeuronParallelCompile]);
 }
 

@@ -114,6 +114,8 @@ impl<'a> Record<'a> {
         self.time = Some(time);
         let mut scan = Scan::new(rest);
         scan.blanks();
+        // What a container runtime writes into its files.
+        let _ = scan.lit("stdout F ").or_else(|| scan.lit("stderr F "));
         let mut pid = scan;
         if pid.count().is_some() && pid.rest.starts_with(b"  ") {
             pid.blanks();

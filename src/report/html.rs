@@ -102,7 +102,7 @@ fn push_row(page: &mut String, cells: [&str; 4], share: Option<Share>) {
         page,
         "<tr><td>{}</td><td>{}</td><td class=\"n\">{count}</td><td class=\"n\">{percent}</td><td>{meter}</td><td>{}</td></tr>",
         escape(source),
-        escape(name),
+        escape(&name.replace(" MODULE_", " ")),
         escape(outcome),
     );
 }

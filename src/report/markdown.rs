@@ -86,7 +86,7 @@ fn push_list(page: &mut String, title: &str, subject: &Subject) {
     );
     page.push_str("| operator | count | runs on |\n| --- | ---: | --- |\n");
     for (operator, count, place) in host.chain(chip) {
-        let _ = writeln!(page, "| `{}` | {count} | {place} |", escape(&operator));
+        let _ = writeln!(page, "| {} | {count} | {place} |", code(&operator));
     }
     page.push_str("\n</details>\n");
 }
@@ -100,8 +100,8 @@ fn push_errors(page: &mut String, report: &Report) {
         for error in &log.errors {
             let _ = writeln!(
                 page,
-                "\n`{}`: {}",
-                escape(&source.name),
+                "\n{}: {}",
+                code(&source.name),
                 escape(&verdict::cause(error))
             );
         }
@@ -132,6 +132,12 @@ fn push_advice(page: &mut String, report: &Report) {
     }
 }
 
+/// A name as code, in which only a table's bar has to be escaped.
+fn code(name: &str) -> String {
+    let plain = name.replace(['`', '\n', '\r'], " ");
+    format!("`{}`", plain.replace('|', "\\|"))
+}
+
 /// Text of a log must not become markup or end a table cell.
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -152,6 +158,7 @@ mod tests {
 
     #[test]
     fn text_of_a_log_stays_text() {
+        assert_eq!(code("aten::_a|`b"), "`aten::_a\\| b`");
         assert_eq!(escape("a|b <x> *c*\nd"), "a\\|b &lt;x> \\*c\\* d");
     }
 }

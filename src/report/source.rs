@@ -69,6 +69,8 @@ pub struct LogFacts {
     /// The share that an analysis calls supported, where it printed no counts.
     pub analysis_percent: Option<f64>,
     pub unsupported_operators: Vec<String>,
+    /// HLO instructions that an analysis calls unsupported.
+    pub unsupported_hlo: Vec<String>,
     pub timings: Timings,
     pub skipped: Skipped,
 }
@@ -211,6 +213,9 @@ fn of_log(name: &str, reading: LogReading) -> (Source, Vec<Subject>) {
             chip_family: reading.chip,
             analysis_percent: analysis.and_then(|analysis| analysis.percent),
             unsupported_operators: unsupported.map(Iterator::collect).unwrap_or_default(),
+            unsupported_hlo: analysis
+                .map(|analysis| analysis.unsupported_hlo.clone())
+                .unwrap_or_default(),
             producers: reading.producers,
             versions: reading.versions,
             statuses: reading.statuses,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::coverage::log::reading::{ChipFamily, HostOperator, LogError, NoticeKind, Outcome};
 use crate::report::cost;
+use crate::report::graphs::GraphCounts;
 use crate::report::source::{LogFacts, Source};
 use crate::report::subject::{Share, Subject};
 
@@ -70,7 +71,7 @@ pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Shar
     let mut verdict = match total {
         _ if failed => failure(&logs, subjects, total),
         Some(total) => with_figures(&logs, subjects, total),
-        None => without_figures(&logs),
+        None => without_figures(&logs, subjects),
     };
     // What was not compiled as it should costs nothing yet.
     if !matches!(verdict.grade, Grade::Failed | Grade::Analysis) {
@@ -312,7 +313,7 @@ fn reasons(logs: &[&LogFacts], subjects: &[Subject]) -> Vec<String> {
     reasons
 }
 
-fn without_figures(logs: &[&LogFacts]) -> Verdict {
+fn without_figures(logs: &[&LogFacts], subjects: &[Subject]) -> Verdict {
     let every = |outcome| !logs.is_empty() && logs.iter().all(|log| log.outcome == outcome);
     let whole = logs
         .iter()
@@ -343,11 +344,11 @@ fn without_figures(logs: &[&LogFacts]) -> Verdict {
     if logs.iter().any(|log| !log.complete) {
         reasons.push("the log seems to be cut off".to_owned());
     }
-    verdict(
-        Grade::Unknown,
-        "the log does not say what runs on the chip",
-        reasons,
-    )
+    let line = match GraphCounts::of(subjects) {
+        Some(counts) => format!("not known as a whole; of {}", counts.in_words()),
+        None => "the log does not say what runs on the chip".to_owned(),
+    };
+    verdict(Grade::Unknown, &line, reasons)
 }
 
 fn analysis(logs: &[&LogFacts]) -> Verdict {
@@ -361,10 +362,19 @@ fn analysis(logs: &[&LogFacts]) -> Verdict {
         [percent] => format!("an analysis: {percent:.2} % are supported; nothing was compiled"),
         _ => "an analysis: nothing was compiled".to_owned(),
     };
-    let reasons = match unsupported.is_empty() {
-        true => Vec::new(),
-        false => vec![format!("not supported: {}", unsupported.join(", "))],
-    };
+    let mut reasons = Vec::new();
+    if !unsupported.is_empty() {
+        reasons.push(format!("not supported: {}", unsupported.join(", ")));
+    }
+    let hlo = logs.iter().flat_map(|log| &log.unsupported_hlo);
+    let hlo: Vec<&str> = hlo.map(String::as_str).collect();
+    if !hlo.is_empty() {
+        let listed = shortened(&hlo.join(", "));
+        reasons.push(format!(
+            "{} HLO instructions not supported: {listed}",
+            hlo.len()
+        ));
+    }
     Verdict {
         grade: Grade::Analysis,
         line,

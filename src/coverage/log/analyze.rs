@@ -353,11 +353,39 @@ fn absorb_neuronx(value: &Value, book: &mut Book) {
             book.analysis().unsupported.push(operator);
         }
     }
+    let lists = ["supported_operators", "unsupported_operators"].map(|key| hlo(&value[key]["xla"]));
+    for (list, found) in lists.into_iter().enumerate() {
+        for instruction in found {
+            let analysis = book.analysis();
+            let known = [&analysis.supported_hlo, &analysis.unsupported_hlo][list].len();
+            if book.room("HLO instructions", known, instruction.len()) {
+                let analysis = book.analysis();
+                match list {
+                    0 => analysis.supported_hlo.push(instruction),
+                    _ => analysis.unsupported_hlo.push(instruction),
+                }
+            }
+        }
+    }
     let version = |key: &str| value[key].as_str().map(first_line);
     let versions = &mut book.reading.versions;
     versions.torch_neuronx = version("torch_neuronx_version").or(versions.torch_neuronx.take());
     versions.compiler = version("neuronx_cc_version").or(versions.compiler.take());
     book.analyzed();
+}
+
+/// The instructions of a list: as text, as keys of counts, or as objects that hold the text.
+fn hlo(list: &Value) -> Vec<String> {
+    let of_entry = |entry: &Value| {
+        let keys = ["hlo", "kind", "call"].iter();
+        let mut held = keys.filter_map(|key| entry[*key].as_str());
+        entry.as_str().or_else(|| held.next()).map(first_line)
+    };
+    match list {
+        Value::Array(entries) => entries.iter().filter_map(of_entry).collect(),
+        Value::Object(entries) => entries.keys().map(|key| first_line(key)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The first line of `text`, cut at its bound.

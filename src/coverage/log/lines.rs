@@ -3,8 +3,11 @@
 use std::cell::Cell;
 use std::io::{self, Read};
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr2};
+
+use anyhow::Result;
 
 use super::reading::Skipped;
 
@@ -17,7 +20,6 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// Texts that are looked for in a whole block at once, which is faster than line by line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Needle {
-    Escape,
     Warn,
     PythonWarning,
     Status,
@@ -27,6 +29,7 @@ pub(super) enum Needle {
     NotSupported,
     Traceback,
     // Those below are in nearly every line of some logs.
+    Escape,
     NeuronLogger,
     Bars,
     CompilerPath,
@@ -38,7 +41,6 @@ const RARE: usize = Needle::Traceback as usize + 1;
 
 /// In the order of [`Needle`].
 const NEEDLES: [&str; 13] = [
-    "\x1b",
     "WARN",
     "Warning: ",
     "Compiler status ",
@@ -47,6 +49,7 @@ const NEEDLES: [&str; 13] = [
     "nsupported ",
     " not supported",
     "Traceback (most recent call last)",
+    "\x1b",
     ":Neuron:",
     "||: ",
     "cc-",
@@ -77,13 +80,22 @@ impl Needles<'_> {
     #[inline]
     pub(super) fn has(self, needle: Needle) -> bool {
         let index = needle as usize;
-        !(self.quiet && index < RARE) && self.behind(index) <= self.end
+        match index < RARE {
+            true => !self.quiet && self.is_in_line(index),
+            false => self.behind(index) <= self.end,
+        }
     }
 
-    /// Where the next needle of a kind ends its first byte; beyond every line when there is none.
+    fn is_in_line(self, index: usize) -> bool {
+        let line = &self.block[self.start..self.end];
+        self.finders[index].find(line).is_some()
+    }
+
+    /// The place behind the first byte of the next needle of a kind; beyond every line when there is
+    /// none.
     fn behind(self, index: usize) -> usize {
         let next = &self.next[index];
-        // Positions are behind the first byte of a needle: `UNKNOWN` is before every line.
+        // `UNKNOWN` is before every line.
         if next.get() <= self.start {
             let finder = &self.finders[index];
             let rest = &self.block[self.start..];
@@ -95,25 +107,21 @@ impl Needles<'_> {
         }
         next.get()
     }
-
-    /// Where the next rare needle of any kind is.
-    fn next_rare(self) -> usize {
-        let rare = (0..RARE).map(|index| self.behind(index));
-        rare.min().unwrap_or(usize::MAX)
-    }
 }
 
 /// A source of bytes, read line by line.
 pub(super) struct Lines<R> {
     source: R,
     finders: Vec<Finder<'static>>,
+    /// All rare needles in one pass.
+    rare: AhoCorasick,
     buffer: Vec<u8>,
     /// The bytes of `buffer` that are read and not handed out.
     start: usize,
     end: usize,
     next: Positions,
-    /// No rare needle is before this place.
-    quiet_until: usize,
+    /// Where the next rare needle is, of any kind.
+    next_rare: usize,
     /// The rest of the current line is skipped.
     skipping: bool,
     /// The current line without terminal control sequences, if it has any.
@@ -121,19 +129,23 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn new(source: R) -> Self {
+    pub(super) fn new(source: R) -> Result<Self> {
         let finders = NEEDLES.iter().map(|text| Finder::new(*text));
-        Self {
+        let rare = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostFirst)
+            .build(&NEEDLES[..RARE])?;
+        Ok(Self {
             source,
             finders: finders.collect(),
+            rare,
             buffer: vec![0; BLOCK_BYTES],
             start: 0,
             end: 0,
             next: unknown(),
-            quiet_until: UNKNOWN,
+            next_rare: UNKNOWN,
             skipping: false,
             clean: Vec::new(),
-        }
+        })
     }
 
     /// Hands every line that is not empty to `line`, without its end and without colours.
@@ -146,7 +158,7 @@ impl<R: Read> Lines<R> {
             let read = self.fill()?;
             skipped.bytes += read as u64;
             self.next = unknown();
-            self.quiet_until = UNKNOWN;
+            self.next_rare = UNKNOWN;
             while let Some(length) = memchr2(b'\n', b'\r', &self.buffer[self.start..self.end]) {
                 let at = self.start + length;
                 skipped.lines += u64::from(self.buffer[at] == b'\n');
@@ -205,18 +217,19 @@ impl<R: Read> Lines<R> {
         let at_bound = self.end - self.start >= LINE_BYTES_MAX && end == self.end;
         skipped.long_lines += u64::from(length > kept || at_bound);
         skipped.long_line_bytes += (length - kept) as u64;
-        let mut needles = Needles {
+        let block = &self.buffer[..self.end];
+        if self.next_rare <= self.start {
+            let found = self.rare.find(&block[self.start..]);
+            self.next_rare = found.map_or(usize::MAX, |found| self.start + found.start() + 1);
+        }
+        let needles = Needles {
             finders: &self.finders,
-            block: &self.buffer[..self.end],
+            block,
             start: self.start,
             end,
             next: &self.next,
-            quiet: end < self.quiet_until,
+            quiet: self.next_rare > end,
         };
-        if !needles.quiet {
-            self.quiet_until = needles.next_rare();
-            needles.quiet = end < self.quiet_until;
-        }
         let text = &self.buffer[self.start..self.start + kept];
         if !needles.has(Needle::Escape) {
             line(text, needles);
@@ -276,6 +289,7 @@ mod tests {
         let mut found = Vec::new();
         let mut skipped = Skipped::default();
         Lines::new(bytes)
+            .unwrap()
             .for_each(&mut skipped, |line, _| {
                 found.push(String::from_utf8_lossy(line).into_owned());
             })
@@ -307,7 +321,7 @@ mod tests {
         let bytes = b"\x1b[1;36mCompiler\x1b[0m status PASS\x1b[\nplain";
         let mut found = Vec::new();
         let mut skipped = Skipped::default();
-        let mut lines = Lines::new(&bytes[..]);
+        let mut lines = Lines::new(&bytes[..]).unwrap();
         lines
             .for_each(&mut skipped, |line, needles| {
                 found.push((line.to_vec(), needles.has(Needle::Status)));

@@ -10,6 +10,7 @@ mod analyze;
 mod book;
 mod command;
 mod exporters;
+mod frequent;
 pub mod graphs;
 mod lines;
 mod literal;
@@ -44,7 +45,7 @@ use scan::is_word;
 pub fn read(source: impl Read) -> Result<LogReading> {
     let mut reader = Reader::default();
     let mut skipped = Skipped::default();
-    let mut lines = Lines::new(source);
+    let mut lines = Lines::new(source)?;
     lines
         .for_each(&mut skipped, |line, needles| reader.line(line, needles))
         .context("reading the log")?;

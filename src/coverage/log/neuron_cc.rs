@@ -12,11 +12,16 @@ pub(super) struct NeuronCc {
     open: Option<LogError>,
     /// Behind the stars at the head of a block, as long as the compiler goes on.
     in_block: bool,
+    /// Lines of other programs since the compiler's last.
+    foreign: usize,
     /// The line before was an error outside of a block.
     in_loose_error: bool,
     first: Option<Time>,
     last: Option<Time>,
 }
+
+/// A progress bar or a warning may stand between the lines of a block; more is another part of the log.
+const FOREIGN_MAX: usize = 16;
 
 impl NeuronCc {
     /// Reads a line; false if it is none of a compiler's own.
@@ -28,8 +33,14 @@ impl NeuronCc {
     ) -> bool {
         if matches!(record.logger, Logger::NeuronCc | Logger::NeuronxCc) {
             self.clock(record);
+            self.foreign = 0;
         } else {
-            self.in_block = false;
+            self.foreign += 1;
+            let from_caller = matches!(
+                record.logger,
+                Logger::Neuron | Logger::Tensorflow | Logger::Wrapper
+            );
+            self.in_block &= !from_caller && self.foreign <= FOREIGN_MAX;
             self.in_loose_error = false;
         }
         let known = match record.body.first() {
@@ -50,6 +61,9 @@ impl NeuronCc {
     ) -> bool {
         let names = [&b"neuron-cc"[..], b"neuronx-cc"];
         let is_error = record.level == Level::Error && names.contains(&record.component);
+        // The head of a block, whatever other programs wrote between its lines.
+        let head = b"An Internal Compiler Error has occurred";
+        self.in_block |= is_error && record.body.trim_ascii().starts_with(head);
         if !is_error || self.in_block {
             self.in_loose_error = false;
             return is_error;
@@ -119,8 +133,13 @@ impl NeuronCc {
         let body = record.body;
         let status = body.starts_with(b"Compiler status");
         let stars = body.starts_with(b"****") && record.level == Level::Error;
-        let ends = status || stars || body.starts_with(b"Artifacts stored in");
-        self.in_block |= stars;
+        let last = body.starts_with(b"Artifacts stored in");
+        let ends = status || stars || last;
+        self.in_block = stars || (self.in_block && !status && !last);
+        if last && record.level == Level::Error {
+            self.close(book);
+            return Some(());
+        }
         if !(ends || body.starts_with(b"Command line:")) || self.open.is_none() {
             return None;
         }

@@ -342,6 +342,9 @@ pub struct Analysis {
     /// In the order of the log. A count is `None` where only names are listed.
     pub supported: Vec<AnalyzedOperator>,
     pub unsupported: Vec<UnsupportedOperator>,
+    /// HLO instructions, where the report lists them beside the operators.
+    pub supported_hlo: Vec<String>,
+    pub unsupported_hlo: Vec<String>,
     /// How often each operator occurs, where reported.
     pub operator_count: BTreeMap<String, u64>,
 }

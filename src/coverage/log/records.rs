@@ -76,22 +76,12 @@ impl<'a> Record<'a> {
             dots,
             ..Self::default()
         };
-        record.strip_basic();
+        record.strip_frequent();
         for _ in 0..PREFIXES_MAX {
             let Some(rest) = record.strip() else { break };
             record.body = rest;
         }
         record
-    }
-
-    /// The prefix of most records of torch-neuron, ahead of the general case.
-    fn strip_basic(&mut self) {
-        if let Some(rest) = self.body.strip_prefix(b"INFO:Neuron:") {
-            self.level = Level::Info;
-            self.layout = Layout::Basic;
-            self.logger = Logger::Neuron;
-            self.body = rest;
-        }
     }
 
     /// The body without the first recognised prefix.
@@ -124,6 +114,8 @@ impl<'a> Record<'a> {
         self.time = Some(time);
         let mut scan = Scan::new(rest);
         scan.blanks();
+        // What a container runtime writes into its files.
+        let _ = scan.lit("stdout F ").or_else(|| scan.lit("stderr F "));
         let mut pid = scan;
         if pid.count().is_some() && pid.rest.starts_with(b"  ") {
             pid.blanks();

@@ -50,7 +50,14 @@ impl TorchNeuron {
         if record.level != Level::Error || !is_neuron {
             return false;
         }
-        let line = book.text(record.text.trim_ascii_end());
+        // The level and the name are kept; what a container put before them is not.
+        let text = match after(record.text, "ERROR:") {
+            Some(rest) if record.layout == Layout::Basic => {
+                &record.text[record.text.len() - rest.len() - "ERROR:".len()..]
+            }
+            _ => record.text,
+        };
+        let line = book.text(text.trim_ascii_end());
         // NxD Inference logs under the same name, and goes on after errors of its own.
         let is_other = !book.reading.producers.contains(&Producer::TorchNeuron);
         if is_other || contains(record.body, "failed with the following command line call") {

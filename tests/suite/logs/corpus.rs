@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use neuronc::coverage::log::reading::LogReading;
+
 use super::truth::differences;
 use super::{corpus, read};
 
@@ -104,5 +106,55 @@ fn a_log_that_is_cut_off_contradicts_nothing() {
                 assert!(found.is_empty(), "{name}, {part} of 16: {found:?}");
             }
         }
+    }
+}
+
+/// What a reading says of compilations, without what counts lines and bytes.
+fn essence(reading: &LogReading) -> String {
+    let parts = (
+        (
+            reading.outcome,
+            &reading.runs,
+            &reading.graphs,
+            &reading.errors,
+        ),
+        (&reading.statuses, reading.cache, &reading.return_codes),
+        (
+            &reading.analysis,
+            reading.parallel_compile,
+            &reading.contradictions,
+        ),
+    );
+    format!("{parts:?}")
+}
+
+/// The lines of `log` that hold something, each changed.
+fn each_line(log: &[u8], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let lines = log.split(|byte| *byte == b'\n');
+    let changed = lines.map(|line| match line.trim_ascii().is_empty() {
+        true => line.to_vec(),
+        false => change(line),
+    });
+    changed.collect::<Vec<_>>().join(&b'\n')
+}
+
+#[test]
+fn what_containers_and_terminals_add_changes_nothing() {
+    let Some(corpus) = corpus() else { return };
+    let prefixes = [
+        "(EngineCore_DP0 pid=138) ",
+        "trainer-1  | ",
+        "ip-10-0-0-1 compiler-container-Primary[42]: ",
+        "\u{1b}[34m",
+    ];
+    for name in index(&corpus).keys() {
+        let log = fs::read(corpus.join(name)).unwrap();
+        let plain = essence(&read(&log));
+        for prefix in prefixes {
+            let changed = each_line(&log, |line| [prefix.as_bytes(), line].concat());
+            assert_eq!(essence(&read(&changed)), plain, "{name} behind `{prefix}`");
+        }
+        let windows = each_line(&log, |line| [line.trim_ascii_end(), b"\r"].concat());
+        assert_eq!(essence(&read(&windows)), plain, "{name} with \\r\\n");
     }
 }

@@ -11,6 +11,7 @@ fn prefixes_of_containers_and_services_are_stripped() {
     for prefix in [
         "ip-10-0-0-1 compiler-container-Primary[1]: INFO:Neuron:",
         "2024-05-01T12:00:00.123456789Z INFO:Neuron:",
+        "2024-05-01T12:00:00.123456789Z stdout F INFO:Neuron:",
         "2023-12-29 11:39:47,031 - Neuron - INFO - ",
         "(task, pid=12) trainer-1  | (Worker pid=7) INFO:Neuron:",
         "(ServeReplica:app:Model pid=7) INFO:Neuron:",
@@ -169,6 +170,8 @@ fn a_report_with_xla_lists_is_not_a_log_of_errors() {
     let analysis = reading.analysis.unwrap();
     assert_eq!(analysis.supported[0].count, Some(2));
     assert_eq!(analysis.unsupported.len(), 1);
+    assert_eq!(analysis.supported_hlo, ["f32[] multiply(f32[], f32[])"]);
+    assert_eq!(analysis.unsupported_hlo, ["x"]);
     assert_eq!(reading.producers, [Producer::NeuronParallelCompile]);
 }
 
@@ -237,4 +240,36 @@ fn an_exception_behind_a_pass_counts_when_it_comes_from_the_sdk() {
     assert_eq!((sdk.outcome, sdk.errors.len()), (Outcome::Fail, 1));
     let never_passed = read(b"Completed run_backend_driver.\nTraceback (most recent call last):\n  File \"a.py\", line 1\nOSError: no access\n");
     assert_eq!(never_passed.errors.len(), 1);
+}
+
+#[test]
+fn an_error_keeps_its_level_and_loses_what_a_container_put_before_it() {
+    for prefix in [
+        "",
+        "trainer-1  | ",
+        "(Worker pid=7) ",
+        "2024-05-01T12:00:00.1234567Z ",
+    ] {
+        let start = "INFO:Neuron:Number of arithmetic operators (pre-compilation) before = 3, fused = 3, percent fused = 100.0%";
+        let log = format!("{prefix}{start}\n{prefix}ERROR:Neuron:list index out of range\n");
+        let reading = read(log.as_bytes());
+        assert_eq!(
+            reading.errors[0].line,
+            "ERROR:Neuron:list index out of range"
+        );
+    }
+}
+
+#[test]
+fn a_block_of_an_error_is_one_error_when_others_write_between_its_lines() {
+    let reading = read(
+        b"ERROR 227874 [neuronx-cc]: ***************************************************************\n\
+          10%|#    | 1/10 [00:00<00:01,  9.00it/s]\n\
+          ERROR 227874 [neuronx-cc]:  An Internal Compiler Error has occurred\n\
+          20%|##   | 2/10 [00:00<00:01,  9.00it/s]\n\
+          ERROR 227874 [neuronx-cc]: Error message:  no such tile\n\
+          ERROR 227874 [neuronx-cc]: Error class:    KeyError\n",
+    );
+    assert_eq!(reading.errors.len(), 1);
+    assert_eq!(reading.errors[0].class.as_deref(), Some("KeyError"));
 }

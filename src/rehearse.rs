@@ -11,14 +11,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::arguments;
 use crate::bucket::{Bucket, Row};
 use crate::bundle::REFERENCE_ROWS_FILE;
 use crate::checkpoint::Tracer;
 use crate::command::Log;
 use crate::compiler::tracing::{self, Traced, stem, transformers_module};
-use crate::compiler::{Compilation, Progress, memory};
-use crate::coverage::estimate::{self, Estimate, State, Totals};
+use crate::compiler::{Compilation, Progress, memory, neuron};
+use crate::coverage::OperatorCount;
+use crate::coverage::estimate::{self, Estimate, Place, State, Totals};
 use crate::executor::events::{Event, FailureClass};
 use crate::executor::interpreter::{self, Interpreter, Script};
 use crate::executor::job::{LowerJob, LowerModule, Module, PROTOCOL, WEIGHTS_FILE};
@@ -70,8 +70,8 @@ pub struct RehearsedBucket {
     pub bucket: Bucket,
     /// Where its operators would run.
     pub estimate: Totals,
-    /// Operators that the compiler is known not to take.
-    pub not_supported: Vec<String>,
+    /// Operators that would stay on the host, or that the compiler is known not to take.
+    pub on_host: Vec<OperatorCount>,
     /// Bytes of host memory that its compilation is expected to need.
     pub compile_memory: u64,
     pub lowering: Option<Lowering>,
@@ -102,11 +102,20 @@ pub struct Xla<'a> {
     pub deadline: Duration,
 }
 
+/// Why nothing is lowered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotLowered {
+    /// The compiler takes something else.
+    NotHlo,
+    /// No interpreter has torch-xla.
+    NoInterpreter,
+}
+
 /// Rehearses the compilation in `folder`, which is empty and may be removed afterwards; `xla` is why
 /// nothing is lowered, or with what.
 pub fn rehearse(
     compilation: &Compilation,
-    xla: Result<Xla, String>,
+    xla: Result<Xla, NotLowered>,
     folder: &Path,
     root: &Path,
     progress: &mut dyn FnMut(Progress),
@@ -124,15 +133,18 @@ pub fn rehearse(
     let weights = std::fs::metadata(folder.join(WEIGHTS_FILE)).map_or(0, |file| file.len());
     let buckets = estimate.buckets.iter().filter_map(|known| {
         let bucket = known.bucket?;
-        let refused = known
+        let on_host = known
             .operators
             .iter()
-            .filter(|entry| entry.state == State::NotSupported)
-            .map(|entry| entry.operator.clone());
+            .filter(|entry| entry.place == Place::Host);
+        let on_host = on_host.map(|entry| OperatorCount {
+            operator: entry.operator.clone(),
+            count: entry.count,
+        });
         Some(RehearsedBucket {
             bucket,
             estimate: known.totals.clone(),
-            not_supported: refused.collect(),
+            on_host: on_host.collect(),
             compile_memory: memory::estimate(&expected, weights, bucket),
             lowering: lowered.as_ref().and_then(|all| all.get(&bucket).cloned()),
         })
@@ -142,7 +154,7 @@ pub fn rehearse(
         model: plan.name.clone(),
         chip: plan.chip.clone(),
         passed: true,
-        compiler_args: arguments::command_line(profile, &plan.arguments),
+        compiler_args: neuron::compiler_args(compilation),
         buckets: buckets.collect(),
         device_memory,
         core_memory: core_memory(compilation)?,
@@ -304,14 +316,19 @@ fn not_lowered(class: FailureClass, message: String) -> Failure {
 
 impl Rehearsal {
     /// Fills in what stands against compiling, what is proven and what is not.
-    fn judge(&mut self, all_or_nothing: bool, not_lowered: Option<String>) {
+    fn judge(&mut self, all_or_nothing: bool, not_lowered: Option<NotLowered>) {
         let mut problems = Vec::new();
         for known in &self.buckets {
             let bucket = known.bucket;
-            if all_or_nothing && !known.not_supported.is_empty() {
+            if all_or_nothing && !known.on_host.is_empty() {
                 problems.push(format!(
                     "bucket {bucket}: the compiler does not take {}",
-                    known.not_supported.join(", ")
+                    known
+                        .on_host
+                        .iter()
+                        .map(|entry| entry.operator.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 ));
             }
             if let Some(host) = self.host_memory.filter(|host| *host < known.compile_memory) {
@@ -353,16 +370,19 @@ impl Rehearsal {
             None => self.proven.push(
                 "every bucket lowers to HLO, and XLA's results on the processor agree with libtorch's".to_owned(),
             ),
-            Some(why) => self
-                .not_proven
-                .insert(0, format!("that every bucket lowers to HLO: {why}")),
+            Some(NotLowered::NoInterpreter) => self.not_proven.insert(
+                0,
+                "that every bucket lowers to HLO: no Python with torch-xla was found; give one with `--sdk PATH`".to_owned(),
+            ),
+            // Its own compiler sees the graph as it is traced.
+            Some(NotLowered::NotHlo) => {}
         }
     }
 }
 
 /// Bytes for people.
 pub fn gib(bytes: u64) -> String {
-    format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)
+    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
 }
 
 /// Whether the compiler of a kind takes HLO from torch-xla.

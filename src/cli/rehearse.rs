@@ -1,5 +1,6 @@
 //! `neuronc rehearse`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::coverage::estimate::State;
 use crate::executor::interpreter::Interpreter;
 use crate::failure::{Class, Failure};
 use crate::profile::CompilerKind;
-use crate::rehearse::{self, Lowering, Rehearsal, RehearsedBucket, Xla, gib};
+use crate::rehearse::{self, Lowering, NotLowered, Rehearsal, RehearsedBucket, Xla, gib};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -135,82 +136,120 @@ impl Args {
         &self,
         planned: &Planned,
         environment: &Environment,
-    ) -> Result<Result<Interpreter, String>> {
+    ) -> Result<Result<Interpreter, NotLowered>> {
         if !rehearse::lowers_through_xla(planned.profile.compiler.kind) {
-            return Ok(Err("the compiler of this chip takes no HLO".to_owned()));
+            return Ok(Err(NotLowered::NotHlo));
         }
         match (environment.places.xla(), &self.planning.sdk) {
             (Ok(interpreter), _) => Ok(Ok(interpreter)),
             (Err(error), Some(_)) => Err(error),
-            (Err(_), None) => Ok(Err(
-                "no Python with torch-xla was found; give one with `--sdk PATH`".to_owned(),
-            )),
+            (Err(_), None) => Ok(Err(NotLowered::NoInterpreter)),
         }
     }
 }
 
 fn text(rehearsal: &Rehearsal) -> String {
-    let count = rehearsal.buckets.len();
-    let lowered = rehearsal
-        .buckets
-        .iter()
-        .filter(|b| b.lowering.is_some())
-        .count();
-    let mut text = match rehearsal.passed {
-        true => format!(
-            "nothing stands against compiling {} for {}: {count} buckets traced, {lowered} lowered; not compiled\n",
-            rehearsal.model, rehearsal.chip
-        ),
-        false => format!(
-            "{} will hardly compile for {}: {} problems in {count} buckets\n",
-            rehearsal.model,
-            rehearsal.chip,
-            rehearsal.problems.len()
-        ),
-    };
+    let mut text = headline(rehearsal);
     text.push_str(&format!(
-        "\n{:>8}  {:>9}  {:>8}  {:>9}  {:>8}  {:>9}  {:>9}\n",
+        "\n{:>8}  {:>9}  {:>8}  {:>9}  {:>8}  {:>9}  {:>10}\n",
         "bucket", "operators", "on chip", "not known", "HLO", "not known", "XLA off by"
     ));
-    rehearsal
-        .buckets
+    let buckets = &rehearsal.buckets;
+    buckets
         .iter()
         .for_each(|bucket| text.push_str(&row(bucket)));
-    let memory = &rehearsal.device_memory;
-    text.push_str(&format!(
-        "\nmemory, estimated\n  on the chip   {} of {} for each copy of the model\n",
-        gib(memory.each()),
-        gib(rehearsal.core_memory)
-    ));
-    let most = rehearsal
-        .buckets
-        .iter()
-        .map(|bucket| bucket.compile_memory)
-        .max();
-    let host = rehearsal
-        .host_memory
-        .map_or("an unknown amount".to_owned(), gib);
-    text.push_str(&format!(
-        "  to compile    {} of this machine's {host} for the largest bucket\n",
-        gib(most.unwrap_or(0))
-    ));
-    text.push_str(&format!(
-        "\ncompiler arguments: {}\n",
-        rehearsal.compiler_args.join(" ")
-    ));
-    for (title, lines) in [
-        ("against it", &rehearsal.problems),
-        ("proven", &rehearsal.proven),
-        ("not proven", &rehearsal.not_proven),
-    ] {
+    let sections = [
+        ("operators", operators(rehearsal)),
+        ("memory, estimated", memory(rehearsal)),
+        (
+            "arguments of the compiler",
+            vec![rehearsal.compiler_args.join(" ")],
+        ),
+        ("against it", rehearsal.problems.clone()),
+        ("proven", rehearsal.proven.clone()),
+        ("not proven", rehearsal.not_proven.clone()),
+    ];
+    for (title, lines) in sections {
         if !lines.is_empty() {
             text.push_str(&format!("\n{title}\n"));
         }
-        lines
-            .iter()
-            .for_each(|line| text.push_str(&format!("  {line}\n")));
+        for line in lines {
+            text.push_str(&output::fold("  ", &line));
+            text.push('\n');
+        }
     }
     text
+}
+
+fn headline(rehearsal: &Rehearsal) -> String {
+    let Rehearsal { model, chip, .. } = rehearsal;
+    let count = rehearsal.buckets.len();
+    let lowered = rehearsal.buckets.iter().filter(|b| b.lowering.is_some());
+    match rehearsal.passed {
+        true => format!(
+            "nothing stands against compiling {model} for {chip}\n\
+             {count} buckets traced, {} lowered, none compiled\n",
+            lowered.count()
+        ),
+        false => format!(
+            "{model} will hardly compile for {chip}: {} problems in {count} buckets\n",
+            rehearsal.problems.len()
+        ),
+    }
+}
+
+/// What the lists of the compiler say, over all buckets.
+fn operators(rehearsal: &Rehearsal) -> Vec<String> {
+    let (mut host, mut unknown) = (BTreeMap::new(), BTreeMap::new());
+    for bucket in &rehearsal.buckets {
+        for entry in &bucket.on_host {
+            let most = host.entry(&entry.operator).or_insert(0);
+            *most = entry.count.max(*most);
+        }
+        for entry in bucket
+            .lowering
+            .iter()
+            .flat_map(|lowering| &lowering.operators)
+        {
+            if entry.state != State::Supported {
+                let most = unknown.entry(&entry.operator).or_insert(0);
+                *most = entry.count.max(*most);
+            }
+        }
+    }
+    let mut lines = Vec::new();
+    for (title, entries) in [
+        ("on the host", host),
+        ("HLO on no list of the compiler", unknown),
+    ] {
+        let counted: Vec<String> = entries
+            .iter()
+            .map(|(name, count)| format!("{name} ({count})"))
+            .collect();
+        if !counted.is_empty() {
+            lines.push(format!("{title}: {}", counted.join(", ")));
+        }
+    }
+    lines
+}
+
+fn memory(rehearsal: &Rehearsal) -> Vec<String> {
+    let buckets = rehearsal.buckets.iter();
+    let most = buckets.map(|bucket| bucket.compile_memory).max();
+    let host = rehearsal
+        .host_memory
+        .map_or("an unknown amount".to_owned(), gib);
+    vec![
+        format!(
+            "on the chip: {} of the {} of a core, for each copy of the model",
+            gib(rehearsal.device_memory.each()),
+            gib(rehearsal.core_memory)
+        ),
+        format!(
+            "to compile the largest bucket: {} of the {host} that this machine has free",
+            gib(most.unwrap_or(0))
+        ),
+    ]
 }
 
 fn row(known: &RehearsedBucket) -> String {
@@ -225,7 +264,7 @@ fn row(known: &RehearsedBucket) -> String {
         wanted.map(|entry| entry.count).sum::<usize>().to_string()
     };
     format!(
-        "{:>8}  {:>9}  {:>8}  {:>9}  {:>8}  {:>9}  {:>9}\n",
+        "{:>8}  {:>9}  {:>8}  {:>9}  {:>8}  {:>9}  {:>10}\n",
         known.bucket.to_string(),
         operators.chip + operators.host + operators.not_known,
         operators.chip,

@@ -225,7 +225,7 @@ fn job(
 }
 
 /// The chip's own name for its compiler, and every argument.
-fn compiler_args(compilation: &Compilation) -> Vec<String> {
+pub fn compiler_args(compilation: &Compilation) -> Vec<String> {
     let target = compilation.profile.compiler.target.iter();
     let mut words: Vec<String> = target
         .flat_map(|target| ["--target".to_owned(), target.clone()])

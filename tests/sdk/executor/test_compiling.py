@@ -201,13 +201,14 @@ class Compiling(unittest.TestCase):
         if device:
             faults["device_root"] = device_root()
         environment.set_faults(**faults)
-        job = job_for(name, module, (model, "fails"), device=device, **(changes or {}))
+        self.failed = getattr(self, "failed", 0) + 1
+        job = job_for(name, module, (model, "fails-{}".format(self.failed)), device=device, **(changes or {}))
         result = environment.run("compile", job)
         self.assertEqual((result.last["event"], result.status), ("failed", 1), result.log)
         self.assertEqual(result.last["class"], kind, "{}\n{}".format(result.last, result.log))
         for text in texts:
             self.assertIn(text, result.last["message"])
-        if kind != "device" and not device:
+        if not device:
             self.assertFalse(pathlib.Path(job["artifact"]).exists())
 
     def test_inf1_failures_have_their_class(self):

@@ -10,6 +10,7 @@ import tarfile
 import unittest
 
 import settings
+from test_compiling import read_references as references
 
 MODEL = "distilbert-feature-extraction"
 
@@ -31,15 +32,15 @@ def copy_of(name, label):
     return folder
 
 
-def job(folder, **changes):
-    module = {"module": "transformers", "folder": str(folder), "head": settings.head_of(MODEL), "attention": "explicit"}
+def job(model, **changes):
+    module = {"module": "transformers", "folder": str(model), "head": settings.head_of(MODEL), "attention": "explicit"}
     made = {
         "module": module,
         "inputs": ["input_ids", "attention_mask"],
         "pad_id": 0,
         "graphs": [],
         "references": settings.ROWS,
-        "folder": str(pathlib.Path(folder).parent),
+        "folder": str(pathlib.Path(model).parent),
     }
     return dict(made, **changes)
 
@@ -59,8 +60,9 @@ class Reading(unittest.TestCase):
         self.assertEqual(result.last["event"], "done", result.log)
         whole = settings.scratch("reading", name + "-whole")
         settings.environment(name).run("trace", job(settings.models(name)[0] / MODEL, folder=str(whole)))
-        file = "reference.safetensors"
-        self.assertEqual((folder.parent / file).read_bytes(), (whole / file).read_bytes())
+        # Memory that starts elsewhere is added up in another order.
+        for one, other in zip(references(folder.parent), references(whole)):
+            self.assertLess(max(abs(a - b) for a, b in zip(one, other)), 1e-5)
 
     def test_inf1_reads_pickles(self):
         self.reads_pickles("inf1")

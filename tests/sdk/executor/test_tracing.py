@@ -33,7 +33,7 @@ class Tracing(unittest.TestCase):
                     "folder": str(traced),
                     "names": weights["names"],
                     "files": [
-                        (batch, sequence, "graphs/b{0}_s{1}.pt".format(batch, sequence), "self-contained/b{0}_s{1}.pt".format(batch, sequence))
+                        [batch, sequence] + ["{}/b{}_s{}.pt".format(kind, batch, sequence) for kind in ("graphs", "self-contained")]
                         for batch, sequence in settings.BUCKETS
                     ],
                     "rows": settings.ROWS,
@@ -59,8 +59,13 @@ class Tracing(unittest.TestCase):
 
     def test_inputs_and_bounds_are_those_of_the_models(self):
         found = {}
-        for model in ("roberta-fill-mask", "gpt2-feature-extraction", "electra-question-answering", "mpnet-feature-extraction",
-                      "deberta-v2-text-classification"):
+        for model in (
+            "roberta-fill-mask",
+            "gpt2-feature-extraction",
+            "electra-question-answering",
+            "mpnet-feature-extraction",
+            "deberta-v2-text-classification",
+        ):
             description, _, _ = settings.traced("inf1", model)
             found[model] = (description["inputs"], description["pad_id"], description["max_tokens"])
         ids, mask, types = "input_ids", "attention_mask", "token_type_ids"

@@ -106,7 +106,8 @@ class Reading(unittest.TestCase):
         (folder / "config.json").write_text(json.dumps(config))
         environment = settings.environment("inf1")
         head = settings.head_of(MODEL)
-        for result in (environment.run("describe", {"folder": str(folder), "head": head}), environment.run("trace", job(folder))):
+        described = environment.run("describe", {"folder": str(folder), "head": head})
+        for result in (described, environment.run("trace", job(folder))):
             self.fails(result, "input", "needs code of its own", "evil.Model")
         self.assertFalse(mark.exists())
 
@@ -119,7 +120,8 @@ class Reading(unittest.TestCase):
 
     def test_a_task_that_the_model_has_not_is_refused(self):
         folder = str(settings.models("inf1")[0] / "gpt2-feature-extraction")
-        result = settings.environment("inf1").run("describe", {"folder": folder, "head": {"task": "fill-mask", "tied": True}})
+        made = {"folder": folder, "head": {"task": "fill-mask", "tied": True}}
+        result = settings.environment("inf1").run("describe", made)
         self.fails(result, "input", "`gpt2`", "fill-mask")
 
     def test_files_outside_of_the_folder_are_refused(self):
@@ -137,7 +139,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(result.events[0]["protocol"], 2)
         for text in (b"", b"[]", b"{", b"\xff"):
             self.fails(environment.run("probe", text), "input")
-        self.fails(environment.run("compile", {}), "framework")
+        self.fails(environment.run("compile", {}), "input", "the job has no `bucket`")
 
 
 class Probing(unittest.TestCase):

@@ -29,7 +29,8 @@ impl MappedFile {
         })
     }
 
-    /// The tensor `name`, without a copy; fails when it is not there or neither f32, f16 nor bf16.
+    /// The tensor `name`, without a copy; fails when it is not there or of a type that bundles do not
+    /// hold. The buffers of a model, such as positions, are integers.
     /// Writing to it, as in-place operators do, ends the process.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let Ok(view) = self.content.tensor(name) else {
@@ -39,7 +40,10 @@ impl MappedFile {
             Dtype::F32 => Kind::Float,
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,
-            _ => return Err(self.problem(name, "is not f32, f16 or bf16")),
+            Dtype::I64 => Kind::Int64,
+            Dtype::I32 => Kind::Int,
+            Dtype::U8 => Kind::Uint8,
+            _ => return Err(self.problem(name, "is of a type that bundles do not hold")),
         };
         let shape = dimensions(view.shape())?;
         // Elsewhere than in our own files a tensor may start anywhere.

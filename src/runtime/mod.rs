@@ -290,7 +290,11 @@ fn load(preload: &Preload, bundle: &Bundle, threads: usize) -> Load {
         plugin,
         module,
         weights: bundle.path(WEIGHTS_FILE),
-        weight_names: manifest.weight_names.clone(),
+        // What was compiled for a chip holds its weights.
+        weight_names: match preload {
+            Preload::Nothing => manifest.weight_names.clone(),
+            Preload::Plugin(_) | Preload::Module(_) => Vec::new(),
+        },
         threads,
     }
 }

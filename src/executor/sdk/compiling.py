@@ -36,8 +36,8 @@ def run(job, events):
         events.send("stage", bucket=bucket, stage=name)
 
     stage("loading")
-    seen = _listen_to_sdk()
     sdk = _sdk(job)
+    seen = _listen_to_sdk()
     with torch.no_grad():
         loaded = modules.load(job["module"], job["inputs"], job["pad_id"])
         examples = _examples(job)
@@ -167,9 +167,10 @@ class _Seen(logging.Handler):
 
 def _listen_to_sdk():
     """Makes the SDK's logger write into the log, in the layout from which neuronc reads coverage."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(stream=sys.stderr, format=logging.BASIC_FORMAT)
     logger = logging.getLogger("Neuron")
+    if not logger.hasHandlers():
+        # The SDK brings none, and Python's own says nothing below a warning.
+        logging.basicConfig(stream=sys.stderr, format=logging.BASIC_FORMAT)
     logger.setLevel(logging.INFO)
     seen = _Seen()
     logger.addHandler(seen)

@@ -4,6 +4,7 @@ Each takes the tensors of the job's `inputs` and returns one tensor. Code from a
 """
 
 import inspect
+import io
 import json
 import os
 import sys
@@ -58,11 +59,11 @@ def load(spec, inputs, pad_id):
     """Loads what `spec`, a job's module, names."""
     kind = spec.get("module")
     if kind == "graph":
-        return Loaded(GraphModule(spec["file"], spec["weights"], spec["weight_names"]))
+        return Loaded(bind_graph(spec["file"], spec["weights"], spec["weight_names"]))
     if kind == "transformers":
         return _load_transformers(spec, inputs, pad_id)
     if kind == "torchscript":
-        return Loaded(heads.TorchscriptModule(load_torchscript(spec["file"]), spec["head"], inputs))
+        return Loaded(heads.TorchscriptModule(bind_torchscript(spec["file"]), spec["head"], inputs))
     raise failures.JobError(failures.INPUT, "`{}` is not a module of this executor".format(kind))
 
 
@@ -76,17 +77,18 @@ def load_torchscript(path):
         raise failures.JobError(failures.INPUT, "`{}` cannot be loaded as TorchScript".format(path), str(error))
 
 
-class GraphModule(torch.nn.Module):
-    """A graph that takes its weights as inputs, with its weights as parameters.
+class BoundModule(torch.nn.Module):
+    """TorchScript that takes its weights as inputs, with these as parameters of an ordinary module around it.
 
-    For a compiler they are then weights like those of any model, and not inputs of every run.
+    For a compiler they are then weights like those of any model: neither inputs of every run nor constants.
     """
 
-    def __init__(self, path, weights, names):
+    def __init__(self, graph, weights, weights_first):
         super().__init__()
-        self.graph = load_torchscript(path)
+        self.graph = graph
+        self._weights_first = weights_first
         self._order = []
-        for index, tensor in enumerate(safetensors_file.read(weights, names).values()):
+        for index, tensor in enumerate(weights):
             name = "weight_{}".format(index)
             if tensor.is_floating_point():
                 self.register_parameter(name, torch.nn.Parameter(tensor, requires_grad=False))
@@ -95,7 +97,29 @@ class GraphModule(torch.nn.Module):
             self._order.append(name)
 
     def forward(self, *tensors):
-        return self.graph(*[getattr(self, name) for name in self._order], *tensors)
+        weights = tuple(getattr(self, name) for name in self._order)
+        return self.graph(*(weights + tensors if self._weights_first else tensors + weights))
+
+
+def bind_graph(path, weights, names):
+    """A graph of neuronc, which takes its weights first, with the weights of that names."""
+    return BoundModule(load_torchscript(path), safetensors_file.read(weights, names).values(), weights_first=True)
+
+
+def bind_torchscript(path):
+    """A TorchScript file with its weights lifted out of it: PyTorch cannot move those of a loaded file to XLA."""
+    module = load_torchscript(path)
+    try:
+        graph, weights = torch._C._jit_pass_lower_graph(module.graph, module._c)
+        torch._C._jit_pass_inline(graph)
+        function = torch._C._create_function_from_graph("forward", graph)
+        # By way of a file, since a function is no module and cannot be copied.
+        lifted = torch.jit.load(io.BytesIO(function.save_to_buffer()))
+    except RuntimeError as error:
+        # A script may hold what is no tensor. Then it is handed on as it is.
+        sys.stderr.write("the weights of `{}` stay inside of it: {}\n".format(path, error))
+        return module
+    return BoundModule(lifted, [weight.detach() for weight in weights], weights_first=False)
 
 
 def read_config(folder):

@@ -78,9 +78,16 @@ def run(events, stdin, perform):
     return 0
 
 
+class _Job(dict):
+    """An object of a job; a key that is missing is the caller's mistake."""
+
+    def __missing__(self, key):
+        raise failures.JobError(failures.INPUT, "the job has no `{}`".format(key))
+
+
 def _read(stdin):
     try:
-        job = json.loads(stdin.read().decode("utf-8"))
+        job = json.loads(stdin.read().decode("utf-8"), object_hook=_Job)
     except ValueError as error:
         raise failures.JobError(failures.INPUT, "the job is not JSON", str(error))
     protocol = job.get("protocol") if isinstance(job, dict) else None

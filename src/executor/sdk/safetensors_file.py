@@ -61,12 +61,14 @@ def write(path, tensors):
 
 def read(path, names=None):
     """The tensors of a file by name, all or those of `names`; they share the pages of the mapped file."""
-    with open(path, "rb") as file:
-        try:
+    try:
+        with open(path, "rb") as file:
             # A private mapping may be written to, which PyTorch expects of memory; the file stays as it is.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except ValueError:
-            raise _damaged(path, "it is empty")
+    except ValueError:
+        raise _damaged(path, "it is empty")
+    except OSError as error:
+        raise _damaged(path, str(error))
     header, base = _header(path, mapped)
     names = list(header) if names is None else names
     return {name: _tensor(path, mapped, base, name, header) for name in names}

@@ -27,7 +27,7 @@ def run():
     if hasattr(torch._C, "_set_graph_executor_optimize"):
         torch._C._set_graph_executor_optimize(False)
     torch.set_num_interop_threads(1)
-    loaded = None
+    loaded = _Loaded()
     try:
         with torch.no_grad():
             while True:
@@ -36,14 +36,12 @@ def run():
                     return 0
                 message, tensors = frame
                 request = message.get("request") if isinstance(message, dict) else None
-                if request == "load" and loaded is None:
-                    loaded = _Loaded(message)
+                if request == "load":
+                    loaded.add(message)
                     wire.send(stream, {"reply": "loaded"})
-                elif request == "run" and loaded is not None:
+                elif request == "run" and not loaded.is_empty():
                     reply, output = loaded.answer(message, tensors)
                     wire.send(stream, reply, output)
-                elif request == "load":
-                    raise wire.WireError("everything is loaded already")
                 elif request == "run":
                     raise wire.WireError("nothing is loaded yet")
                 else:
@@ -72,9 +70,16 @@ def _message(error):
 
 
 class _Loaded:
-    """The artifacts of a bundle, and the weights that those of libtorch share."""
+    """The artifacts of all bundles, numbered on, each with the weights that those of its bundle share."""
 
-    def __init__(self, load):
+    def __init__(self):
+        self._artifacts = []
+
+    def is_empty(self):
+        return not self._artifacts
+
+    def add(self, load):
+        """Loads the artifacts of one more bundle."""
         if load.get("protocol") != reporting.PROTOCOL:
             raise wire.WireError(
                 "the request is of protocol {}, this worker speaks {}".format(load.get("protocol"), reporting.PROTOCOL)
@@ -88,8 +93,8 @@ class _Loaded:
             importlib.import_module(load["module"])
         names = load["weight_names"]
         stored = safetensors_file.read(load["weights"], names) if names else {}
-        self._weights = [stored[name] for name in names]
-        self._artifacts = [(each["bucket"], _load(each["file"])) for each in load["artifacts"]]
+        weights = [stored[name] for name in names]
+        self._artifacts += [(each["bucket"], _load(each["file"]), weights) for each in load["artifacts"]]
 
     def answer(self, request, tensors):
         """The reply to a run and its tensors. A failure leaves everything as it was."""
@@ -104,9 +109,9 @@ class _Loaded:
     def _run(self, index, tensors):
         if not 0 <= index < len(self._artifacts):
             raise wire.WireError("there is no artifact {}, only {}".format(index, len(self._artifacts)))
-        bucket, artifact = self._artifacts[index]
+        bucket, artifact, weights = self._artifacts[index]
         _check(bucket, tensors)
-        output = artifact(*self._weights, *tensors)
+        output = artifact(*weights, *tensors)
         if isinstance(output, (list, tuple)):
             output = output[0]
         return output.to(torch.float32).contiguous()

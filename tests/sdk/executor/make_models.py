@@ -59,7 +59,11 @@ MODELS = {
     "distilbert-question-answering": ("DistilBertForQuestionAnswering", DISTILBERT, "DistilBertTokenizerFast"),
     "distilbert-fill-mask": ("DistilBertForMaskedLM", DISTILBERT, "DistilBertTokenizerFast"),
     "roberta-fill-mask": ("RobertaForMaskedLM", ROBERTA, "RobertaTokenizerFast"),
-    "roberta-text-classification": ("RobertaForSequenceClassification", dict(ROBERTA, **LABELS), "RobertaTokenizerFast"),
+    "roberta-text-classification": (
+        "RobertaForSequenceClassification",
+        dict(ROBERTA, **LABELS),
+        "RobertaTokenizerFast",
+    ),
     "albert-token-classification": (
         "AlbertForTokenClassification",
         dict(BERT_LIKE, embedding_size=16, **LABELS),

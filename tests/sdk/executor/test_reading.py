@@ -10,6 +10,7 @@ import tarfile
 import unittest
 
 import settings
+from test_compiling import read_references as references
 
 MODEL = "distilbert-feature-extraction"
 
@@ -31,15 +32,15 @@ def copy_of(name, label):
     return folder
 
 
-def job(folder, **changes):
-    module = {"module": "transformers", "folder": str(folder), "head": settings.head_of(MODEL), "attention": "explicit"}
+def job(model, **changes):
+    module = {"module": "transformers", "folder": str(model), "head": settings.head_of(MODEL), "attention": "explicit"}
     made = {
         "module": module,
         "inputs": ["input_ids", "attention_mask"],
         "pad_id": 0,
         "graphs": [],
         "references": settings.ROWS,
-        "folder": str(pathlib.Path(folder).parent),
+        "folder": str(pathlib.Path(model).parent),
     }
     return dict(made, **changes)
 
@@ -59,8 +60,9 @@ class Reading(unittest.TestCase):
         self.assertEqual(result.last["event"], "done", result.log)
         whole = settings.scratch("reading", name + "-whole")
         settings.environment(name).run("trace", job(settings.models(name)[0] / MODEL, folder=str(whole)))
-        file = "reference.safetensors"
-        self.assertEqual((folder.parent / file).read_bytes(), (whole / file).read_bytes())
+        # Memory that starts elsewhere is added up in another order.
+        for one, other in zip(references(folder.parent), references(whole)):
+            self.assertLess(max(abs(a - b) for a, b in zip(one, other)), 1e-5)
 
     def test_inf1_reads_pickles(self):
         self.reads_pickles("inf1")
@@ -104,7 +106,8 @@ class Reading(unittest.TestCase):
         (folder / "config.json").write_text(json.dumps(config))
         environment = settings.environment("inf1")
         head = settings.head_of(MODEL)
-        for result in (environment.run("describe", {"folder": str(folder), "head": head}), environment.run("trace", job(folder))):
+        described = environment.run("describe", {"folder": str(folder), "head": head})
+        for result in (described, environment.run("trace", job(folder))):
             self.fails(result, "input", "needs code of its own", "evil.Model")
         self.assertFalse(mark.exists())
 
@@ -117,7 +120,8 @@ class Reading(unittest.TestCase):
 
     def test_a_task_that_the_model_has_not_is_refused(self):
         folder = str(settings.models("inf1")[0] / "gpt2-feature-extraction")
-        result = settings.environment("inf1").run("describe", {"folder": folder, "head": {"task": "fill-mask", "tied": True}})
+        made = {"folder": folder, "head": {"task": "fill-mask", "tied": True}}
+        result = settings.environment("inf1").run("describe", made)
         self.fails(result, "input", "`gpt2`", "fill-mask")
 
     def test_files_outside_of_the_folder_are_refused(self):
@@ -135,7 +139,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(result.events[0]["protocol"], 2)
         for text in (b"", b"[]", b"{", b"\xff"):
             self.fails(environment.run("probe", text), "input")
-        self.fails(environment.run("compile", {}), "framework")
+        self.fails(environment.run("compile", {}), "input", "the job has no `bucket`")
 
 
 class Probing(unittest.TestCase):

@@ -9,11 +9,26 @@ import settings
 # In parts of the largest number of an output.
 DIFFERENCE_MAX = 1e-5
 
+# Where `settings.traced` puts a bucket's graph and the TorchScript with the weights inside.
+FORMS = ("graphs/b{}_s{}.pt", "self-contained/b{}_s{}.pt")
+
+# torch 2.9 takes seconds to import; every task of every family is traced with 1.13, but for ModernBERT, which its
+# transformers does not have.
+ONE_OF_EACH_FAMILY = [
+    "distilbert-question-answering",
+    "roberta-fill-mask",
+    "albert-token-classification",
+    "mpnet-feature-extraction",
+    "deberta-v2-text-classification",
+    "electra-token-classification",
+    "modernbert-fill-mask",
+    "gpt2-text-classification",
+]
+
 
 class Tracing(unittest.TestCase):
-    def equal_to_transformers(self, name):
+    def equal_to_transformers(self, name, models):
         environment = settings.environment(name)
-        _, models = settings.models(name)
         # The interpreters take longer to start than to trace.
         with ThreadPoolExecutor(2) as pool:
             made = list(pool.map(lambda model: settings.traced(name, model), models))
@@ -33,7 +48,7 @@ class Tracing(unittest.TestCase):
                     "folder": str(traced),
                     "names": weights["names"],
                     "files": [
-                        (batch, sequence, "graphs/b{0}_s{1}.pt".format(batch, sequence), "self-contained/b{0}_s{1}.pt".format(batch, sequence))
+                        [batch, sequence] + [form.format(batch, sequence) for form in FORMS]
                         for batch, sequence in settings.BUCKETS
                     ],
                     "rows": settings.ROWS,
@@ -51,16 +66,21 @@ class Tracing(unittest.TestCase):
                 self.assertLessEqual(set(each["devices"]), {"cpu"})
 
     def test_inf1_graphs_equal_transformers(self):
-        self.equal_to_transformers("inf1")
+        self.equal_to_transformers("inf1", settings.models("inf1")[1])
 
     def test_neuronx_graphs_equal_transformers(self):
-        self.assertIn("modernbert-fill-mask", settings.models("neuronx")[1])
-        self.equal_to_transformers("neuronx")
+        self.assertLessEqual(set(ONE_OF_EACH_FAMILY), set(settings.models("neuronx")[1]))
+        self.equal_to_transformers("neuronx", ONE_OF_EACH_FAMILY)
 
     def test_inputs_and_bounds_are_those_of_the_models(self):
         found = {}
-        for model in ("roberta-fill-mask", "gpt2-feature-extraction", "electra-question-answering", "mpnet-feature-extraction",
-                      "deberta-v2-text-classification"):
+        for model in (
+            "roberta-fill-mask",
+            "gpt2-feature-extraction",
+            "electra-question-answering",
+            "mpnet-feature-extraction",
+            "deberta-v2-text-classification",
+        ):
             description, _, _ = settings.traced("inf1", model)
             found[model] = (description["inputs"], description["pad_id"], description["max_tokens"])
         ids, mask, types = "input_ids", "attention_mask", "token_type_ids"

@@ -1,10 +1,12 @@
 //! Buckets: the fixed shapes that a model is traced for, and how tokenized rows fill one.
 
 use std::fmt;
+use std::str::FromStr;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Failure, known_names};
 use crate::tensor::HostTensor;
 
 /// A fixed input shape: `batch` rows of `sequence` tokens.
@@ -44,6 +46,24 @@ pub enum Input {
     TokenTypeIds,
     /// The token asked for in each row, `[batch]`, i64.
     Position,
+}
+
+impl FromStr for Input {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "input_ids" => Ok(Input::InputIds),
+            "attention_mask" => Ok(Input::AttentionMask),
+            "token_type_ids" => Ok(Input::TokenTypeIds),
+            other => Err(
+                Failure::usage(format!("input `{other}` is unknown")).help(known_names(
+                    other,
+                    ["input_ids", "attention_mask", "token_type_ids"],
+                )),
+            ),
+        }
+    }
 }
 
 /// The smallest bucket that holds `tokens` tokens a row and as many of `rows` rows as one bucket

@@ -56,6 +56,21 @@ pub enum Tracer {
 pub enum TracerChoice {
     Native,
     Transformers,
+    Torchscript,
+}
+
+/// What a user says of the tracer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing: native where the family is one of ours, else transformers.
+    Nothing,
+    Native,
+    Transformers,
+    /// A TorchScript file in the model's folder, and what it takes, in its order.
+    Torchscript {
+        file: String,
+        inputs: Vec<Input>,
+    },
 }
 
 impl FromStr for TracerChoice {
@@ -65,8 +80,13 @@ impl FromStr for TracerChoice {
         match text {
             "native" => Ok(Self::Native),
             "transformers" => Ok(Self::Transformers),
-            other => Err(Failure::usage(format!("tracer `{other}` is unknown"))
-                .help(known_names(other, ["native", "transformers"]))),
+            "torchscript" => Ok(Self::Torchscript),
+            other => Err(
+                Failure::usage(format!("tracer `{other}` is unknown")).help(known_names(
+                    other,
+                    ["native", "transformers", "torchscript"],
+                )),
+            ),
         }
     }
 }
@@ -112,7 +132,7 @@ impl Checkpoint {
         small: &SmallFiles,
         listed: &[&str],
         task: Option<Task>,
-        tracer: Option<TracerChoice>,
+        tracer: &Asked,
     ) -> Result<Self> {
         let config: Value = json(small, CONFIG_FILE)?.ok_or_else(no_config)?;
         if config.get("auto_map").is_some() {
@@ -129,6 +149,20 @@ impl Checkpoint {
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(usize::MAX);
         let tokenizer_files = tokenizer_files(listed)?;
+        if let Asked::Torchscript { file, inputs } = tracer {
+            return Ok(Self {
+                max_tokens: limit.min(positions_of(&config)),
+                inputs: torchscript_inputs(inputs, &head),
+                pad_id: config
+                    .get("pad_token_id")
+                    .and_then(Value::as_i64)
+                    .unwrap_or(0),
+                tracer: Tracer::Torchscript { file: file.clone() },
+                head,
+                weight_files: vec![file.clone()],
+                tokenizer_files,
+            });
+        }
         if let Some(model_type) = for_transformers(&config, tracer) {
             return Ok(Self {
                 max_tokens: limit,
@@ -153,12 +187,31 @@ impl Checkpoint {
     }
 }
 
+/// How many tokens the positions of a model cover, by the names that configurations have for it.
+fn positions_of(config: &Value) -> usize {
+    let names = ["max_position_embeddings", "n_positions"];
+    let found = names.iter().find_map(|name| config.get(name)?.as_u64());
+    found
+        .and_then(|positions| usize::try_from(positions).ok())
+        .unwrap_or(usize::MAX)
+}
+
+/// The position that is asked for is neuronc's own input: the wrapper around the file takes it.
+fn torchscript_inputs(named: &[Input], head: &Head) -> Vec<Input> {
+    let mut inputs = named.to_vec();
+    if head.task() == Task::FillMask && !inputs.contains(&Input::Position) {
+        inputs.push(Input::Position);
+    }
+    inputs
+}
+
 /// The model type of a model that transformers traces: asked for, or of no family of ours.
-fn for_transformers(config: &Value, tracer: Option<TracerChoice>) -> Option<String> {
+fn for_transformers(config: &Value, tracer: &Asked) -> Option<String> {
     let model_type = config.get("model_type")?.as_str()?;
     let chosen = match tracer {
-        Some(choice) => choice == TracerChoice::Transformers,
-        None => !Family::is_native(model_type),
+        Asked::Transformers => true,
+        Asked::Nothing => !Family::is_native(model_type),
+        Asked::Native | Asked::Torchscript { .. } => false,
     };
     chosen.then(|| model_type.to_owned())
 }
@@ -425,7 +478,7 @@ mod tests {
             ),
             (SENTENCE_CONFIG_FILE, json!({"max_seq_length": 256})),
         ]);
-        let checkpoint = Checkpoint::read(&files, &LISTED, None, None).unwrap();
+        let checkpoint = Checkpoint::read(&files, &LISTED, None, &Asked::Nothing).unwrap();
         assert_eq!(checkpoint.max_tokens, 256);
         let head = Head::FeatureExtraction {
             pooling: Some(Pooling::Mean),
@@ -438,8 +491,13 @@ mod tests {
     fn labels_follow_their_ids() {
         let mut config = bert("BertForTokenClassification");
         config["id2label"] = json!({"1": "B", "0": "A", "2": "C"});
-        let checkpoint =
-            Checkpoint::read(&small(&[(CONFIG_FILE, config)]), &LISTED, None, None).unwrap();
+        let checkpoint = Checkpoint::read(
+            &small(&[(CONFIG_FILE, config)]),
+            &LISTED,
+            None,
+            &Asked::Nothing,
+        )
+        .unwrap();
         let labels = ["A", "B", "C"].map(str::to_owned).to_vec();
         assert_eq!(checkpoint.head, Head::TokenClassification { labels });
     }
@@ -448,7 +506,7 @@ mod tests {
     fn pickles_are_refused_with_what_to_do() {
         let files = small(&[(CONFIG_FILE, bert("BertModel"))]);
         let listed = [CONFIG_FILE, PICKLE_FILE, TOKENIZER_FILE];
-        let error = Checkpoint::read(&files, &listed, None, None)
+        let error = Checkpoint::read(&files, &listed, None, &Asked::Nothing)
             .unwrap_err()
             .to_string();
         assert!(
@@ -461,8 +519,13 @@ mod tests {
     fn remote_code_is_refused() {
         let mut config = bert("BertModel");
         config["auto_map"] = json!({"AutoModel": "x.py"});
-        let error =
-            Checkpoint::read(&small(&[(CONFIG_FILE, config)]), &LISTED, None, None).unwrap_err();
+        let error = Checkpoint::read(
+            &small(&[(CONFIG_FILE, config)]),
+            &LISTED,
+            None,
+            &Asked::Nothing,
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("code"), "{error}");
     }
 
@@ -470,7 +533,7 @@ mod tests {
     fn a_module_that_is_not_implemented_is_named() {
         let modules = json!([{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]);
         let files = small(&[(CONFIG_FILE, bert("BertModel")), (MODULES_FILE, modules)]);
-        let error = Checkpoint::read(&files, &LISTED, None, None)
+        let error = Checkpoint::read(&files, &LISTED, None, &Asked::Nothing)
             .unwrap_err()
             .to_string();
         assert!(error.contains("`Dense`"), "{error}");

@@ -13,9 +13,8 @@ use serde::Serialize;
 
 use crate::bucket::{Bucket, Row};
 use crate::bundle::REFERENCE_ROWS_FILE;
-use crate::checkpoint::Tracer;
 use crate::command::Log;
-use crate::compiler::tracing::{self, Traced, stem, transformers_module};
+use crate::compiler::tracing::{self, Traced, stem};
 use crate::compiler::{Compilation, Progress, memory, neuron};
 use crate::coverage::OperatorCount;
 use crate::coverage::estimate::{self, Estimate, Place, State, Totals};
@@ -258,13 +257,10 @@ fn lower_job(compilation: &Compilation, traced: &Traced, folder: &Path) -> Resul
     let rows: Vec<Row> = files::read_json(&folder.join(REFERENCE_ROWS_FILE))?;
     let modules = traced.graphs.iter().map(|(bucket, graph)| LowerModule {
         bucket: *bucket,
-        module: match plan.tracer {
-            Tracer::Transformers { .. } => transformers_module(compilation),
-            Tracer::Native { .. } | Tracer::Torchscript { .. } => Module::Graph {
-                file: folder.join(graph),
-                weights: folder.join(WEIGHTS_FILE),
-                weight_names: traced.weight_names.clone(),
-            },
+        module: Module::Graph {
+            file: folder.join(graph),
+            weights: folder.join(WEIGHTS_FILE),
+            weight_names: traced.weight_names.clone(),
         },
         hlo: folder.join(format!("hlo/{}.txt", stem(*bucket))),
         outputs: folder.join(format!("hlo/{}.safetensors", stem(*bucket))),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::checkpoint::{self, Checkpoint, TracerChoice};
+use crate::checkpoint::{self, Asked, Checkpoint};
 use crate::cli::output;
 use crate::cli::progress::Bars;
 use crate::files;
@@ -16,7 +16,7 @@ use crate::recipe::Task;
 pub(super) fn read_checkpoint(
     snapshot: &Snapshot,
     task: Option<Task>,
-    tracer: Option<TracerChoice>,
+    tracer: &Asked,
     bars: &mut Bars,
 ) -> Result<Checkpoint> {
     if snapshot.listing == Listing::Cached {

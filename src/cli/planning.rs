@@ -1,12 +1,13 @@
 //! From the options that say what is compiled for which chip to a plan: what `trace` and `rehearse`
 //! have in common.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::arguments::{self, Asked};
-use crate::checkpoint::{Checkpoint, Tracer, TracerChoice};
+use crate::bucket::Input;
+use crate::checkpoint::{self, Checkpoint, Tracer, TracerChoice};
 use crate::cli::compiler_flags::CompilerFlags;
 use crate::cli::environment::Environment;
 use crate::cli::output;
@@ -16,10 +17,12 @@ use crate::compiler::Tool;
 use crate::executor::describe;
 use crate::executor::interpreter::Interpreter;
 use crate::executor::job::{DescribeJob, PROTOCOL};
-use crate::hub::{self, Snapshot};
+use crate::failure::Failure;
+use crate::files;
+use crate::hub::{self, Snapshot, Source};
 use crate::plan::{self, Options, Plan};
 use crate::profile::{self, ChipProfile};
-use crate::recipe::Task;
+use crate::recipe::{Recipe, Task};
 
 /// What is compiled, and how.
 #[derive(Debug, clap::Args)]
@@ -56,9 +59,15 @@ pub(super) struct PlanFlags {
     #[arg(long, value_name = "PATH")]
     pub(super) sdk: Option<PathBuf>,
 
-    /// What traces the model [default: native for the families of neuronc, else transformers].
+    /// What traces the model: native, transformers or torchscript [default: native for the families
+    /// of neuronc, else transformers].
     #[arg(long)]
     tracer: Option<TracerChoice>,
+
+    /// What a TorchScript file takes, in its order; MODEL is the file, beside config.json and
+    /// tokenizer.json [default: input_ids,attention_mask].
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME,...")]
+    inputs: Option<Vec<Input>>,
 
     /// Use only what the Hub cache holds.
     #[arg(long)]
@@ -96,6 +105,60 @@ impl PlanFlags {
         }
     }
 
+    /// What is asked of the tracer.
+    fn tracer(&self) -> Result<checkpoint::Asked> {
+        let path = Path::new(&self.model);
+        let ends = path.extension();
+        let is_file = ends.is_some_and(|end| end == "pt" || end == "pth") && path.is_file();
+        let asked = match (self.tracer, is_file) {
+            (Some(TracerChoice::Torchscript) | None, true) => checkpoint::Asked::Torchscript {
+                file: path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                inputs: self
+                    .inputs
+                    .clone()
+                    .unwrap_or_else(|| vec![Input::InputIds, Input::AttentionMask]),
+            },
+            (Some(TracerChoice::Torchscript), false) => {
+                return Err(
+                    Failure::usage(format!("`{}` is no TorchScript file", self.model))
+                        .why("`--tracer torchscript` takes the path of a `.pt` file")
+                        .help("give the file, with config.json and tokenizer.json beside it")
+                        .into(),
+                );
+            }
+            (Some(TracerChoice::Native), _) => checkpoint::Asked::Native,
+            (Some(TracerChoice::Transformers), _) => checkpoint::Asked::Transformers,
+            (None, false) => checkpoint::Asked::Nothing,
+        };
+        match (&asked, &self.inputs) {
+            (checkpoint::Asked::Torchscript { .. }, _) | (_, None) => Ok(asked),
+            (_, Some(_)) => Err(Failure::usage("`--inputs` is for TorchScript files")
+                .why("what other models take is known")
+                .help("leave it out, or give a `.pt` file")
+                .into()),
+        }
+    }
+
+    /// Where the model's files are: those of a TorchScript file lie beside it.
+    fn source(&self, tracer: &checkpoint::Asked) -> Result<(Recipe, Source)> {
+        let path = Path::new(&self.model);
+        match tracer {
+            checkpoint::Asked::Torchscript { .. } => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                let folder = std::path::absolute(files::parent(path))?;
+                Ok((
+                    Recipe::for_model(&name, &name, None),
+                    Source::Folder(folder),
+                ))
+            }
+            _ => model_source::resolve(&self.model, self.revision.as_deref()),
+        }
+    }
+
     /// What is asked of the compiler; a mistake shows before anything else is done.
     pub(super) fn asked(&self, profile: &ChipProfile) -> Result<Asked> {
         self.compiler.request().read(profile)
@@ -118,12 +181,15 @@ impl Planner<'_> {
         let asked = flags.asked(&profile)?;
         let version = compiler_version(&profile, sdk);
         arguments::resolve(&profile, &asked, version.as_deref())?;
-        let (recipe, source) = model_source::resolve(&flags.model, flags.revision.as_deref())?;
+        let asked_tracer = flags.tracer()?;
+        let (recipe, source) = flags.source(&asked_tracer)?;
         let snapshot = hub::open(&source, &environment.hub(flags.offline))?;
         let task = flags.task.or(recipe.task);
-        let mut checkpoint = model_files::read_checkpoint(&snapshot, task, flags.tracer, bars)?;
+        let mut checkpoint = model_files::read_checkpoint(&snapshot, task, &asked_tracer, bars)?;
         let tool = tools::tracer(&checkpoint, sdk, &environment.places)?;
-        if let Tool::Python(interpreter) = &tool {
+        if let (Tool::Python(interpreter), Tracer::Transformers { .. }) =
+            (&tool, &checkpoint.tracer)
+        {
             self.announce(&checkpoint);
             describe(&mut checkpoint, interpreter, &snapshot, environment, bars)?;
         }

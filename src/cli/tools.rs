@@ -17,15 +17,16 @@ pub(super) fn sdk(profile: &ChipProfile, places: &Places) -> Result<Option<Inter
     }
 }
 
-/// What traces the model: transformers traces in the SDK's interpreter where there is one.
+/// What traces the model: Python traces in the SDK's interpreter where there is one.
 pub(super) fn tracer(
     checkpoint: &Checkpoint,
     sdk: Option<&Interpreter>,
     places: &Places,
 ) -> Result<Tool> {
     match (&checkpoint.tracer, sdk) {
-        (Tracer::Native { .. } | Tracer::Torchscript { .. }, _) => places.torch().map(Tool::Torch),
-        (Tracer::Transformers { .. }, Some(interpreter)) => Ok(Tool::Python(interpreter.clone())),
+        (Tracer::Native { .. }, _) => places.torch().map(Tool::Torch),
+        (_, Some(interpreter)) => Ok(Tool::Python(interpreter.clone())),
         (Tracer::Transformers { .. }, None) => places.transformers().map(Tool::Python),
+        (Tracer::Torchscript { .. }, None) => places.python_torch().map(Tool::Python),
     }
 }

@@ -16,7 +16,7 @@ use crate::command::{Log, Program};
 use crate::compiler::diagnostic::{self, Attempt};
 use crate::compiler::dots::Dots;
 use crate::compiler::memory::{self, Budget};
-use crate::compiler::tracing::{Traced, stem, transformers_module};
+use crate::compiler::tracing::{Traced, python_module, stem};
 use crate::compiler::work_dir::{BucketDir, Compiled, WorkDir};
 use crate::compiler::{Compilation, Neuron, Progress};
 use crate::executor::events::{Event, FailureClass};
@@ -235,10 +235,13 @@ pub fn compiler_args(compilation: &Compilation) -> Vec<String> {
     words
 }
 
-/// transformers' module goes to the SDK as it is; a graph gets its weights back first.
+/// What Python loads goes to the SDK as it is; a graph gets its weights back first.
 fn module(compilation: &Compilation, work: &Work, bucket: Bucket) -> Result<Module> {
-    if let Tracer::Transformers { .. } = compilation.plan.tracer {
-        return Ok(transformers_module(compilation));
+    match compilation.plan.tracer {
+        Tracer::Transformers { .. } | Tracer::Torchscript { .. } => {
+            return python_module(compilation);
+        }
+        Tracer::Native { .. } => {}
     }
     let graph = work
         .traced

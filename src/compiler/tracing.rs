@@ -79,8 +79,8 @@ pub fn trace(
                 progress,
             )?
         }
-        (Tracer::Transformers { .. }, Tool::Python(interpreter)) => {
-            let job = module_job(compilation, (graphs, rows), folder);
+        (Tracer::Transformers { .. } | Tracer::Torchscript { .. }, Tool::Python(interpreter)) => {
+            let job = module_job(compilation, (graphs, rows), folder)?;
             let job = serde_json::to_vec(&job)?;
             run_python(compilation, interpreter, job, folder, progress)?
         }
@@ -138,25 +138,35 @@ fn module_job(
     compilation: &Compilation,
     (graphs, references): (Vec<GraphJob>, Vec<Row>),
     folder: &Path,
-) -> ModuleTraceJob {
+) -> Result<ModuleTraceJob> {
     let plan = compilation.plan;
-    ModuleTraceJob {
+    Ok(ModuleTraceJob {
         protocol: PROTOCOL,
-        module: transformers_module(compilation),
+        module: python_module(compilation)?,
         inputs: plan.inputs.clone(),
         pad_id: plan.pad_id,
         graphs,
         references,
         folder: folder.to_owned(),
-    }
+    })
 }
 
-/// The model as transformers loads it.
-pub fn transformers_module(compilation: &Compilation) -> Module {
-    Module::Transformers {
-        folder: compilation.model.to_owned(),
-        head: compilation.plan.head.clone(),
-        attention: compilation.plan.attention,
+/// The model as Python loads it by itself.
+pub fn python_module(compilation: &Compilation) -> Result<Module> {
+    let plan = compilation.plan;
+    match &plan.tracer {
+        Tracer::Transformers { .. } => Ok(Module::Transformers {
+            folder: compilation.model.to_owned(),
+            head: plan.head.clone(),
+            attention: plan.attention,
+        }),
+        Tracer::Torchscript { file } => Ok(Module::Torchscript {
+            file: files::inside(compilation.model, file)?,
+            head: plan.head.clone(),
+        }),
+        Tracer::Native { .. } => {
+            Err(Failure::new(Class::Bug, "a model of a native family is none of Python's").into())
+        }
     }
 }
 

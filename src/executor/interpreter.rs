@@ -99,6 +99,8 @@ pub struct Interpreter {
 pub enum Need<'a> {
     /// The SDK of a chip.
     Sdk(&'a Sdk),
+    /// torch, for the host.
+    Torch,
     /// torch and transformers, for the host.
     Transformers,
     /// torch and torch-xla, which lower as the SDK does.
@@ -110,6 +112,7 @@ impl Need<'_> {
     pub fn modules(&self) -> Vec<&str> {
         match self {
             Need::Sdk(sdk) => vec!["torch", &sdk.module],
+            Need::Torch => vec!["torch"],
             Need::Transformers => vec!["torch", "transformers"],
             Need::Xla => vec!["torch", "torch_xla"],
         }
@@ -319,7 +322,7 @@ fn not_found(need: Need, refused: &[String]) -> Failure {
              or do all but the compilation with `neuronc rehearse`, or trace for `--chip cpu`",
             sdk.release
         )),
-        Need::Transformers | Need::Xla => {
+        Need::Torch | Need::Transformers | Need::Xla => {
             let modules = need.modules();
             Failure::new(
                 Class::Executor,

@@ -78,6 +78,11 @@ impl Places {
         )
     }
 
+    /// An interpreter with torch.
+    pub fn python_torch(&self) -> Result<Interpreter> {
+        interpreter::find(&self.candidates(Vec::new()), Need::Torch, &self.temporary)
+    }
+
     /// An interpreter with torch and torch-xla.
     pub fn xla(&self) -> Result<Interpreter> {
         interpreter::find(&self.candidates(Vec::new()), Need::Xla, &self.temporary)

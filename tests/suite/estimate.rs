@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use neuronc::bucket::Bucket;
 use neuronc::bundle::{Bundle, Check};
-use neuronc::checkpoint::{Checkpoint, SmallFiles};
+use neuronc::checkpoint::{Asked, Checkpoint, SmallFiles};
 use neuronc::coverage::census;
 use neuronc::coverage::estimate::{self, BucketEstimate, Estimate, Place, State, Traced};
 use neuronc::plan::{self, Model, Options, Plan};
@@ -36,7 +36,7 @@ fn bert_base() -> Plan {
     });
     let small = SmallFiles::from([("config.json".to_owned(), config.to_string().into_bytes())]);
     let listed = ["config.json", "model.safetensors", "vocab.txt"];
-    let checkpoint = Checkpoint::read(&small, &listed, None, None).unwrap();
+    let checkpoint = Checkpoint::read(&small, &listed, None, &Asked::Nothing).unwrap();
     let model = Model {
         id: None,
         commit: None,

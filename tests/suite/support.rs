@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use neuronc::checkpoint::{Checkpoint, SmallFiles};
+use neuronc::checkpoint::{Asked, Checkpoint, SmallFiles};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -165,7 +165,7 @@ fn random_model(config: &serde_json::Value, folder: &Path) {
     }
     let small = SmallFiles::from([("config.json".to_owned(), text)]);
     let listed = ["config.json", "model.safetensors", "vocab.txt"];
-    let checkpoint = Checkpoint::read(&small, &listed, None, None).unwrap();
+    let checkpoint = Checkpoint::read(&small, &listed, None, &Asked::Nothing).unwrap();
     let specs = checkpoint
         .tracer
         .family()

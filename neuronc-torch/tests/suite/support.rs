@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use neuronc::bucket::{Bucket, Row, fill};
-use neuronc::checkpoint::{Checkpoint, small_files};
+use neuronc::checkpoint::{Asked, Checkpoint, small_files};
 use neuronc::executor::events::Event;
 use neuronc::executor::job::{
     Cast, CastMode, CastType, GraphJob, PROTOCOL, TraceJob, WEIGHTS_FILE,
@@ -45,7 +45,7 @@ impl Subject {
             .into_iter()
             .map(|name| (name.to_owned(), files::read(&folder.join(name)).unwrap()))
             .collect();
-        let checkpoint = Checkpoint::read(&small, &names, None, None).unwrap();
+        let checkpoint = Checkpoint::read(&small, &names, None, &Asked::Nothing).unwrap();
         Self {
             family: checkpoint.tracer.family().unwrap().clone(),
             head: checkpoint.head,

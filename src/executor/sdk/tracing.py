@@ -1,4 +1,5 @@
-"""`trace`: graphs of a transformers model that take weights and buffers as inputs, as those of neuronc-torch do."""
+"""`trace`: graphs of a model of transformers, or of a TorchScript file, that take weights and buffers as inputs, as
+those of neuronc-torch do."""
 
 import contextlib
 import os
@@ -26,12 +27,16 @@ _STORED_AS = {torch.bool: torch.uint8, torch.int8: torch.int32, torch.int16: tor
 def run(job, events):
     """Writes reference outputs, weights and graphs into the job's folder."""
     spec, pad_id, folder = job["module"], job["pad_id"], job["folder"]
-    if spec.get("module") != "transformers":
-        raise failures.JobError(failures.INPUT, "only a model of transformers is traced, others are graphs already")
+    if spec.get("module") == "graph":
+        raise failures.JobError(failures.INPUT, "a graph of neuronc is not traced again")
     with torch.no_grad():
         loaded = modules.load(spec, job["inputs"], pad_id)
+        if loaded.vocabulary is None:
+            # Of a TorchScript file nothing is known but that it takes what its tokenizer gives.
+            loaded.vocabulary = 1 + max((max(row["ids"]) for row in job["references"]), default=0)
         task = _Task(loaded, job["inputs"], pad_id)
-        count = _write_references(task, job["references"], os.path.join(folder, REFERENCE_FILE))
+        buckets = [graph["bucket"] for graph in job["graphs"]]
+        count = _write_references(task, job["references"], buckets, os.path.join(folder, REFERENCE_FILE))
         events.send("references", rows=count)
         if not job["graphs"]:
             return
@@ -182,15 +187,29 @@ def _check(bucket, expected, found):
         )
 
 
-def _write_references(task, rows, path):
+def _write_references(task, rows, buckets, path):
     """Runs each row alone and without padding; returns their number."""
     outputs = []
     for index, row in enumerate(rows):
-        output = task.module(*task.tensors(rows_of.alone(row), [row]))
+        output = _reference(task, row, buckets)
         task.loaded.check_finite(output)
         outputs.append((str(index), _sampled(output)))
     safetensors_file.write(path, outputs)
     return len(outputs)
+
+
+def _reference(task, row, buckets):
+    try:
+        return task.module(*task.tensors(rows_of.alone(row), [row]))
+    except RuntimeError:
+        # A file that was traced for one shape takes no other: the row is padded to a bucket, and its part cut out.
+        fitting = [bucket for bucket in buckets if rows_of.fits(row, bucket)]
+        smallest = min(fitting, key=lambda bucket: bucket["batch"] * bucket["sequence"], default=None)
+        if smallest is None:
+            raise
+    output = task.module(*task.tensors(smallest, [row]))[:1]
+    per_token = output.dim() > 2 and output.shape[1] == smallest["sequence"]
+    return output[:, : len(row["ids"])] if per_token else output
 
 
 def _sampled(output):

@@ -45,6 +45,7 @@ pub mod runtime;
 
 pub mod task;
 
+pub mod doctor;
 pub mod verify;
 
 pub mod serve;

@@ -4,9 +4,11 @@
 
 mod compiler_flags;
 mod completions;
+mod doctor;
 mod duration;
 mod environment;
 mod explain;
+mod fold;
 mod interrupt;
 mod model_files;
 mod model_source;
@@ -45,6 +47,7 @@ enum Command {
     Report(report::Args),
     Verify(verify::Args),
     Explain(explain::Args),
+    Doctor(doctor::Args),
     Serve(serve::Args),
     Completions(completions::Args),
 }
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<()> {
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args, &environment),
         Command::Explain(args) => explain::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Serve(args) => serve::run(&args, &environment),
         Command::Completions(args) => completions::run(&args),
     }

@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 16] = [
     &["compiler"],
     &["runtime"],
     &["task"],
-    &["verify"],
+    &["doctor", "verify"],
     &["serve"],
     &["cli"],
     &["main", "lib"],

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::command::Log;
+use crate::doctor::Scratch;
 use crate::executor::probe::Places;
 
 /// How long it may take to load libtorch and to say its version.
@@ -41,11 +42,8 @@ fn ask(places: &Places, found: &mut Libtorch) -> Result<()> {
     let mut program = places.torch()?;
     found.program = Some(plain(&program.path));
     program.args.push("--version".into());
-    let folder = tempfile::Builder::new()
-        .prefix("neuronc-doctor-")
-        .tempdir_in(&places.temporary)
-        .with_context(|| format!("creating a folder in `{}`", places.temporary.display()))?;
-    let log = folder.path().join("log");
+    let scratch = Scratch::new(&places.temporary)?;
+    let log = scratch.log();
     let mut answer = String::new();
     program.run(Vec::new(), &Log::file(&log), DEADLINE, &mut |line| {
         if answer.is_empty() {

@@ -20,11 +20,14 @@ pub mod sdk;
 pub mod skew;
 
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{self, ScopedJoinHandle};
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
+use tempfile::TempDir;
 
+use crate::cleanup::{self, Registration};
 use crate::doctor::devices::Devices;
 use crate::doctor::driver::Driver;
 use crate::doctor::findings::Finding;
@@ -126,6 +129,29 @@ fn examine(asked: &Asked) -> Machine {
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// A folder for the log of a program; it goes with the value, and on a signal.
+struct Scratch {
+    folder: TempDir,
+    _registration: Registration,
+}
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("neuronc-doctor-")
+            .tempdir_in(parent)
+            .with_context(|| format!("creating a folder in `{}`", parent.display()))?;
+        Ok(Self {
+            _registration: cleanup::folder(folder.path()),
+            folder,
+        })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
 }
 
 /// The text of a small file of the kernel, without the white space around it; `None` where there is no

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Log, Program};
+use crate::doctor::Scratch;
 use crate::executor::probe::Places;
 use crate::files;
 
@@ -99,16 +100,13 @@ fn find(places: &Places) -> Option<PathBuf> {
 }
 
 fn ask(program: &Path, temporary: &Path) -> Result<Vec<Listed>> {
-    let folder = tempfile::Builder::new()
-        .prefix("neuronc-doctor-")
-        .tempdir_in(temporary)
-        .with_context(|| format!("creating a folder in `{}`", temporary.display()))?;
+    let scratch = Scratch::new(temporary)?;
     let program = Program {
         path: program.to_owned(),
         args: vec!["-j".into()],
         environment: BTreeMap::from([("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())]),
     };
-    let log = folder.path().join("log");
+    let log = scratch.log();
     let mut answer = String::new();
     program.run(Vec::new(), &Log::file(&log), DEADLINE, &mut |line| {
         if answer.len() + line.len() > ANSWER_BYTES_MAX {

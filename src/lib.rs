@@ -47,6 +47,7 @@ pub mod task;
 
 pub mod placement;
 
+pub mod doctor;
 pub mod verify;
 
 pub mod rehearse;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::cli::fold::fold;
 use crate::cli::output::{self, Format};
 use crate::profile::{self, ChipProfile, Hardware, Instance, Sdk};
 
@@ -116,7 +117,7 @@ fn notes(chip: &ChipProfile) -> String {
         .filter_map(|row| Some(format!("{}: {}", row.name, row.note.as_ref()?)));
     of_chip
         .chain(of_rows)
-        .map(|note| format!("{}\n", output::fold("  - ", &note)))
+        .map(|note| format!("{}\n", fold("  - ", &note)))
         .collect()
 }
 
@@ -131,11 +132,7 @@ fn details(chip: &ChipProfile) -> String {
     }
     let mut text = format!("{}: {}\n", chip.name, chip.title);
     for (name, content) in lines {
-        let _ = writeln!(
-            text,
-            "{}",
-            output::fold(&format!("  {name:<13} "), &content)
-        );
+        let _ = writeln!(text, "{}", fold(&format!("  {name:<13} "), &content));
     }
     if chip.hardware.is_some() {
         let _ = write!(text, "\n{}", table(std::slice::from_ref(chip)));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::doctor::folders::Place;
 use crate::executor::probe::Places;
 use crate::files;
 use crate::hub::{HubAccess, Patience, Secret};
@@ -105,6 +106,20 @@ impl Environment {
     /// Where compilations keep what they have, so that an interrupted one goes on.
     pub(super) fn work(&self) -> PathBuf {
         self.cache().join("neuronc/work")
+    }
+
+    /// The folders that are written to outside of bundles.
+    pub(super) fn folders(&self) -> [Place; 3] {
+        let place = |purpose, variable, path| Place {
+            purpose,
+            variable,
+            path,
+        };
+        [
+            place("models", "HF_HUB_CACHE", self.hub(true).cache),
+            place("compilations", "XDG_CACHE_HOME", self.work()),
+            place("temporary files", "TMPDIR", self.places.temporary.clone()),
+        ]
     }
 
     fn token(&self, home: &std::path::Path) -> Option<Secret> {

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::output::{self, Format, fold};
+use crate::cli::fold::fold;
+use crate::cli::output::{self, Format};
 use crate::explain::{self, Entry, Group, Severity};
 use crate::failure::{Failure, name_list};
 
@@ -217,17 +218,6 @@ fn list() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_folded_behind_their_prefix() {
-        let folded = fold("  a  ", &"word ".repeat(20));
-        let lines: Vec<&str> = folded.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].len(), 79);
-        assert!(lines[1].starts_with("     word"));
-        let folded = fold("", &format!("{} `a b c`.", "word ".repeat(15)));
-        assert!(folded.ends_with("\n`a b c`."), "{folded}");
-    }
 
     #[test]
     fn words_without_quotes_are_one_line_only_where_none_looks_like_a_code() {

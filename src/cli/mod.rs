@@ -5,9 +5,11 @@
 mod chips;
 mod compiler_flags;
 mod completions;
+mod doctor;
 mod duration;
 mod environment;
 mod explain;
+mod fold;
 mod interrupt;
 mod migrate;
 mod model_files;
@@ -54,6 +56,7 @@ enum Command {
     Report(report::Args),
     Verify(verify::Args),
     Explain(explain::Args),
+    Doctor(doctor::Args),
     Serve(serve::Args),
     Place(place::Args),
     Chips(chips::Args),
@@ -87,6 +90,7 @@ fn run(command: Command) -> Result<()> {
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args, &environment),
         Command::Explain(args) => explain::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Serve(args) => serve::run(&args, &environment),
         Command::Place(args) => place::run(&args, &environment),
         Command::Chips(args) => chips::run(&args),

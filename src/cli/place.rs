@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::bundle::Check;
 use crate::cli::environment::Environment;
+use crate::cli::fold::fold;
 use crate::cli::output::{self, Format};
 use crate::cli::placing::{Opened, Site, Wish, chip};
 use crate::placement::machine::MachineMemory;
@@ -110,7 +111,7 @@ fn text(placement: &Placement, notes: &[String]) -> String {
     text.push_str("\n\n");
     text.push_str(&models(placement));
     for note in notes {
-        let _ = write!(text, "\n{}", output::fold("note: ", note));
+        let _ = write!(text, "\n{}", fold("note: ", note));
     }
     text
 }

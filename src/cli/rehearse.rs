@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::cli::environment::Environment;
+use crate::cli::fold::fold;
 use crate::cli::interrupt;
 use crate::cli::output::{self, Format};
 use crate::cli::planning::{PlanFlags, Planned, Planner};
@@ -174,7 +175,7 @@ fn text(rehearsal: &Rehearsal) -> String {
             text.push_str(&format!("\n{title}\n"));
         }
         for line in lines {
-            text.push_str(&output::fold("  ", &line));
+            text.push_str(&fold("  ", &line));
             text.push('\n');
         }
     }

@@ -256,7 +256,7 @@ pub fn torch_release(version: &str) -> &str {
 }
 
 /// Why an interpreter does not have what is needed.
-fn problem(probed: &Probed, need: Need) -> Option<String> {
+pub fn problem(probed: &Probed, need: Need) -> Option<String> {
     if let Some(old) = too_old(&probed.python) {
         return Some(old);
     }

@@ -122,7 +122,7 @@ pub fn sdk_of(profile: &ChipProfile) -> Result<&Sdk> {
 }
 
 /// The number in `neuron0`, `neuron1`, and so on, as the driver names its devices.
-fn device_number(name: &str) -> Option<u32> {
+pub fn device_number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix("neuron")?;
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| plain)

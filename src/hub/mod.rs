@@ -5,7 +5,7 @@
 //! Reading order: this file, `repository.rs` (what is asked of the Hub and what is not), `cache.rs` (the
 //! layout on disk, that of Python's huggingface_hub), `download.rs` (one file into the cache), `remote.rs`
 //! (the requests), `trouble.rs` (what can go wrong on the way and what to tell the user), `name.rs`,
-//! `folder.rs`.
+//! `folder.rs`, `reach.rs` (whether a Hub is there at all).
 //!
 //! hf-hub 1.0 brings the content of a file, over HTTP or Xet. It does not resume, check what it received,
 //! or know an offline mode, and its listing drops the sha256 of large files: these are done here.
@@ -14,6 +14,7 @@ mod cache;
 mod download;
 mod folder;
 mod name;
+mod reach;
 mod remote;
 mod repository;
 mod trouble;
@@ -27,6 +28,8 @@ use anyhow::Result;
 use crate::failure::{Class, Failure, nearest};
 use crate::files;
 use repository::{Repository, not_cached};
+
+pub use reach::{Reach, reach};
 
 /// The revision that is meant when none is named.
 const MAIN: &str = "main";

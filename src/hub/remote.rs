@@ -12,7 +12,7 @@ use hf_hub::repository::{HFRepository, RepoTypeModel};
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
@@ -23,7 +23,7 @@ use super::{HubAccess, Patience, Secret};
 use crate::failure::{Class, Failure};
 
 /// The public Hub.
-const ENDPOINT: &str = "https://huggingface.co";
+pub(super) const ENDPOINT: &str = "https://huggingface.co";
 
 /// A listing comes in pages of a thousand files; one of more pages is refused.
 const PAGES_MAX: usize = 100;
@@ -139,6 +139,18 @@ impl Remote {
             with_token: self.token.is_some(),
             cached: None,
         }
+    }
+
+    /// Asks for what every Hub has, once and for at most `deadline`.
+    pub(super) fn reach(self, deadline: Duration) -> Result<Result<(), Trouble>> {
+        let url = self.url("api/models?limit=1")?;
+        let asked = self.run(async {
+            let answer = timeout(deadline, self.json::<IgnoredAny>(&url)).await;
+            answer.unwrap_or(Err(Trouble::Silent(deadline)))
+        });
+        // A look-up of the address may take longer, and would be waited for.
+        self.runtime.shutdown_background();
+        Ok(asked.map(drop))
     }
 
     /// Runs a download to its end.

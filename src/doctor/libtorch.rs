@@ -1,0 +1,87 @@
+//! The executor that links libtorch, and the libtorch it has.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::command::Log;
+use crate::doctor::Scratch;
+use crate::executor::probe::Places;
+
+/// How long it may take to load libtorch and to say its version.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Libtorch {
+    pub program: Option<PathBuf>,
+    pub executor_version: Option<String>,
+    pub version: Option<String>,
+    /// Of the jobs that it takes.
+    pub protocol: Option<u32>,
+    /// Why it did not answer, or is not there.
+    pub problem: Option<String>,
+}
+
+pub fn look(places: &Places) -> Libtorch {
+    let mut found = Libtorch {
+        program: None,
+        executor_version: None,
+        version: None,
+        protocol: None,
+        problem: None,
+    };
+    if let Err(error) = ask(places, &mut found) {
+        found.problem = Some(format!("{error:#}"));
+    }
+    found
+}
+
+fn ask(places: &Places, found: &mut Libtorch) -> Result<()> {
+    let mut program = places.torch()?;
+    found.program = Some(plain(&program.path));
+    program.args.push("--version".into());
+    let scratch = Scratch::new(&places.temporary)?;
+    let log = scratch.log();
+    let mut answer = String::new();
+    program.run(Vec::new(), &Log::file(&log), DEADLINE, &mut |line| {
+        if answer.is_empty() {
+            line.clone_into(&mut answer);
+        }
+        Ok(())
+    })?;
+    let (executor, libtorch, protocol) =
+        parse(&answer).with_context(|| format!("it answers `--version` with `{answer}`"))?;
+    found.executor_version = Some(executor);
+    found.version = Some(libtorch);
+    found.protocol = Some(protocol);
+    Ok(())
+}
+
+/// Without `..`, where that can be found out.
+fn plain(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// `neuronc-torch 0.1.0 (libtorch 2.9.0, protocol 1)`.
+fn parse(answer: &str) -> Option<(String, String, u32)> {
+    let (name, rest) = answer.split_once(" (libtorch ")?;
+    let (_, version) = name.split_once(' ')?;
+    let (libtorch, protocol) = rest.strip_suffix(')')?.split_once(", protocol ")?;
+    let protocol = protocol.parse().ok()?;
+    Some((version.to_owned(), libtorch.to_owned(), protocol))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_executor_says_of_itself() {
+        let answer = "neuronc-torch 0.1.0 (libtorch 2.9.0+cpu, protocol 3)";
+        let expected = ("0.1.0".to_owned(), "2.9.0+cpu".to_owned(), 3);
+        assert_eq!(parse(answer), Some(expected));
+        assert_eq!(parse("neuronc-torch 0.1.0"), None);
+    }
+}

@@ -91,9 +91,12 @@ impl Planned {
     /// Fetches every file that tracing needs.
     pub(super) fn fetch(&self, bars: &mut Bars) -> Result<()> {
         let names = model_files::needed(&self.checkpoint);
-        self.snapshot
-            .fetch(&names, &mut |progress| bars.download(progress))
-            .map(drop)
+        let mut show = |progress: hub::Progress<'_>| bars.download(progress);
+        match self.tool {
+            Tool::Torch(_) => self.snapshot.fetch(&names, &mut show)?,
+            Tool::Python(_) => self.snapshot.fetch_for_python(&names, &mut show)?,
+        };
+        Ok(())
     }
 }
 

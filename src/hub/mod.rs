@@ -245,11 +245,22 @@ impl Snapshot {
         names: &[&str],
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<PathBuf>> {
-        let mut wanted = Vec::new();
         for name in names {
             name::check_not_pickle(name)?;
-            wanted.push(self.file(name).ok_or_else(|| self.no_such_file(name))?);
         }
+        self.fetch_for_python(names, progress)
+    }
+
+    /// The same, pickles included: for an executor that opens them without running what is in them.
+    pub fn fetch_for_python(
+        &self,
+        names: &[&str],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<PathBuf>> {
+        let wanted: Vec<&RemoteFile> = names
+            .iter()
+            .map(|name| self.file(name).ok_or_else(|| self.no_such_file(name)))
+            .collect::<Result<_, _>>()?;
         if let Some(repository) = &self.repository {
             repository.fetch(&wanted, progress)?;
         }

@@ -113,6 +113,9 @@ class Graph(torch.nn.Module):
         super().__init__()
         # Out of sight of PyTorch, which would save the module's weights with the graph.
         self.__dict__["_hidden"] = (module, weights)
+        # A script that is called has to be a part of what is traced. One of ours takes its weights as inputs.
+        scripts = [each for each in module.modules() if isinstance(each, torch.jit.ScriptModule)]
+        self.scripts = torch.nn.ModuleList(scripts)
 
     def forward(self, *tensors):
         module, weights = self.__dict__["_hidden"]

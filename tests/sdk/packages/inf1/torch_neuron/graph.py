@@ -132,7 +132,8 @@ class Values:
         if kind == "prim::NumToTensor":
             return torch.tensor(inputs[0])
         if kind in ("prim::ListUnpack", "prim::TupleUnpack"):
-            self.set(node, inputs[0])
+            names = (value.debugName() for value in node.outputs())
+            self.known.update(zip(names, inputs[0]))
             return self.known[name]
         raise RuntimeError(f"the double cannot run {kind}")
 

@@ -60,7 +60,10 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         None => {
             let profile = match file {
                 Some(file) => profile::load_file(file)?,
-                None => profile::load(chip(&opened)?)?,
+                None => {
+                    chip(&opened)?;
+                    opened[0].bundle.profile()?
+                }
             };
             Site::here(&args.wish, profile, &opened, &environment.places)?
         }

@@ -74,7 +74,8 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     };
     let wish = merged(&args.wish, &config)?;
     let opened = wish.open(Check::Content)?;
-    let profile = args.runtime.profile(chip(&opened)?)?;
+    chip(&opened)?;
+    let profile = opened[0].bundle.profile()?;
     let backend = args.runtime.backend(&profile, environment)?;
     let site = Site::here(&wish, profile, &opened, &environment.places)?;
     let placement = wish.place(&opened, &site, environment)?;

@@ -2,6 +2,8 @@
 //!
 //! Only here are arguments parsed, the environment read and anything printed.
 
+mod bench;
+mod capacity;
 mod chips;
 mod compiler_flags;
 mod completions;
@@ -21,6 +23,7 @@ mod rehearse;
 mod report;
 mod runtime_flags;
 mod serve;
+mod simulating;
 mod tools;
 mod trace;
 mod verify;
@@ -55,6 +58,7 @@ enum Command {
     Verify(verify::Args),
     Explain(explain::Args),
     Serve(serve::Args),
+    Bench(Box<bench::Args>),
     Place(place::Args),
     Chips(chips::Args),
     Migrate(migrate::Args),
@@ -88,6 +92,7 @@ fn run(command: Command) -> Result<()> {
         Command::Verify(args) => verify::run(&args, &environment),
         Command::Explain(args) => explain::run(&args),
         Command::Serve(args) => serve::run(&args, &environment),
+        Command::Bench(args) => bench::run(&args, &environment),
         Command::Place(args) => place::run(&args, &environment),
         Command::Chips(args) => chips::run(&args),
         Command::Migrate(args) => migrate::run(&args),

@@ -22,7 +22,7 @@ pub(super) struct RuntimeFlags {
 
     /// The profile that the bundle was traced with, where it is one of your own.
     #[arg(long, value_name = "FILE", help_heading = "Runtime")]
-    profile: Option<PathBuf>,
+    pub(super) profile: Option<PathBuf>,
 }
 
 impl RuntimeFlags {

@@ -5,16 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-static NEXT: AtomicU64 = AtomicU64::new(0);
-static REMAINS: Mutex<BTreeMap<u64, Remains>> = Mutex::new(BTreeMap::new());
+static REMAINS: Mutex<Remains> = Mutex::new(Remains::new());
+
+/// Everything that is registered.
+#[derive(Debug)]
+struct Remains {
+    next: u64,
+    things: BTreeMap<u64, Thing>,
+    /// The process ends: what is registered now is too late.
+    is_over: bool,
+}
 
 #[derive(Debug)]
-enum Remains {
+enum Thing {
     Process(u32),
     Folder(PathBuf),
 }
@@ -25,26 +32,25 @@ pub struct Registration(u64);
 
 /// A child process that must be killed, with all processes of its group.
 pub fn process(id: u32) -> Registration {
-    register(Remains::Process(id))
+    register(Thing::Process(id))
 }
 
 /// A folder that must be removed.
 pub fn folder(path: &Path) -> Registration {
-    register(Remains::Folder(path.to_owned()))
+    register(Thing::Folder(path.to_owned()))
 }
 
 /// Kills and removes everything that is registered; for a process that is about to end.
 pub fn run() {
-    let remains = std::mem::take(&mut *remains());
-    for thing in remains.values() {
-        // Nothing can be done about what cannot be killed or removed.
-        match thing {
-            Remains::Process(id) => kill_group(*id),
-            Remains::Folder(path) => {
-                let _ = std::fs::remove_dir_all(path);
-            }
-        }
-    }
+    remains().end();
+}
+
+/// The same on a thread that ends the process. Other threads see their children die: whatever they
+/// start now is killed at once, and none of them comes to report a failure that is ours.
+pub fn run_and_stop_others() {
+    let mut remains = remains();
+    remains.is_over = true;
+    remains.end();
 }
 
 /// Kills the process group that the process `id` leads: the compiler that an interpreter started ends
@@ -55,19 +61,70 @@ pub fn kill_group(id: u32) {
     let _ = pid.map(|pid| kill_process_group(pid, Signal::KILL));
 }
 
-fn register(thing: Remains) -> Registration {
-    let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    remains().insert(id, thing);
+fn register(thing: Thing) -> Registration {
+    let mut remains = remains();
+    let id = remains.add(thing);
+    stop_if_over(remains);
     Registration(id)
 }
 
-fn remains() -> MutexGuard<'static, BTreeMap<u64, Remains>> {
+/// Does not return where another thread ends the process.
+fn stop_if_over(remains: MutexGuard<'_, Remains>) {
+    let is_over = remains.is_over;
+    drop(remains);
+    if is_over {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+impl Remains {
+    const fn new() -> Self {
+        Self {
+            next: 0,
+            things: BTreeMap::new(),
+            is_over: false,
+        }
+    }
+
+    fn add(&mut self, thing: Thing) -> u64 {
+        self.next += 1;
+        match self.is_over {
+            true => thing.end(),
+            false => drop(self.things.insert(self.next, thing)),
+        }
+        self.next
+    }
+
+    fn end(&mut self) {
+        for thing in std::mem::take(&mut self.things).values() {
+            thing.end();
+        }
+    }
+}
+
+impl Thing {
+    fn end(&self) {
+        // Nothing can be done about what cannot be killed or removed.
+        match self {
+            Thing::Process(id) => kill_group(*id),
+            Thing::Folder(path) => {
+                let _ = std::fs::remove_dir_all(path);
+            }
+        }
+    }
+}
+
+fn remains() -> MutexGuard<'static, Remains> {
     REMAINS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        remains().remove(&self.0);
+        let mut remains = remains();
+        remains.things.remove(&self.0);
+        stop_if_over(remains);
     }
 }
 
@@ -78,12 +135,20 @@ mod tests {
     #[test]
     fn what_its_owner_took_care_of_is_left_alone() {
         let parent = tempfile::tempdir().unwrap();
-        let (kept, removed) = (parent.path().join("kept"), parent.path().join("removed"));
-        std::fs::create_dir(&kept).unwrap();
-        std::fs::create_dir(&removed).unwrap();
-        drop(folder(&kept));
-        let _still = folder(&removed);
-        run();
+        let folder = |name: &str| {
+            let path = parent.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let (kept, removed, late) = (folder("kept"), folder("removed"), folder("late"));
+        let mut remains = Remains::new();
+        let first = remains.add(Thing::Folder(kept.clone()));
+        remains.things.remove(&first);
+        remains.add(Thing::Folder(removed.clone()));
+        remains.is_over = true;
+        remains.end();
         assert!(kept.exists() && !removed.exists());
+        remains.add(Thing::Folder(late.clone()));
+        assert!(!late.exists());
     }
 }

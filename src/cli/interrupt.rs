@@ -15,7 +15,7 @@ pub(super) fn clean_up_on_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
-            cleanup::run();
+            cleanup::run_and_stop_others();
             let interrupted = Failure::new(
                 Class::Interrupted,
                 "interrupted; nothing half-made was left",

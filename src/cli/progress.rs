@@ -75,11 +75,8 @@ impl Bars {
     }
 
     /// Shows what a compiler prints, above the bars.
-    pub(super) fn compiler_output(&self, bucket: Bucket, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes);
-        for line in text.lines() {
-            self.say(&format!("{bucket} | {line}"));
-        }
+    pub(super) fn compiler_output(&self, bucket: Bucket, line: &str) {
+        self.say(&format!("{bucket} | {line}"));
     }
 
     fn bar(&self, length: u64, template: &str) -> ProgressBar {

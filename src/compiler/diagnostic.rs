@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::bucket::Bucket;
 use crate::command::{self, CommandError};
-use crate::coverage::log;
+use crate::coverage::log::{self, reading::LogReading};
 use crate::executor::events::FailureClass;
 use crate::explain;
 use crate::failure::{Class, Failure};
@@ -22,14 +22,30 @@ const LINES_BEFORE: usize = 4;
 /// A longer line is cut.
 const LINE_CHARACTERS_MAX: usize = 300;
 
-/// How compilers and kernels say that memory ran out, beside exit by signal 9.
-const OUT_OF_MEMORY: [&str; 5] = [
+/// How compilers say that the memory of a core is too small. The host's memory is not meant.
+const DEVICE_MEMORY: [&str; 4] = ["NCC_EOOM", "NCC_EXSP001", "XCG815", "exceeds HBM limit"];
+
+/// How compilers and kernels say that the host's memory ran out, beside a process that was killed.
+const HOST_MEMORY: [&str; 6] = [
     "[F137]",
-    "NCC_EOOM",
     "failed with -9",
     "Compile command returned: -9",
+    "Non-zero exit status (137)",
     "MemoryError",
+    "Cannot allocate memory",
 ];
+
+/// How everybody says that the disk is full.
+const DISK: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+/// How torch-neuron says that there is no program of its compiler.
+const NO_COMPILER: [&str; 2] = [
+    "check that neuron-cc is installed",
+    "neuronx-cc compiler binary does not exist",
+];
+
+/// The entry of `neuronc explain` for a process that the kernel killed.
+const KILLED_ENTRY: &str = "exit -9";
 
 /// One compilation that failed.
 #[derive(Debug, Clone, Copy)]
@@ -39,136 +55,253 @@ pub struct Attempt<'a> {
     pub rerun: &'a Path,
 }
 
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    HostMemory,
+    DeviceMemory,
+    Disk,
+    Time,
+    /// torch-neuron leaves what its compiler refuses to the host, and here that is everything.
+    NothingCompiled,
+    Sdk,
+    Device,
+    Input,
+    Compiler,
+}
+
+/// Everything that is known of a failure.
+struct Evidence {
+    ended: Option<anyhow::Error>,
+    reported: Option<FailureClass>,
+    /// Its message, or how the process ended.
+    said: String,
+    /// The lines of the log that are shown.
+    lines: Vec<String>,
+    /// What the log says.
+    reading: LogReading,
+}
+
 /// The failure of one compilation: `ended` is how its process failed, `reported` what it said itself.
 pub fn failure(
     attempt: &Attempt,
     ended: Option<anyhow::Error>,
     reported: Option<(FailureClass, String)>,
 ) -> anyhow::Error {
-    let bucket = attempt.bucket;
-    let lines = lines_that_matter(attempt.log);
     let said = match (&reported, &ended) {
         (Some((_, message)), _) => message.clone(),
         (None, Some(error)) => first_line(&format!("{error:#}")),
         (None, None) => "it ended without an artifact and without an error".to_owned(),
     };
-    let class = class(ended.as_ref(), reported.as_ref(), &said, &lines);
-    let what = match class {
-        Class::Resources => format!("memory or disk ran out while bucket {bucket} was compiled"),
-        Class::Executor => format!("the SDK cannot compile bucket {bucket}"),
-        Class::Usage => format!("bucket {bucket} cannot be compiled as asked"),
-        _ => format!("the compilation of bucket {bucket} failed"),
+    // A log that cannot be read tells nothing.
+    let reading = File::open(attempt.log)
+        .ok()
+        .and_then(|file| log::read(file).ok());
+    let reading = reading.unwrap_or_default();
+    let reported = reported.map(|(class, _)| class);
+    let evidence = Evidence {
+        ended,
+        said,
+        lines: lines_that_matter(attempt.log, &reading, reported),
+        reported,
+        reading,
     };
-    let mut why = said.clone();
-    for line in &lines {
-        why.push_str("\n    | ");
+    let cause = evidence.cause();
+    let mut why = evidence.said.clone();
+    for line in &evidence.lines {
+        why.push_str("\n| ");
         why.push_str(line);
     }
-    let failure = Failure::new(class, what).why(why);
-    let help = help(class, ended.as_ref(), &said, &lines);
-    failure
-        .help(format!(
-            "{help}\nlog: {}\nonce more, this bucket alone: sh {}",
-            attempt.log.display(),
-            attempt.rerun.display()
-        ))
+    let help = format!(
+        "{}\nlog: {}\nonce more, this bucket alone: sh {}",
+        evidence.help(cause),
+        attempt.log.display(),
+        attempt.rerun.display()
+    );
+    Failure::new(cause.class(), cause.what(attempt.bucket))
+        .why(why)
+        .help(help)
         .into()
 }
 
 /// The failure of a compilation as a whole: the first one, and what became of the other buckets.
-pub fn all(mut failures: Vec<(Bucket, anyhow::Error)>, compiled: usize) -> anyhow::Error {
+pub fn all(mut failures: Vec<(Bucket, anyhow::Error)>, kept: &[Bucket]) -> anyhow::Error {
     let (_, first) = failures.remove(0);
     let others: Vec<String> = failures
         .iter()
         .map(|(bucket, error)| format!("{bucket}: {}", first_line(&format!("{error:#}"))))
         .collect();
-    let mut kept = format!(
-        "{compiled} other buckets are compiled and kept: the same command goes on from there"
-    );
-    if compiled == 0 {
-        kept = "no other bucket is compiled".to_owned();
-    }
-    let Some(failure) = first.downcast_ref::<Failure>() else {
-        return first.context(kept);
+    let names: Vec<String> = kept.iter().map(ToString::to_string).collect();
+    let kept = match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} is")),
+        [init @ .., last] => Some(format!("{} and {last} are", init.join(", "))),
     };
-    let mut failure = failure.clone().add_help(kept);
+    let mut failure = match first.downcast_ref::<Failure>() {
+        Some(failure) => failure.clone(),
+        None => Failure::new(Failure::class_of(&first), format!("{first:#}")),
+    };
     if !others.is_empty() {
         failure = failure.add_help(format!("also failed:\n{}", others.join("\n")));
+    }
+    if let Some(kept) = kept {
+        failure = failure.add_help(format!(
+            "{kept} compiled and kept: the same command goes on from there"
+        ));
     }
     failure.into()
 }
 
-fn class(
-    ended: Option<&anyhow::Error>,
-    reported: Option<&(FailureClass, String)>,
-    said: &str,
-    lines: &[String],
-) -> Class {
-    let told = |line: &str| OUT_OF_MEMORY.iter().any(|sign| line.contains(sign));
-    let killed = matches!(
-        ended.and_then(|error| error.downcast_ref()),
-        Some(CommandError::Killed { signal: 9, .. })
-    );
-    if killed || told(said) || lines.iter().any(|line| told(line)) {
-        return Class::Resources;
-    }
-    match reported {
-        Some((FailureClass::Resources, _)) => Class::Resources,
-        Some((FailureClass::Sdk | FailureClass::Device, _)) => Class::Executor,
-        Some((FailureClass::Input, _)) => Class::Usage,
-        Some((FailureClass::Compiler | FailureClass::Framework, _)) => Class::Compilation,
-        None => match ended.and_then(|error| error.downcast_ref()) {
-            Some(CommandError::NotFound { .. } | CommandError::CouldNotStart { .. }) => {
-                Class::Executor
-            }
-            _ => Class::Compilation,
-        },
-    }
-}
-
-/// What to do now: by the table of `neuronc explain` where it knows the cause.
-fn help(class: Class, ended: Option<&anyhow::Error>, said: &str, lines: &[String]) -> String {
-    if let Some(CommandError::DeadlineExceeded { .. }) =
-        ended.and_then(|error| error.downcast_ref())
-    {
-        return "give it longer with `--compile-timeout`, or compile a smaller bucket; \
-                `--optlevel 1` compiles fastest where the compiler has it"
-            .to_owned();
-    }
-    let known = std::iter::once(said)
-        .chain(lines.iter().map(String::as_str))
-        .find_map(explain::advice_for);
-    match (class, known) {
-        (_, Some(entry)) => format!(
-            "{} (`neuronc explain {}`)",
-            entry.remedy.join("\n"),
-            entry.name
-        ),
-        (Class::Resources, None) => {
-            "compile fewer buckets at once with `--jobs 1`, smaller ones first, \
-                                     or on an instance with more memory"
-                .to_owned()
+impl Cause {
+    fn class(self) -> Class {
+        match self {
+            Cause::HostMemory | Cause::DeviceMemory | Cause::Disk => Class::Resources,
+            Cause::Sdk | Cause::Device => Class::Executor,
+            Cause::Input => Class::Usage,
+            Cause::Time | Cause::NothingCompiled | Cause::Compiler => Class::Compilation,
         }
-        (_, None) => "the cause is above, where the compiler names one".to_owned(),
+    }
+
+    fn what(self, bucket: Bucket) -> String {
+        match self {
+            Cause::HostMemory => {
+                format!("the memory of this machine ran out while bucket {bucket} was compiled")
+            }
+            Cause::DeviceMemory => {
+                format!("bucket {bucket} does not fit into the memory of the chip")
+            }
+            Cause::Disk => format!("the disk was full while bucket {bucket} was compiled"),
+            Cause::Time => format!("bucket {bucket} was not compiled in time"),
+            Cause::NothingCompiled => format!("0 % of bucket {bucket} was compiled for the chip"),
+            Cause::Sdk => format!("the SDK cannot compile bucket {bucket}"),
+            Cause::Device => format!("the device cannot run bucket {bucket}"),
+            Cause::Input => format!("bucket {bucket} cannot be compiled as asked"),
+            Cause::Compiler => format!("the compilation of bucket {bucket} failed"),
+        }
+    }
+
+    /// What to do where the table of `neuronc explain` does not know the cause.
+    fn help(self) -> &'static str {
+        match self {
+            Cause::HostMemory => "compile with `--jobs 1`, or on a machine with more memory",
+            Cause::DeviceMemory => "compile a smaller bucket",
+            Cause::Disk => "free some of the disk, or set XDG_CACHE_HOME to a larger one",
+            Cause::Time => {
+                "give it longer with `--compile-timeout`, or compile a smaller bucket; \
+                 `--optlevel 1` compiles fastest where the compiler has it"
+            }
+            Cause::Sdk => "give a complete environment of the SDK with `--sdk PATH`",
+            Cause::Device => "see who uses the device, or compile on a machine without one",
+            Cause::Input => "change what the reason names",
+            Cause::NothingCompiled | Cause::Compiler => {
+                "the cause is above, where the compiler names one"
+            }
+        }
     }
 }
 
-/// The lines around the first error of a log; its last lines where the reader finds none.
-fn lines_that_matter(log: &Path) -> Vec<String> {
-    let first = first_error(log);
-    let found = first.and_then(|error| around(log, &error));
+impl Evidence {
+    fn cause(&self) -> Cause {
+        match self.ended.as_ref().and_then(|error| error.downcast_ref()) {
+            Some(CommandError::Killed { signal: 9, .. }) => return Cause::HostMemory,
+            Some(CommandError::DeadlineExceeded { .. }) => return Cause::Time,
+            Some(CommandError::NotFound { .. } | CommandError::CouldNotStart { .. }) => {
+                return Cause::Sdk;
+            }
+            _ => {}
+        }
+        if self.tells(&DEVICE_MEMORY) {
+            return Cause::DeviceMemory;
+        }
+        if self.tells(&HOST_MEMORY) || self.reading.return_codes.contains(&-9) {
+            return Cause::HostMemory;
+        }
+        let disk_is_full = self.ended.as_ref().map(Failure::class_of) == Some(Class::Resources);
+        if disk_is_full || self.tells(&DISK) {
+            return Cause::Disk;
+        }
+        if self.tells(&NO_COMPILER) {
+            return Cause::Sdk;
+        }
+        match self.reported {
+            Some(FailureClass::Resources) => Cause::HostMemory,
+            Some(FailureClass::Sdk) => Cause::Sdk,
+            Some(FailureClass::Device) => Cause::Device,
+            Some(FailureClass::Input) => Cause::Input,
+            _ if self.nothing_compiled() => Cause::NothingCompiled,
+            _ => Cause::Compiler,
+        }
+    }
+
+    fn tells(&self, signs: &[&str]) -> bool {
+        let mut texts = self.texts();
+        texts.any(|text| signs.iter().any(|sign| text.contains(sign)))
+    }
+
+    /// Everything that may name the cause, the most specific first.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let errors = self.reading.errors.iter().map(|error| error.line.as_str());
+        let lines = self.lines.iter().map(String::as_str);
+        errors
+            .chain(std::iter::once(self.said.as_str()))
+            .chain(lines)
+    }
+
+    /// Whether the log says that nothing of the last run was compiled.
+    fn nothing_compiled(&self) -> bool {
+        let compiled = self
+            .reading
+            .runs
+            .last()
+            .and_then(|run| run.compiled.as_ref());
+        compiled.is_some_and(|compiled| compiled.compiled == 0)
+    }
+
+    /// What to do now: by the table of `neuronc explain` where it knows the cause.
+    fn help(&self, cause: Cause) -> String {
+        let entry = match cause {
+            Cause::Time | Cause::Disk | Cause::Sdk => None,
+            Cause::HostMemory => explain::lookup(match self.tells(&["[F137]"]) {
+                true => "F137",
+                false => KILLED_ENTRY,
+            }),
+            _ => self.texts().find_map(explain::advice_for),
+        };
+        match entry {
+            Some(entry) => {
+                let quote = if entry.name.contains(' ') { "'" } else { "" };
+                let remedy = entry.remedy.join("\n");
+                let name = &entry.name;
+                format!("{remedy}\n(`neuronc explain {quote}{name}{quote}` has more)")
+            }
+            None => cause.help().to_owned(),
+        }
+    }
+}
+
+/// The lines around the first error of a log; its last lines where the reader found none.
+fn lines_that_matter(
+    log: &Path,
+    reading: &LogReading,
+    reported: Option<FailureClass>,
+) -> Vec<String> {
+    // What the runtime says of a device stands before all that follows from it.
+    let of_runtime = |line: &str| line.contains(" ERROR ") && line.contains("NRT:");
+    let of_device = match reported {
+        Some(FailureClass::Device) => around(log, &of_runtime),
+        _ => None,
+    };
+    let found = of_device.or_else(|| {
+        let first = reading.errors.first()?;
+        around(log, &|line| line.contains(&first.line))
+    });
     let lines = found.unwrap_or_else(|| command::tail(log, LINES_SHOWN));
-    lines.iter().map(|line| cut(line)).collect()
+    let telling = lines.iter().filter(|line| !says_nothing(line));
+    telling.map(|line| cut(line)).collect()
 }
 
-/// The text of the first error that the log reader sees.
-fn first_error(log: &Path) -> Option<String> {
-    let reading = log::read(File::open(log).ok()?).ok()?;
-    Some(reading.errors.into_iter().next()?.line)
-}
-
-/// The lines around the first one that holds `text`.
-fn around(log: &Path, text: &str) -> Option<Vec<String>> {
+/// The lines around the first one of that kind.
+fn around(log: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
     let mut reader = BufReader::new(File::open(log).ok()?);
     let mut lines: VecDeque<String> = VecDeque::new();
     let mut bytes = Vec::new();
@@ -180,7 +313,10 @@ fn around(log: &Path, text: &str) -> Option<Vec<String>> {
             break;
         }
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-        found = found || line.contains(text);
+        if says_nothing(&line) {
+            continue;
+        }
+        found = found || is_it(&line);
         lines.push_back(line);
         match found {
             true if lines.len() >= LINES_SHOWN => break,
@@ -189,6 +325,12 @@ fn around(log: &Path, text: &str) -> Option<Vec<String>> {
         }
     }
     found.then(|| lines.into())
+}
+
+/// Whether a line is empty or a rule of stars, behind what compilers put before every line.
+fn says_nothing(line: &str) -> bool {
+    let body = line.rsplit("]: ").next().unwrap_or(line);
+    line.ends_with("]:") || !body.contains(char::is_alphanumeric)
 }
 
 fn cut(line: &str) -> String {
@@ -200,4 +342,84 @@ fn cut(line: &str) -> String {
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUCKET: Bucket = Bucket {
+        sequence: 16,
+        batch: 1,
+    };
+
+    fn shown(log: &str, reported: Option<FailureClass>) -> (Class, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        crate::files::write(&path, log.as_bytes()).unwrap();
+        let attempt = Attempt {
+            bucket: BUCKET,
+            log: &path,
+            rerun: &path,
+        };
+        let reported = reported.map(|class| (class, "it failed".to_owned()));
+        let error = failure(&attempt, None, reported);
+        (Failure::class_of(&error), error.to_string())
+    }
+
+    #[test]
+    fn the_memory_of_the_host_and_that_of_the_chip_are_told_apart() {
+        let (class, host) = shown(
+            "2026-05-01T10:00:00Z ERROR 1 [neuronx-cc]: [F137] neuronx-cc was forcibly killed\n",
+            Some(FailureClass::Compiler),
+        );
+        assert_eq!(class, Class::Resources);
+        assert!(
+            host.contains("memory of this machine") && host.contains("--jobs 1"),
+            "{host}"
+        );
+        let (class, chip) = shown(
+            "[ERROR] [NCC_EOOM001] Maximum peak HBM usage of 18GB exceeds HBM limit of 16GB\n",
+            Some(FailureClass::Resources),
+        );
+        assert_eq!(class, Class::Resources);
+        assert!(
+            chip.contains("memory of the chip") && !chip.contains("--jobs 1"),
+            "{chip}"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_is_not_called_memory() {
+        let log = "OSError: [Errno 28] No space left on device\n";
+        let (class, text) = shown(log, Some(FailureClass::Resources));
+        assert_eq!(class, Class::Resources);
+        assert!(text.starts_with("the disk was full"), "{text}");
+    }
+
+    #[test]
+    fn lines_that_say_nothing_are_not_shown() {
+        let prefix = "05/01/2026 10:00:00 AM ERROR 1 [neuron-cc]:";
+        let body = |text: &str| format!("{prefix} {text}\n");
+        let log = [
+            format!("{prefix}\n"),
+            body("***"),
+            body("Error message:  no"),
+            body("why not"),
+        ];
+        let (_, text) = shown(&log.concat(), Some(FailureClass::Compiler));
+        assert_eq!(text.matches("        | ").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn other_buckets_are_named() {
+        let failed = |text: &str| Failure::new(Class::Compilation, text).into();
+        let two = Bucket { batch: 2, ..BUCKET };
+        let failures = vec![(BUCKET, failed("first")), (two, failed("second"))];
+        let text = all(failures, &[Bucket { batch: 3, ..BUCKET }]).to_string();
+        assert!(
+            text.contains("2x16: second") && text.contains("3x16 is compiled"),
+            "{text}"
+        );
+    }
 }

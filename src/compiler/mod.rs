@@ -6,6 +6,7 @@
 mod coverage;
 pub mod diagnostic;
 mod dots;
+mod lines;
 pub mod memory;
 pub mod neuron;
 pub mod tracing;
@@ -73,8 +74,8 @@ pub struct Neuron<'a> {
     pub watch: Option<&'a Watch<'a>>,
 }
 
-/// Sees what the compiler of a bucket prints, as it comes.
-pub type Watch<'a> = dyn Fn(Bucket, &[u8]) + Sync + 'a;
+/// Sees each line that the compiler of a bucket prints.
+pub type Watch<'a> = dyn Fn(Bucket, &str) + Sync + 'a;
 
 /// Where a bundle goes.
 #[derive(Debug, Clone, Copy)]

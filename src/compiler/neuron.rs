@@ -15,6 +15,7 @@ use crate::checkpoint::Tracer;
 use crate::command::{Log, Program};
 use crate::compiler::diagnostic::{self, Attempt};
 use crate::compiler::dots::Dots;
+use crate::compiler::lines::Lines;
 use crate::compiler::memory::{self, Budget};
 use crate::compiler::tracing::{Traced, python_module, stem};
 use crate::compiler::work_dir::{BucketDir, Compiled, WorkDir};
@@ -109,7 +110,10 @@ pub fn compile(
     })?;
     match failures.is_empty() {
         true => Ok(compiled),
-        false => Err(diagnostic::all(failures, compiled.len())),
+        false => {
+            let kept: Vec<Bucket> = compiled.into_keys().collect();
+            Err(diagnostic::all(failures, &kept))
+        }
     }
 }
 
@@ -129,12 +133,13 @@ fn compile_bucket(
     let program = interpreter::program(&neuron.interpreter.path, &script, &dir.work(), "compile");
     let rerun = write_rerun(&dir, &program)?;
     let dots = Dots::new();
+    let lines = neuron.watch.map(|watch| Lines::new(bucket, watch));
     let watch = |bytes: &[u8]| {
         if let Some(count) = dots.count(bytes) {
             tell(Progress::Dots { bucket, count });
         }
-        if let Some(watch) = neuron.watch {
-            watch(bucket, bytes);
+        if let Some(lines) = &lines {
+            lines.take(bytes);
         }
     };
     let mut outcome = Outcome::default();

@@ -4,6 +4,8 @@
 //! It lies below the user's cache, under the plan's key, and one process uses it at a time.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -45,21 +47,12 @@ impl WorkDir {
     /// Opens the folder of the plan with `key` below `parent`; fails while another process has it.
     pub fn open(parent: &Path, key: &str) -> Result<Self> {
         let folder = parent.join(&key[..key.len().min(16)]);
-        files::create_folder(&folder)?;
-        let path = folder.join("lock");
-        let lock = File::create(&path).with_context(|| format!("creating `{}`", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::usage("another neuronc compiles the same plan")
-                    .why(format!("it holds `{}`", folder.display()))
-                    .help("wait for it to end")
-                    .into());
+        let lock = loop {
+            files::create_folder(&folder)?;
+            if let Some(lock) = try_lock(&folder)? {
+                break lock;
             }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("locking `{}`", path.display()));
-            }
-        }
+        };
         interpreter::write_script(&folder.join("script"))?;
         Ok(Self {
             folder,
@@ -143,9 +136,37 @@ impl BucketDir {
     }
 }
 
+/// Locks a folder for this process. `None` where it was removed meanwhile, as a run does that has
+/// made its bundle: the lock is then that of a file that nobody else will find.
+fn try_lock(folder: &Path) -> Result<Option<File>> {
+    let path = folder.join("lock");
+    let lock = match File::create(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        created => created.with_context(|| format!("creating `{}`", path.display()))?,
+    };
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Failure::usage("another neuronc compiles the same plan")
+                .why(format!("it works in `{}`", folder.display()))
+                .help("wait for it to end")
+                .into());
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("locking `{}`", path.display()));
+        }
+    }
+    let ours = lock
+        .metadata()
+        .with_context(|| format!("reading `{}`", path.display()))?;
+    let is_there = fs::metadata(&path)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+    Ok(is_there.then_some(lock))
+}
+
 fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result.with_context(|| format!("removing `{}`", folder.display())),
     }
 }

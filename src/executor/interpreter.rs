@@ -30,6 +30,9 @@ const PYTHON_MIN: (u32, u32) = (3, 8);
 /// calls itself 1.13.0a0.
 const TORCH_ALIASES: [(&str, &str); 1] = [("1.13.0a0", "1.13.1")];
 
+/// How the names of the SDK's packages for the operating system begin.
+const SYSTEM_PACKAGES: &str = "aws-";
+
 /// Where the SDK's tools and libraries are installed.
 const NEURON_TOOLS: &str = "/opt/aws/neuron/bin";
 const NEURON_LIBRARIES: &str = "/opt/aws/neuron/lib";
@@ -126,7 +129,8 @@ pub fn given(given: &Path) -> Candidate {
         false => given.to_owned(),
     };
     Candidate {
-        path,
+        // Executors run in folders of their own. Fails only for no path at all.
+        path: std::path::absolute(&path).unwrap_or(path),
         origin: "`--sdk`",
     }
 }
@@ -275,6 +279,12 @@ pub fn problem(probed: &Probed, need: Need) -> Option<String> {
         }
     }
     let Need::Sdk(sdk) = need else { return None };
+    let lacking: Vec<&str> = python_packages(sdk)
+        .filter(|name| !probed.packages.contains_key(*name))
+        .collect();
+    if !lacking.is_empty() {
+        return Some(format!("it has no package {}", name_list(lacking)));
+    }
     let torch = probed.torch.as_deref().map(torch_release);
     match torch {
         Some(torch) if torch == sdk.torch => None,
@@ -284,6 +294,12 @@ pub fn problem(probed: &Probed, need: Need) -> Option<String> {
             sdk.torch
         )),
     }
+}
+
+/// The packages of the SDK that are Python packages; the others are the system's.
+fn python_packages(sdk: &Sdk) -> impl Iterator<Item = &str> {
+    let names = sdk.packages.keys().map(String::as_str);
+    names.filter(|name| !name.starts_with(SYSTEM_PACKAGES))
 }
 
 fn too_old(python: &str) -> Option<String> {
@@ -357,18 +373,29 @@ mod tests {
         }
     }
 
+    const NEURONX: [(&str, &str); 3] = [
+        ("torch-neuronx", "2.9.0.2"),
+        ("neuronx-cc", "2.26"),
+        ("libneuronxla", "2.2"),
+    ];
+
     #[test]
     fn an_environment_that_fits_is_taken() {
         let inf2 = profile::load("inf2").unwrap().sdk.unwrap();
-        assert_eq!(
-            problem(&probed("2.9.0+cu128", &[], &[]), Need::Sdk(&inf2)),
-            None
-        );
+        let found = probed("2.9.0+cu128", &NEURONX, &[]);
+        assert_eq!(problem(&found, Need::Sdk(&inf2)), None);
         let inf1 = profile::load("inf1").unwrap().sdk.unwrap();
-        assert_eq!(
-            problem(&probed("1.13.0a0+gitunknown", &[], &[]), Need::Sdk(&inf1)),
-            None
-        );
+        let packages = [("torch-neuron", "1.13.1.2"), ("neuron-cc", "1.24")];
+        let found = probed("1.13.0a0+gitunknown", &packages, &[]);
+        assert_eq!(problem(&found, Need::Sdk(&inf1)), None);
+    }
+
+    #[test]
+    fn an_environment_without_a_compiler_is_refused() {
+        let inf2 = profile::load("inf2").unwrap().sdk.unwrap();
+        let lacking = probed("2.9.0", &NEURONX[..1], &[]);
+        let problem = problem(&lacking, Need::Sdk(&inf2)).unwrap();
+        assert_eq!(problem, "it has no package `libneuronxla` and `neuronx-cc`");
     }
 
     #[test]
@@ -386,12 +413,12 @@ mod tests {
     #[test]
     fn another_torch_and_an_old_python_are_refused() {
         let inf2 = profile::load("inf2").unwrap().sdk.unwrap();
-        let other = problem(&probed("2.8.0", &[], &[]), Need::Sdk(&inf2)).unwrap();
+        let other = problem(&probed("2.8.0", &NEURONX, &[]), Need::Sdk(&inf2)).unwrap();
         assert!(
             other.contains("2.8.0") && other.contains("2.9.0"),
             "{other}"
         );
-        let mut old = probed("2.9.0", &[], &[]);
+        let mut old = probed("2.9.0", &NEURONX, &[]);
         old.python = "3.6.9".to_owned();
         let old = problem(&old, Need::Sdk(&inf2)).unwrap();
         assert!(old.contains("Python 3.6.9"), "{old}");

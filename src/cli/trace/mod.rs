@@ -173,7 +173,7 @@ impl Args {
             let bundle = compiler::for_host(compilation, target, &mut on_progress)?;
             return Ok((bundle, done));
         };
-        let show = |bucket, bytes: &[u8]| bars.compiler_output(bucket, bytes);
+        let show = |bucket, line: &str| bars.compiler_output(bucket, line);
         let places = &environment.places;
         let neuron = Neuron {
             interpreter,

@@ -21,6 +21,9 @@ _NOTHING_COMPILED = "No operator is placed on Neuron runtime"
 # What torch-neuron says when the system has killed its compiler, or a child of that.
 _KILLED = re.compile(r"Compile command returned: (-9|137)\b|SIG_?KILL|\[F137\]")
 
+# How the runtime refuses a NEFF that is damaged; torch-neuron's artifacts load it when they first run.
+_INVALID = re.compile(r"Could not load the model status=2\b")
+
 # More than a file system keeps without a block of its own.
 _PROBE_BYTES = 64 << 10
 
@@ -86,8 +89,8 @@ class _TorchNeuron:
         return self._package.trace(
             module,
             examples,
+            # Without a `compiler_workdir` the compiler writes into our log, and its files below TMPDIR.
             compiler_args=self._job["compiler_args"],
-            compiler_workdir=self._job["work"],
             **self._options,
         )
 
@@ -267,6 +270,8 @@ def _run_once(artifact, examples, expected):
     except Exception as error:
         failure = failures.classify(error)
         kind = failure.kind if failure.kind == failures.RESOURCES else failures.DEVICE
+        if _INVALID.search(failures.text_of(error)):
+            kind = failures.COMPILER
         raise failures.JobError(kind, "the artifact cannot be run", failure.message) from error
     if isinstance(output, (list, tuple)) and len(output) == 1:
         output = output[0]

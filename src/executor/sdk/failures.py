@@ -90,34 +90,34 @@ def is_resource_failure(error):
 
 def text_of(error):
     """The texts of an exception and of those behind it."""
-    return "\n".join(str(each) for each in _chain(error))
+    return "\n".join(str(each) for each in chain(error))
 
 
 def _kind_of(error, compiling=False):
-    chain = _chain(error)
+    errors = chain(error)
     text = text_of(error)
-    if any(isinstance(each, MemoryError) or getattr(each, "errno", None) in _FULL for each in chain):
+    if any(isinstance(each, MemoryError) or getattr(each, "errno", None) in _FULL for each in errors):
         return RESOURCES
-    if any(getattr(each, "returncode", None) == -9 for each in chain) or _RESOURCE_TEXTS.search(text):
+    if any(getattr(each, "returncode", None) == -9 for each in errors) or _RESOURCE_TEXTS.search(text):
         return RESOURCES
-    if any(isinstance(each, ImportError) for each in chain) or _SDK_TEXTS.search(text):
+    if any(isinstance(each, ImportError) for each in errors) or _SDK_TEXTS.search(text):
         return SDK
     if _COMPILER_TEXTS.search(text):
         return COMPILER
     if _DEVICE_TEXTS.search(text):
         return DEVICE
-    if compiling and any(isinstance(each, _COMPILER_ERRORS) for each in chain):
+    if compiling and any(isinstance(each, _COMPILER_ERRORS) for each in errors):
         return COMPILER
     return FRAMEWORK
 
 
-def _chain(error):
+def chain(error):
     """An exception and those that led to it, the last one first."""
-    chain = []
-    while error is not None and error not in chain:
-        chain.append(error)
+    found = []
+    while error is not None and error not in found:
+        found.append(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return chain
+    return found
 
 
 def _headline(error):

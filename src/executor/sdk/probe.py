@@ -36,11 +36,16 @@ def _import(name):
     try:
         return importlib.import_module(name), None
     except BaseException as error:  # A broken package may raise anything, and some call sys.exit.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        text = lines[0] if lines else ""
+        texts = [_first_line(each) for each in failures.chain(error)]
+        text = "; because: ".join(text for text in texts if text)
         if isinstance(error, ImportError) and text:
             return None, text
         return None, "{}: {}".format(type(error).__name__, text)
+
+
+def _first_line(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else ""
 
 
 def _site_packages():

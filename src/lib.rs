@@ -6,8 +6,8 @@
 //! the profile turns each graph into an **artifact**. **Coverage** says which operators run on the
 //! chip; a **report** says what bundles and compiler logs know of it. Artifacts, tokenizer, coverage and reference outputs are sealed into a **bundle** with a
 //! manifest. A **runtime** opens a bundle whose manifest matches the device, and **verify** and
-//! **serve** only ever see opened bundles. A **placement** says which bundles run on which cores. **Timings** say how
-//! long a chip takes for a bucket, and a **bench** how long a server does.
+//! **serve** only ever see opened bundles. A **placement** says which bundles run on which cores.
+//! **Timings** say how long a chip takes for a bucket, and a **bench** how long a server does.
 //!
 //! The modules are listed in reading order; each uses only those above it.
 

@@ -264,7 +264,7 @@ mod tests {
         let bert = Timings::load("inf2/bert-base-uncased").unwrap();
         let (four, assumed) = micros(&bert, 4, 128);
         assert!(assumed);
-        assert_eq!(four, 1000 + (5983 - 1000) * 3 / 7);
+        assert!(four.abs_diff(1001 + (5983 - 1001) * 3 / 7) <= 1, "{four}");
         let times: Vec<u128> = [1, 16, 32, 64, 128, 512, 4096]
             .iter()
             .map(|sequence| micros(&bert, 1, *sequence).0)

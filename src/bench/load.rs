@@ -127,11 +127,15 @@ pub async fn run(target: &Target, options: &Options, load: Load, first: u64) -> 
         Load::Rate(rate) => run.open(rate).await?,
     }
     let after = options.server.and_then(Snapshot::take);
+    let answered = run.last.get().saturating_duration_since(begins);
     match run.broken.into_inner() {
         Some(error) => Err(error),
         None => Ok(Measured {
             tally: run.tally.into_inner(),
-            elapsed: run.last.get().saturating_duration_since(begins),
+            elapsed: match options.until {
+                Until::After(duration) => duration.max(answered),
+                Until::Requests(_) => answered,
+            },
             before: run.before.get(),
             after,
         }),
@@ -215,12 +219,13 @@ impl Run<'_> {
         let arrivals = async {
             loop {
                 intended += Duration::from_secs_f64(random.pause(rate));
-                timer.wait(intended).await?;
+                // Looked at ahead of the pause, which at a low rate is longer than the run.
                 if self.is_over(intended) {
                     pool.ended.set(true);
                     pool.arrived.notify_waiters();
                     return Ok::<(), anyhow::Error>(());
                 }
+                timer.wait(intended).await?;
                 self.arrive(&pool, intended);
             }
         };

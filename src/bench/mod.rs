@@ -116,7 +116,11 @@ pub async fn search(
         let first = report.runs.len() as u64 * TEXTS_APART;
         let measured = load::run(target, options, load, first).await?;
         let mut run = summary(load, &measured);
-        let holds = promise.holds(&measured.tally, rate, run.per_second);
+        let planned = match options.until {
+            Until::After(duration) => Some(duration.as_secs_f64()),
+            Until::Requests(_) => None,
+        };
+        let holds = promise.holds(&measured.tally, planned, run.seconds);
         run.held = Some(holds);
         report.runtime = measured.tally.runtime;
         search.tried(holds);

@@ -14,11 +14,15 @@ use crate::failure::Failure;
 /// The gap at which the search ends, as a share of the rate.
 const GAP: f64 = 0.03;
 
-/// A rate counts as held only if this share of it was answered: else a queue grows.
-const KEPT_UP: f64 = 0.97;
+/// The last answer may come so much later than the last request, as a share of the run, or as late as
+/// promised if that is later: else a queue grew.
+const BEHIND: f64 = 0.03;
 
 /// No more rates are tried.
 const STEPS_MAX: usize = 24;
+
+/// A promise that is broken so many times in a row from the start will not hold.
+const BROKEN_MAX: usize = 6;
 
 /// A promise about latency: so many per cent of requests within a time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -61,12 +65,15 @@ impl fmt::Display for Promise {
 }
 
 impl Promise {
-    /// Whether it held at `rate`, at which `per_second` requests were answered.
-    pub fn holds(&self, tally: &Tally, rate: f64, per_second: f64) -> bool {
+    /// Whether it held in a run that was to take `planned` seconds, where that was known, and took
+    /// `seconds`.
+    pub fn holds(&self, tally: &Tally, planned: Option<f64>, seconds: f64) -> bool {
+        let may_be_behind = |planned: f64| (planned * BEHIND).max(self.limit_ms / 1000.0);
+        let kept_up = planned.is_none_or(|planned| seconds - planned <= may_be_behind(planned));
         let counts = tally.counts();
         counts.requests > 0
             && counts.failures() == 0
-            && per_second >= rate * KEPT_UP
+            && kept_up
             && tally.quantile_ms(self.percentile / 100.0) <= self.limit_ms
     }
 }
@@ -96,7 +103,8 @@ impl Search {
             (Some(held), Some(broke)) => broke - held <= GAP * held,
             _ => false,
         };
-        (!is_narrow && self.steps < STEPS_MAX).then_some(self.next)
+        let is_hopeless = self.held.is_none() && self.steps >= BROKEN_MAX;
+        (!is_narrow && !is_hopeless && self.steps < STEPS_MAX).then_some(self.next)
     }
 
     /// Whether the promise held at the rate of [`Self::rate`].
@@ -138,9 +146,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_highest_rate_that_holds_is_found_from_anywhere(
-            start in 1.0f64..10_000.0, limit in 1.0f64..10_000.0,
+        fn the_highest_rate_that_holds_is_found_from_anywhere_near(
+            start in 1.0f64..10_000.0, factor in 0.04f64..1_000.0,
         ) {
+            let limit = start * factor;
             let mut search = Search::from(start);
             while let Some(rate) = search.rate() {
                 search.tried(rate <= limit);

@@ -1,6 +1,8 @@
 //! `neuronc bench`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{IsTerminal as _, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -205,7 +207,13 @@ impl Args {
             connections: self.connections as usize,
             server: process.or_else(|| bench::server_process(&target)),
         };
-        let progress = &mut |run: &Run| output::remark(text::row(run).trim());
+        // Elsewhere nobody waits, and the result has it all.
+        let is_watched = stderr().is_terminal();
+        let progress = &mut |run: &Run| {
+            if is_watched {
+                output::remark(text::row(run).trim());
+            }
+        };
         match self.slo {
             None => bench::measure(&target, &options, &self.loads(), progress).await,
             Some(promise) => {
@@ -251,6 +259,24 @@ impl Args {
     }
 }
 
+/// What became of requests that were not answered, such as `31 x status 422`.
+fn outcomes(report: &Report) -> String {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for run in &report.runs {
+        let refused = run.counts.statuses.iter();
+        let refused = refused.filter(|(status, _)| !(200..300).contains(*status));
+        let refused = refused.map(|(status, count)| (format!("status {status}"), *count));
+        let failed = run.counts.errors.iter();
+        for (what, count) in refused.chain(failed.map(|(what, count)| (what.clone(), *count))) {
+            *counts.entry(what).or_insert(0) += count;
+        }
+    }
+    let counts = counts
+        .iter()
+        .map(|(what, count)| format!("{count} x {what}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
 /// A measurement with errors is no measurement.
 fn verdict(report: &Report) -> Result<()> {
     if let Some(promised) = report.promise
@@ -271,7 +297,7 @@ fn verdict(report: &Report) -> Result<()> {
             Class::Negative,
             format!("{failed} requests were not answered"),
         )
-        .why("the report has their statuses and errors")
+        .why(outcomes(report))
         .into()),
     }
 }

@@ -11,6 +11,7 @@ use crate::bucket::Bucket;
 use crate::failure::Failure;
 use crate::files;
 use crate::plan::Plan;
+use crate::profile::ChipProfile;
 
 pub const MANIFEST_FILE: &str = "manifest.json";
 
@@ -28,6 +29,8 @@ pub struct Manifest {
     pub format_version: u32,
     pub plan_key: String,
     pub plan: Plan,
+    /// The chip as it was described when the bundle was made: a profile of the user's own may be gone.
+    pub profile: ChipProfile,
     /// Who made the artifacts, with the versions it reported itself.
     pub executor: BTreeMap<String, String>,
     pub artifacts: Vec<Artifact>,
@@ -61,12 +64,13 @@ pub struct SealedFile {
 
 impl Manifest {
     /// The manifest of a bundle that holds no files yet.
-    pub fn new(plan: Plan, plan_key: String) -> Self {
+    pub fn new(plan: Plan, plan_key: String, profile: ChipProfile) -> Self {
         Self {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION,
             plan_key,
             plan,
+            profile,
             executor: BTreeMap::new(),
             artifacts: Vec::new(),
             weight_names: Vec::new(),

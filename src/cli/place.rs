@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
                 Some(file) => profile::load_file(file)?,
                 None => {
                     chip(&opened)?;
-                    opened[0].bundle.profile()?
+                    opened[0].bundle.manifest.profile.clone()
                 }
             };
             Site::here(&args.wish, profile, &opened, &environment.places)?

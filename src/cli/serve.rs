@@ -143,7 +143,7 @@ impl Args {
             return Ok((site, Runtime::Simulated(simulation)));
         }
         chip(opened)?;
-        let profile = opened[0].bundle.profile()?;
+        let profile = opened[0].bundle.manifest.profile.clone();
         let backend = self.runtime.backend(&profile, environment)?;
         let site = Site::here(wish, profile, opened, &environment.places)?;
         Ok((site, Runtime::Processes(backend)))

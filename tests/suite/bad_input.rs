@@ -305,6 +305,7 @@ fn a_bundle_of_another_chip() {
     edit_json(&bundle.join("manifest.json"), |manifest| {
         manifest["plan"]["chip"] = json!("inf2");
         manifest["plan"]["compiler"] = json!("torch-neuronx");
+        manifest["profile"] = json!(neuronc::profile::load("inf2").unwrap());
     });
     place
         .run(&["verify", "b"])

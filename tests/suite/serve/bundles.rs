@@ -166,6 +166,7 @@ fn a_bundle_of_a_chip_that_is_not_here() {
             edit_json(&bundle.join("manifest.json"), |manifest| {
                 manifest["plan"]["chip"] = json!(chip);
                 manifest["plan"]["compiler"] = json!(compiler);
+                manifest["profile"] = json!(neuronc::profile::load(chip).unwrap());
             });
         });
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::bench::client::Connection;
@@ -168,10 +168,7 @@ impl Target {
     pub async fn check(&self) -> Result<()> {
         let opened = tokio::time::timeout(PATIENCE, Connection::open(self.address)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        opened
-            .map(drop)
-            .map_err(|error| self.no_answer(&error))
-            .context("looking for a server")
+        opened.map(drop).map_err(|error| self.no_answer(&error))
     }
 
     fn no_answer(&self, error: &io::Error) -> anyhow::Error {

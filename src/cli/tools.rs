@@ -13,7 +13,9 @@ use crate::profile::{ChipProfile, CompilerKind};
 pub(super) fn sdk(profile: &ChipProfile, places: &Places) -> Result<Option<Interpreter>> {
     match profile.compiler.kind {
         CompilerKind::Libtorch => Ok(None),
-        CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => places.sdk(profile).map(Some),
+        CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => {
+            places.compiler(profile).map(Some)
+        }
     }
 }
 

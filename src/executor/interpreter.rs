@@ -100,8 +100,10 @@ pub struct Interpreter {
 /// What an interpreter must have.
 #[derive(Debug, Clone, Copy)]
 pub enum Need<'a> {
-    /// The SDK of a chip.
+    /// The SDK of a chip, to run what was compiled.
     Sdk(&'a Sdk),
+    /// The SDK with its compiler.
+    Compiler(&'a Sdk),
     /// torch, for the host.
     Torch,
     /// torch and transformers, for the host.
@@ -114,7 +116,7 @@ impl Need<'_> {
     /// The modules that must be importable.
     pub fn modules(&self) -> Vec<&str> {
         match self {
-            Need::Sdk(sdk) => vec!["torch", &sdk.module],
+            Need::Sdk(sdk) | Need::Compiler(sdk) => vec!["torch", &sdk.module],
             Need::Torch => vec!["torch"],
             Need::Transformers => vec!["torch", "transformers"],
             Need::Xla => vec!["torch", "torch_xla"],
@@ -264,7 +266,7 @@ pub fn problem(probed: &Probed, need: Need) -> Option<String> {
     if let Some(old) = too_old(&probed.python) {
         return Some(old);
     }
-    if let Need::Sdk(sdk) = need
+    if let Need::Sdk(sdk) | Need::Compiler(sdk) = need
         && probed.missing.contains_key(&sdk.module)
         && let Some(other) = other_sdk(probed, sdk)
     {
@@ -278,11 +280,13 @@ pub fn problem(probed: &Probed, need: Need) -> Option<String> {
             return Some(format!("it cannot import `{module}`: {why}"));
         }
     }
-    let Need::Sdk(sdk) = need else { return None };
+    let (Need::Sdk(sdk) | Need::Compiler(sdk)) = need else {
+        return None;
+    };
     let lacking: Vec<&str> = python_packages(sdk)
         .filter(|name| !probed.packages.contains_key(*name))
         .collect();
-    if !lacking.is_empty() {
+    if matches!(need, Need::Compiler(_)) && !lacking.is_empty() {
         return Some(format!("it has no package {}", name_list(lacking)));
     }
     let torch = probed.torch.as_deref().map(torch_release);
@@ -328,7 +332,7 @@ fn not_found(need: Need, refused: &[String]) -> Failure {
         refused => refused.join("\n"),
     };
     match need {
-        Need::Sdk(sdk) => Failure::new(
+        Need::Sdk(sdk) | Need::Compiler(sdk) => Failure::new(
             Class::Executor,
             format!("no interpreter with the Neuron SDK (`{}`) was found", sdk.module),
         )
@@ -391,10 +395,11 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_without_a_compiler_is_refused() {
+    fn an_environment_without_a_compiler_cannot_compile() {
         let inf2 = profile::load("inf2").unwrap().sdk.unwrap();
         let lacking = probed("2.9.0", &NEURONX[..1], &[]);
-        let problem = problem(&lacking, Need::Sdk(&inf2)).unwrap();
+        assert_eq!(problem(&lacking, Need::Sdk(&inf2)), None, "it can serve");
+        let problem = problem(&lacking, Need::Compiler(&inf2)).unwrap();
         assert_eq!(problem, "it has no package `libneuronxla` and `neuronx-cc`");
     }
 

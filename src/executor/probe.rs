@@ -63,10 +63,20 @@ impl Places {
 
     /// The interpreter of the SDK that compiles for `profile`: what the user names, else the known
     /// environments, else `python3` on `PATH`.
+    pub fn compiler(&self, profile: &ChipProfile) -> Result<Interpreter> {
+        let sdk = sdk_of(profile)?;
+        self.find_sdk(sdk, Need::Compiler(sdk))
+    }
+
+    /// An interpreter of the SDK that runs what was compiled for `profile`; it may lack the compiler.
     pub fn sdk(&self, profile: &ChipProfile) -> Result<Interpreter> {
         let sdk = sdk_of(profile)?;
+        self.find_sdk(sdk, Need::Sdk(sdk))
+    }
+
+    fn find_sdk(&self, sdk: &Sdk, need: Need) -> Result<Interpreter> {
         let known = interpreter::of_sdk(sdk, &self.root);
-        interpreter::find(&self.candidates(known), Need::Sdk(sdk), &self.temporary)
+        interpreter::find(&self.candidates(known), need, &self.temporary)
     }
 
     /// An interpreter with torch and transformers.

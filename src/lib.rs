@@ -15,6 +15,7 @@ pub mod cleanup;
 pub mod command;
 pub mod failure;
 pub mod files;
+pub mod host_memory;
 pub mod tensor;
 
 pub mod bucket;

@@ -25,6 +25,7 @@ use crate::executor::probe;
 use crate::failure::{Class, Failure};
 use crate::family::weights;
 use crate::files;
+use crate::host_memory::HostMemory;
 use crate::placement::memory::{self as device_memory, Memory, Weight};
 use crate::profile::{CompilerKind, Tolerance};
 use crate::runtime;
@@ -157,7 +158,7 @@ pub fn rehearse(
         buckets: buckets.collect(),
         device_memory,
         core_memory: core_memory(compilation)?,
-        host_memory: memory::available(root),
+        host_memory: HostMemory::read(root).usable(),
         problems: Vec::new(),
         proven: Vec::new(),
         not_proven: Vec::new(),

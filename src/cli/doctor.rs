@@ -16,6 +16,7 @@ use crate::doctor::neuron_ls::{NeuronLs, Process};
 use crate::doctor::readiness::{self, Readiness};
 use crate::doctor::{self, Asked, Diagnosis, Machine, host, sdk};
 use crate::failure::{Class, Failure};
+use crate::host_memory::HostMemory;
 use crate::profile::{self, ChipProfile};
 
 const EXAMPLES: &str = "\
@@ -187,7 +188,7 @@ fn processor(host: &host::Host) -> Vec<String> {
     vec![format!("{model}{count}"), features]
 }
 
-fn memory(memory: &host::Memory) -> String {
+fn memory(memory: &HostMemory) -> String {
     let size = |bytes: Option<u64>| bytes.map_or("an unknown part".to_owned(), gibibytes);
     let Some(total) = memory.total else {
         return "unknown".to_owned();

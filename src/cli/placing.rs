@@ -9,7 +9,7 @@ use crate::bundle::{Bundle, Check};
 use crate::cli::environment::Environment;
 use crate::executor::probe::Places;
 use crate::failure::{Failure, known_names, name_list};
-use crate::files;
+use crate::host_memory::HostMemory;
 use crate::placement::cores::{CoreList, Cores, NUM_CORES, VISIBLE_CORES, Wanted};
 use crate::placement::machine::Machine;
 use crate::placement::model::{self, Model};
@@ -183,7 +183,11 @@ impl Site {
         let processors = std::thread::available_parallelism()?.get();
         let processors = u32::try_from(processors)?;
         let machine = match (&profile.hardware, places.devices()) {
-            (None, _) => Machine::host(wish.host_workers(processors), processors, host_memory()?),
+            (None, _) => {
+                let memory = HostMemory::read(&places.root).most();
+                let memory = memory.context("the memory of this machine is not known")?;
+                Machine::host(wish.host_workers(processors), processors, memory)
+            }
             (Some(_), 0) => {
                 let rows = profile.instances.iter().map(|row| row.name.as_str());
                 return Err(Failure::usage(format!(
@@ -267,20 +271,6 @@ fn core_size(opened: &[Opened], profile: &ChipProfile) -> Result<Option<u32>> {
                 .into(),
         ),
     }
-}
-
-/// The memory of this machine, or what its control group leaves of it.
-fn host_memory() -> Result<u64> {
-    let table = files::read_text(Path::new("/proc/meminfo"))?;
-    let total = table
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"));
-    let total = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    let total = total.context("`/proc/meminfo` has no MemTotal")? * 1024;
-    // Absent outside of a group, and `max` where the group has no limit.
-    let limit = files::read_text(Path::new("/sys/fs/cgroup/memory.max")).ok();
-    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok());
-    Ok(limit.map_or(total, |limit| limit.min(total)))
 }
 
 #[cfg(test)]

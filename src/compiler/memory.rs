@@ -1,9 +1,6 @@
-//! The memory budget of compilations: how much one is expected to need, and how much there is.
-
-use std::path::Path;
+//! The memory budget of compilations: how much one is expected to need, and what runs beside what.
 
 use crate::bucket::Bucket;
-use crate::files;
 use crate::profile::CompileMemory;
 
 const GIB: f64 = (1u64 << 30) as f64;
@@ -15,27 +12,6 @@ pub fn estimate(memory: &CompileMemory, weights: u64, bucket: Bucket) -> u64 {
         + memory.times_weights * weights as f64
         + memory.mib_per_1000_tokens * tokens / 1000.0 * (1u64 << 20) as f64;
     bytes as u64
-}
-
-/// The bytes that this machine can give, by what its kernel says below `root`: what is available, or
-/// less where a control group limits us. `None` where it says nothing.
-pub fn available(root: &Path) -> Option<u64> {
-    let machine = meminfo(&files::read_text(&root.join("proc/meminfo")).ok()?)?;
-    let number = |name: &str| -> Option<u64> {
-        let text = files::read_text(&root.join("sys/fs/cgroup").join(name)).ok()?;
-        text.trim().parse().ok()
-    };
-    let group =
-        number("memory.max").map(|max| max.saturating_sub(number("memory.current").unwrap_or(0)));
-    Some(group.map_or(machine, |group| group.min(machine)))
-}
-
-fn meminfo(text: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 /// What is compiled when: the largest first, and beside others only what fits.
@@ -83,15 +59,6 @@ impl Budget {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn memory_is_read_from_what_the_kernel_says() {
-        let text = "MemTotal: 24 kB\nMemAvailable:   23456 kB\n";
-        assert_eq!(meminfo(text), Some(23456 * 1024));
-        assert_eq!(meminfo("MemTotal: 1 kB\n"), None);
-        assert!(available(Path::new("/")).is_some());
-        assert_eq!(available(Path::new("/no/such/root")), None);
-    }
 
     #[test]
     fn the_largest_runs_alone_when_nothing_fits_beside_it() {

@@ -6,7 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src/`, lowest first; a module uses those before it and its own.
 const LAYERS: [&[&str]; 19] = [
-    &["cleanup", "failure", "files", "tensor", "command"],
+    &[
+        "cleanup",
+        "failure",
+        "files",
+        "host_memory",
+        "tensor",
+        "command",
+    ],
     &["bucket", "explain", "profile", "recipe", "timings"],
     &["arguments", "family", "tokenizer"],
     &["checkpoint", "executor", "hub"],
@@ -28,9 +35,10 @@ const LAYERS: [&[&str]; 19] = [
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 6] = [
+const SIDEWAYS: [(&str, &str); 7] = [
     ("command", "cleanup"),
     ("files", "failure"),
+    ("host_memory", "files"),
     ("tensor", "failure"),
     ("profile", "bucket"),
     ("recipe", "profile"),

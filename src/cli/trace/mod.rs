@@ -17,8 +17,9 @@ use crate::cli::planning::{PlanFlags, Planner};
 use crate::cli::progress::Bars;
 use crate::cli::trace::answer::{TracedBucket, Work, print_plan, print_result};
 use crate::cli::{duration, interrupt, tools};
-use crate::compiler::{self, Compilation, Neuron, Progress, Target, memory};
+use crate::compiler::{self, Compilation, Neuron, Progress, Target};
 use crate::executor::interpreter::Interpreter;
+use crate::host_memory::HostMemory;
 use crate::plan::Plan;
 
 const EXAMPLES: &str = "\
@@ -178,7 +179,7 @@ impl Args {
         let neuron = Neuron {
             interpreter,
             work: environment.work(),
-            memory: memory::available(&places.root).unwrap_or(u64::MAX),
+            memory: HostMemory::read(&places.root).usable().unwrap_or(u64::MAX),
             device: places.has_device(),
             analyze: self.analyze,
             deadline: self.compile_timeout,

@@ -1,4 +1,4 @@
-//! Embeds profiles, operator lists, recipes and the Python executor by listing their folders, so that
+//! Embeds profiles, operator lists, timings, recipes and the Python executor by listing their folders, so that
 //! adding one needs no Rust.
 
 #![expect(
@@ -21,6 +21,10 @@ fn main() {
         .into_iter()
         .filter_map(|path| Some((name(&path).strip_suffix(".txt")?.to_owned(), path)));
     write_table(&out.join("operator_lists.rs"), "OPERATOR_LISTS", lists);
+    let timings = entries(&root.join("profiles/timings"))
+        .into_iter()
+        .filter_map(|path| Some((name(&path).strip_suffix(".yaml")?.to_owned(), path)));
+    write_table(&out.join("timings.rs"), "TIMINGS", timings);
     let recipes = entries(&root.join("models"))
         .into_iter()
         .map(|folder| (name(&folder), folder.join("recipe.yaml")))

@@ -1,14 +1,19 @@
 """Measures the release build on this machine and prints a Markdown table: speed of report on a large log,
-times of trace and verify, latency and memory of serve. Give --seconds for how long each load runs."""
+times of trace and verify, latency and memory of serve, and
+what the server does ahead of a simulated device. Give --seconds for how long each load runs."""
 
 import argparse
+import array
 import http.client
 import json
+import math
 import os
 import pathlib
 import platform
+import random
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -109,6 +114,66 @@ def serve(bundle, cores, concurrency, seconds):
     yield f"{what}: memory (sum of Pss)", f"{memory:.0f} MB"
 
 
+def front(bundle, seconds):
+    """Everything but the device: the bundle with the times that AWS published for bert-base on inf2.xlarge,
+    whose two cores give 2,674 rows/s; texts of 100 to 126 tokens, each a different one."""
+    published = 2674.19
+    for clients in [1, 32, 64]:
+        _, answer = timed(
+            "bench", bundle, "--runtime", "simulated", "--timings", "inf2/bert-base-uncased",
+            "--concurrency", str(clients), "--words", "90-113", "--duration", f"{seconds * 1000:.0f}ms",
+            "--format", "json",
+        )
+        run = json.loads(answer)["runs"][0]
+        latency, usage = run["latency_ms"], run["processors"]
+        what = f"simulated inf2.xlarge, concurrency {clients}"
+        share = run["per_second"] / published * 100
+        yield f"{what}: requests/s, share of the device's", f"{run['per_second']:.0f}, {share:.1f} %"
+        yield f"{what}: p50 / p99", f"{latency['p50']:.1f} / {latency['p99']:.1f} ms"
+        server, client = usage["server_micros_per_request"], usage["client_micros_per_request"]
+        yield f"{what}: processor time of server / load generator", f"{server:.0f} / {client:.0f} us a request"
+        yield f"{what}: processors busy with other programs", f"{usage['others']:.2f}"
+
+
+def random_bert(model, folder):
+    """bert-base with random weights and the tokenizer of `model`: what the device computes is not looked at."""
+    folder.mkdir()
+    for name in ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "modules.json"]:
+        shutil.copy(model / name, folder)
+    config = json.loads((model / "config.json").read_text())
+    hidden, inner, layers = 768, 3072, 12
+    config |= {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": 12}
+    (folder / "config.json").write_text(json.dumps(config))
+    pooling = json.loads((model / "1_Pooling/config.json").read_text()) | {"word_embedding_dimension": hidden}
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    shapes = {f"embeddings.{name}.weight": [rows, hidden] for name, rows in [
+        ("word_embeddings", config["vocab_size"]), ("position_embeddings", 512), ("token_type_embeddings", 2)]}
+    linear = {f"attention.{name}": (hidden, hidden) for name in ["self.query", "self.key", "self.value", "output.dense"]}
+    linear |= {"intermediate.dense": (inner, hidden), "output.dense": (hidden, inner)}
+    norms = ["embeddings"]
+    for layer in range(layers):
+        at = f"encoder.layer.{layer}"
+        norms += [f"{at}.attention.output", f"{at}.output"]
+        for name, shape in linear.items():
+            shapes |= {f"{at}.{name}.weight": [*shape], f"{at}.{name}.bias": [shape[0]]}
+    for name in norms:
+        shapes |= {f"{name}.LayerNorm.weight": [hidden], f"{name}.LayerNorm.bias": [hidden]}
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    numbers = random.Random(1)
+    block = array.array("f", [numbers.uniform(-0.05, 0.05) for _ in range(65521)]).tobytes()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        while end > 0:
+            file.write(block[:end])
+            end -= len(block)
+    return folder
+
+
 def report(place, megabytes):
     """A large log of torch-neuron lines, against counting lines of the same file."""
     log = pathlib.Path(place) / "large.log"
@@ -146,6 +211,13 @@ def main():
     print("| what | measured |\n| --- | --- |")
     with tempfile.TemporaryDirectory() as place:
         for what, value in report(place, args.megabytes):
+            print(f"| {what} | {value} |", flush=True)
+        bert = f"{place}/bert.bundle"
+        source = pathlib.Path(model)
+        small = args.build == "debug"
+        whole = source if small else random_bert(source, pathlib.Path(place) / "bert")
+        timed("trace", whole, "--batch-size", "1,8", "--sequence-length", "128", "-o", bert)
+        for what, value in front(bert, seconds):
             print(f"| {what} | {value} |", flush=True)
         for cast in ["none", "matmult"]:
             bundle = f"{place}/{cast}"

@@ -200,6 +200,11 @@ impl Program {
         Ok((child, ours))
     }
 
+    /// Starts a process whose stdout the caller reads; stderr goes to `log`.
+    pub fn start_with_stdout(&self, log: File) -> Result<Child, CommandError> {
+        self.spawn(Stdio::null(), Stdio::piped(), log.into())
+    }
+
     fn spawn(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child, CommandError> {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
         let mut command = std::process::Command::new(&self.path);

@@ -7,6 +7,7 @@
 //! chip; a **report** says what bundles and compiler logs know of it. Artifacts, tokenizer, coverage and reference outputs are sealed into a **bundle** with a
 //! manifest. A **runtime** opens a bundle whose manifest matches the device, and **verify** and
 //! **serve** only ever see opened bundles. A **placement** says which bundles run on which cores.
+//! **Timings** say how long a chip takes for a bucket, and a **bench** how long a server does.
 //!
 //! The modules are listed in reading order; each uses only those above it.
 
@@ -21,6 +22,7 @@ pub mod profile;
 pub mod recipe;
 
 pub mod explain;
+pub mod timings;
 
 pub mod arguments;
 pub mod family;
@@ -53,5 +55,7 @@ pub mod verify;
 pub mod rehearse;
 
 pub mod serve;
+
+pub mod bench;
 
 pub mod cli;

@@ -17,12 +17,16 @@ use crate::executor::job::WEIGHTS_FILE;
 use crate::failure::Failure;
 use crate::family::weights;
 use crate::files;
+use crate::profile::ChipProfile;
 
 /// The reference rows, as JSON; their outputs are in `reference.safetensors`.
 pub const REFERENCE_ROWS_FILE: &str = "reference.json";
 
 /// The coverage, as JSON.
 pub const COVERAGE_FILE: &str = "coverage.json";
+
+/// The profile of the chip that the bundle was made for, as JSON.
+pub const PROFILE_FILE: &str = "profile.json";
 
 /// How closely a bundle is looked at when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +97,11 @@ impl Bundle {
             [] => Ok(Vec::new()),
             names => weights::shapes(&self.path(WEIGHTS_FILE), names),
         }
+    }
+
+    /// The chip that it was made for, as it was described then: a profile of the user's own may be gone.
+    pub fn profile(&self) -> Result<ChipProfile> {
+        files::read_json(&self.path(PROFILE_FILE))
     }
 
     pub fn coverage(&self) -> Result<Coverage> {

@@ -61,6 +61,14 @@ impl Environment {
         Ok(Self { places, variables })
     }
 
+    /// What a process of our own program finds in its environment: what we read ourselves.
+    pub(super) fn of_ourselves(&self) -> BTreeMap<OsString, OsString> {
+        let variables = self.variables.iter();
+        variables
+            .map(|(name, value)| (name.into(), value.clone()))
+            .collect()
+    }
+
     /// A variable that is set and not empty.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         Some(self.variables.get(name)?.to_string_lossy().into_owned())

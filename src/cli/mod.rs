@@ -2,6 +2,8 @@
 //!
 //! Only here are arguments parsed, the environment read and anything printed.
 
+mod bench;
+mod capacity;
 mod chips;
 mod compiler_flags;
 mod completions;
@@ -23,6 +25,7 @@ mod rehearse;
 mod report;
 mod runtime_flags;
 mod serve;
+mod simulating;
 mod tools;
 mod trace;
 mod verify;
@@ -58,6 +61,7 @@ enum Command {
     Explain(explain::Args),
     Doctor(doctor::Args),
     Serve(serve::Args),
+    Bench(Box<bench::Args>),
     Place(place::Args),
     Chips(chips::Args),
     Migrate(migrate::Args),
@@ -92,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Serve(args) => serve::run(&args, &environment),
+        Command::Bench(args) => bench::run(&args, &environment),
         Command::Place(args) => place::run(&args, &environment),
         Command::Chips(args) => chips::run(&args),
         Command::Migrate(args) => migrate::run(&args),

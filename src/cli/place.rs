@@ -6,19 +6,24 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::bucket::Bucket;
 use crate::bundle::Check;
+use crate::cli::capacity;
 use crate::cli::environment::Environment;
 use crate::cli::fold::fold;
 use crate::cli::output::{self, Format};
 use crate::cli::placing::{Opened, Site, Wish, chip};
+use crate::cli::simulating;
+use crate::placement::capacity::Capacity;
 use crate::placement::machine::MachineMemory;
-use crate::placement::{Placement, Worker, gib};
+use crate::placement::{self, Placement, Worker, gib};
 use crate::profile;
 
 const EXAMPLES: &str = "\
 Examples:
   neuronc place my-bundle --instance inf2.24xlarge
   neuronc place a.bundle b.bundle --instance inf2.xlarge --models-per-core 2
+  neuronc place my-bundle --instance inf2.xlarge --simulate
   neuronc place --model search=a.bundle@0-3 --model rank=b.bundle@4-5 --instance inf2.24xlarge
 
 Exit codes: 0 everything fits; 1 it does not; 2 not a bundle, an unknown instance, or cores that
@@ -39,6 +44,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 
+    /// Also say what to expect of it: rates and latencies, from published times.
+    #[arg(long)]
+    simulate: bool,
+
+    /// With --simulate: whose times to take, such as inf2/bert-base-uncased, or a file of your own
+    /// [default: those of the model's shape].
+    #[arg(long, value_name = "NAME|FILE", requires = "simulate")]
+    timings: Option<String>,
+
     /// How the placement is printed.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -50,6 +64,9 @@ struct Answer {
     #[serde(flatten)]
     placement: Placement,
     notes: Vec<String>,
+    /// With `--simulate`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capacity: Vec<Capacity>,
 }
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
@@ -60,17 +77,48 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         None => {
             let profile = match file {
                 Some(file) => profile::load_file(file)?,
-                None => profile::load(chip(&opened)?)?,
+                None => {
+                    chip(&opened)?;
+                    opened[0].bundle.profile()?
+                }
             };
             Site::here(&args.wish, profile, &opened, &environment.places)?
         }
     };
     let placement = args.wish.place(&opened, &site, environment)?;
     let notes = notes(&opened, &site);
+    let capacity = match args.simulate {
+        true => expected(args, &opened, &site, &placement)?,
+        false => Vec::new(),
+    };
     match args.format {
-        Format::Json => output::json(&Answer { placement, notes }),
-        Format::Text => output::answer(&text(&placement, &notes)),
+        Format::Json => output::json(&Answer {
+            placement,
+            notes,
+            capacity,
+        }),
+        Format::Text => {
+            let mut text = text(&placement, &notes);
+            if !capacity.is_empty() {
+                text = format!("{text}\n\n{}", capacity::text(&capacity));
+            }
+            output::answer(&text)
+        }
     }
+}
+
+fn expected(
+    args: &Args,
+    opened: &[Opened],
+    site: &Site,
+    placement: &Placement,
+) -> Result<Vec<Capacity>> {
+    let named = args.timings.as_deref();
+    let timings = simulating::timings(opened, named, &site.profile.name)?;
+    simulating::check(&timings, site)?;
+    let plans = opened.iter().map(|opened| &opened.bundle.manifest.plan);
+    let buckets: Vec<Vec<Bucket>> = plans.map(|plan| plan.buckets.clone()).collect();
+    Ok(placement::capacity::capacity(placement, &buckets, &timings))
 }
 
 fn notes(opened: &[Opened], site: &Site) -> Vec<String> {
@@ -245,7 +293,7 @@ fn row(placement: &Placement, workers: &[&Worker]) -> Row {
 }
 
 fn list(cores: impl Iterator<Item = u32>) -> String {
-    crate::placement::cores::CoreList::of(cores).to_string()
+    placement::cores::CoreList::of(cores).to_string()
 }
 
 /// Long lists of cores are broken at a comma after so many columns.

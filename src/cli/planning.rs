@@ -189,11 +189,11 @@ impl Planner<'_> {
         let snapshot = hub::open(&source, &environment.hub(flags.offline))?;
         let task = flags.task.or(recipe.task);
         let mut checkpoint = model_files::read_checkpoint(&snapshot, task, &asked_tracer, bars)?;
+        self.announce(&checkpoint);
         let tool = tools::tracer(&checkpoint, sdk, &environment.places)?;
         if let (Tool::Python(interpreter), Tracer::Transformers { .. }) =
             (&tool, &checkpoint.tracer)
         {
-            self.announce(&checkpoint);
             describe(&mut checkpoint, interpreter, &snapshot, environment, bars)?;
         }
         let model = model_files::identity(&snapshot, &checkpoint)?;

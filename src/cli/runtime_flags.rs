@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::cli::environment::Environment;
-use crate::profile::{self, ChipProfile};
+use crate::profile::ChipProfile;
 use crate::runtime::{self, Backend};
 
 /// How the artifacts are run; on cpu there is nothing to say.
@@ -19,21 +19,9 @@ pub(super) struct RuntimeFlags {
     /// A libtorchneuron.so to open, instead of that of the SDK's environment.
     #[arg(long, value_name = "FILE", help_heading = "Runtime")]
     plugin: Option<PathBuf>,
-
-    /// The profile that the bundle was traced with, where it is one of your own.
-    #[arg(long, value_name = "FILE", help_heading = "Runtime")]
-    profile: Option<PathBuf>,
 }
 
 impl RuntimeFlags {
-    /// The profile of `chip`.
-    pub(super) fn profile(&self, chip: &str) -> Result<ChipProfile> {
-        match &self.profile {
-            Some(file) => profile::load_file(file),
-            None => profile::load(chip),
-        }
-    }
-
     /// What runs artifacts for the chip of `profile` here.
     pub(super) fn backend(
         &self,

@@ -19,11 +19,11 @@ use crate::cli::environment::Environment;
 use crate::cli::output;
 use crate::cli::placing::{NamedBundle, Opened, Site, Wish, chip};
 use crate::cli::runtime_flags::RuntimeFlags;
+use crate::cli::simulating::{self, SimulationFlags};
 use crate::failure::Failure;
 use crate::placement::Placement;
-use crate::runtime::Backend;
 use crate::serve::config::{Config, ListenConfig};
-use crate::serve::{self, Deployment, Limits, Listener};
+use crate::serve::{self, Deployment, Limits, Listener, Runtime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,6 +31,7 @@ Examples:
   curl -d '{\"inputs\": \"a text\"}' http://127.0.0.1:8080/predict/all-MiniLM-L6-v2
   neuronc serve --model search=a.bundle@0-1 --model rank=b.bundle@2
   neuronc serve --config serve.yaml
+  neuronc serve my-bundle --runtime simulated --instance inf2.xlarge
 
 Exit codes: 0 stopped by SIGTERM or Ctrl-C, with every accepted request answered; 1 the models do not
 fit; 2 not a bundle, cores that overlap or do not exist, or a port that is in use; 4 the bundle's
@@ -62,6 +63,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     runtime: RuntimeFlags,
+
+    #[command(flatten)]
+    simulation: SimulationFlags,
 }
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -74,19 +78,17 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     };
     let wish = merged(&args.wish, &config)?;
     let opened = wish.open(Check::Content)?;
-    let profile = args.runtime.profile(chip(&opened)?)?;
-    let backend = args.runtime.backend(&profile, environment)?;
-    let site = Site::here(&wish, profile, &opened, &environment.places)?;
+    let (site, runtime) = args.runtime(&wish, &opened, environment)?;
     let placement = wish.place(&opened, &site, environment)?;
     let limits = config.limits(Limits::STANDARD)?;
     let listeners = args.listen(&config.listen, &placement)?;
     start_log();
     let stop = stop_signal()?;
-    output::answer(&first_lines(&opened, &backend, &placement, &listeners)?)?;
+    output::answer(&first_lines(&opened, &runtime, &placement, &listeners)?)?;
     let deployment = Deployment {
         bundles: opened.into_iter().map(|opened| opened.bundle).collect(),
         placement,
-        backend,
+        runtime,
         log: File::from(
             stderr()
                 .as_fd()
@@ -125,6 +127,28 @@ fn merged(wish: &Wish, config: &Config) -> Result<Wish> {
 }
 
 impl Args {
+    /// What runs the batches, and the machine that it is on or pretends to be on.
+    fn runtime(
+        &self,
+        wish: &Wish,
+        opened: &[Opened],
+        environment: &Environment,
+    ) -> Result<(Site, Runtime)> {
+        self.simulation.check()?;
+        if self.simulation.is_on() {
+            let instance = self.simulation.instance.as_deref();
+            let named = self.simulation.timings.as_deref();
+            let (site, timings) = simulating::site(opened, instance, named, None)?;
+            let simulation = simulating::simulation(opened, timings)?;
+            return Ok((site, Runtime::Simulated(simulation)));
+        }
+        chip(opened)?;
+        let profile = opened[0].bundle.profile()?;
+        let backend = self.runtime.backend(&profile, environment)?;
+        let site = Site::here(wish, profile, opened, &environment.places)?;
+        Ok((site, Runtime::Processes(backend)))
+    }
+
     /// Takes all ports: that for everybody first, then those of the cores.
     fn listen(&self, config: &ListenConfig, placement: &Placement) -> Result<Vec<Listener>> {
         let host = self.host.or(config.host).unwrap_or(HOST);
@@ -158,7 +182,7 @@ impl Args {
 /// What is served, where, and how to try it.
 fn first_lines(
     opened: &[Opened],
-    backend: &Backend,
+    runtime: &Runtime,
     placement: &Placement,
     listeners: &[Listener],
 ) -> Result<String> {
@@ -168,7 +192,7 @@ fn first_lines(
     let address = listeners[0].socket.local_addr()?;
     let mut text = format!(
         "serving {} on http://{address} with {} workers and {buckets} buckets\n  \
-         runtime: {backend}\n  \
+         runtime: {runtime}\n  \
          try: curl -d '{}' http://{address}/predict/{}",
         names.join(","),
         placement.workers.len(),

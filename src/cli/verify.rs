@@ -39,8 +39,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let bundle = Bundle::open(&args.bundle, Check::Content)?;
-    let plan = &bundle.manifest.plan;
-    let profile = args.runtime.profile(&plan.chip)?;
+    let profile = bundle.profile()?;
     let backend = args.runtime.backend(&profile, environment)?;
     let log = tempfile::tempfile().context("creating a log for the worker")?;
     let threads = std::thread::available_parallelism()?.get();

@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result};
 use crate::bucket::Bucket;
 use crate::bundle::draft::{Draft, Existing};
 use crate::bundle::manifest::{Artifact, Manifest};
-use crate::bundle::{Bundle, COVERAGE_FILE};
+use crate::bundle::{Bundle, COVERAGE_FILE, PROFILE_FILE};
 use crate::command::Program;
 use crate::compiler::tracing::Traced;
 use crate::compiler::work_dir::WorkDir;
@@ -206,6 +206,7 @@ fn seal(
     let plan = compilation.plan;
     let coverage = coverage::of(plan, compilation.profile, &artifacts, draft.folder())?;
     files::write_json(&draft.folder().join(COVERAGE_FILE), &coverage)?;
+    files::write_json(&draft.folder().join(PROFILE_FILE), compilation.profile)?;
     let mut manifest = Manifest::new(plan.clone(), plan.key()?);
     manifest.executor = traced.versions;
     manifest.artifacts = artifacts;

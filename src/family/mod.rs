@@ -23,6 +23,14 @@ pub enum Family {
     Bert(BertConfig),
 }
 
+/// The dimensions that all families have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dimensions {
+    pub layers: usize,
+    pub hidden: usize,
+    pub vocabulary: usize,
+}
+
 /// `model_type` values of the families that neuronc traces itself.
 const MODEL_TYPES: [&str; 1] = ["bert"];
 
@@ -71,6 +79,24 @@ impl Family {
     pub fn positions(&self) -> usize {
         match self {
             Family::Bert(config) => config.max_position_embeddings,
+        }
+    }
+
+    /// The word by which files name the family.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Family::Bert(_) => MODEL_TYPES[0],
+        }
+    }
+
+    /// What decides the size of outputs and the time of a run.
+    pub fn dimensions(&self) -> Dimensions {
+        match self {
+            Family::Bert(config) => Dimensions {
+                layers: config.num_hidden_layers,
+                hidden: config.hidden_size,
+                vocabulary: config.vocab_size,
+            },
         }
     }
 

@@ -5,6 +5,7 @@
 //! core to one process only. A worker holds up to so many models as `models_per_core` says, all
 //! compiled for as many cores as it has. Start with [`place`].
 
+pub mod capacity;
 pub mod cores;
 pub mod machine;
 pub mod memory;

@@ -6,6 +6,7 @@ mod backend;
 mod choice;
 mod diagnosis;
 mod log;
+pub mod simulated;
 
 pub use backend::{Backend, EXEC_TIMEOUT, Preload};
 pub use choice::backend_for;

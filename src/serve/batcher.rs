@@ -14,6 +14,16 @@ pub(super) struct Batch {
     pub(super) members: Vec<usize>,
 }
 
+impl Batch {
+    /// True when no row is missing and no bucket of this sequence holds more.
+    pub(super) fn is_full(&self, buckets: &[Bucket]) -> bool {
+        let same = buckets
+            .iter()
+            .filter(|bucket| bucket.sequence == self.bucket.sequence);
+        same.map(|bucket| bucket.batch).max() == Some(self.members.len())
+    }
+}
+
 /// Chooses from rows of so many `tokens`, the longest waiting first. `None` when none of them fits a
 /// bucket, which admission excludes.
 pub(super) fn choose(buckets: &[Bucket], tokens: &[usize]) -> Option<Batch> {

@@ -9,8 +9,10 @@ mod batcher;
 pub mod config;
 mod http;
 mod queue;
+mod simulated;
 mod supervisor;
 
+use std::fmt;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::bundle::Bundle;
 use crate::failure::Failure;
 use crate::placement::Placement;
 use crate::runtime::Backend;
+use crate::runtime::simulated::Simulation;
 use crate::serve::queue::Queue;
 use crate::serve::supervisor::{Core, CoreState, Workplace};
 use crate::task::TaskModel;
@@ -55,13 +58,31 @@ impl Limits {
     };
 }
 
+/// What runs the batches.
+#[derive(Debug)]
+pub enum Runtime {
+    /// A process for each worker.
+    Processes(Backend),
+    /// Nothing: the server only waits as long as a device would take.
+    Simulated(Simulation),
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Runtime::Processes(backend) => backend.fmt(f),
+            Runtime::Simulated(simulation) => simulation.fmt(f),
+        }
+    }
+}
+
 /// What to serve, where, and with what.
 #[derive(Debug)]
 pub struct Deployment {
     /// The bundles of the placement's models, in their order.
     pub bundles: Vec<Bundle>,
     pub placement: Placement,
-    pub backend: Backend,
+    pub runtime: Runtime,
     /// Where the workers' output goes.
     pub log: File,
     pub limits: Limits,
@@ -83,6 +104,8 @@ struct Served {
     /// One for each worker of the placement.
     cores: Vec<Core>,
     limits: Limits,
+    /// Answers mean nothing.
+    is_simulated: bool,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
     stopping: AtomicBool,
 }
@@ -108,10 +131,11 @@ impl Served {
         let buckets = bundles.map(|bundle| bundle.manifest.plan.buckets.clone());
         let queue = Arc::new(Queue::new(buckets.collect(), limits.queue_rows));
         let placement = deployment.placement;
+        let is_simulated = matches!(deployment.runtime, Runtime::Simulated(_));
         let workplace = Arc::new(Workplace {
             bundles: deployment.bundles,
             machine: placement.machine,
-            backend: deployment.backend,
+            runtime: deployment.runtime,
             log: deployment.log,
             run_deadline: limits.run,
         });
@@ -124,6 +148,7 @@ impl Served {
             cores: cores.collect::<Result<_>>()?,
             queue,
             limits,
+            is_simulated,
             stopping: AtomicBool::new(false),
         }))
     }

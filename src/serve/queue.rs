@@ -1,7 +1,7 @@
 //! The rows that wait for a core, bounded for each model; cores take batches of their models.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -17,6 +17,8 @@ pub(super) type RowResult = Result<RowOutput, RowError>;
 pub(super) struct RowOutput {
     pub(super) values: Vec<f32>,
     pub(super) bucket: Bucket,
+    /// The cores of the worker.
+    pub(super) core: Arc<str>,
 }
 
 /// Why a row has no output.
@@ -60,6 +62,16 @@ pub(super) struct Batch {
     pub(super) jobs: Vec<Job>,
 }
 
+impl Batch {
+    /// Answers every row with `error`.
+    pub(super) fn answer(self, error: &RowError) {
+        for job in self.jobs {
+            // The client may have gone meanwhile.
+            let _ = job.reply.send(Err(error.clone()));
+        }
+    }
+}
+
 /// What a core gets when it asks for work.
 #[derive(Debug)]
 pub(super) enum Taken {
@@ -68,6 +80,14 @@ pub(super) enum Taken {
     Nothing,
     /// Nothing will come any more.
     Closed,
+}
+
+/// Which batches will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    Any,
+    /// Only one that could not be larger.
+    Full,
 }
 
 /// The rows did not fit.
@@ -93,6 +113,8 @@ struct State {
     /// For each model, in the order of arrival.
     waiting: Vec<VecDeque<Job>>,
     arrivals: u64,
+    /// Workers that wait for something to do: while there are none, nobody is woken.
+    idle: usize,
     closed: bool,
 }
 
@@ -143,7 +165,7 @@ impl Queue {
             receiver
         });
         let receivers = receivers.collect();
-        self.changed.notify_all();
+        self.wake(state);
         Ok(receivers)
     }
 
@@ -153,7 +175,7 @@ impl Queue {
         for job in jobs.into_iter().rev() {
             state.waiting[job.address.model].push_front(job);
         }
-        self.changed.notify_all();
+        self.wake(state);
     }
 
     /// The next batch of one of `models` for `worker`; waits for at most `patience`.
@@ -161,7 +183,7 @@ impl Queue {
         let ends = Instant::now() + patience;
         let mut state = self.lock();
         loop {
-            if let Some(batch) = state.take(&self.buckets, worker, models) {
+            if let Some(batch) = state.take(&self.buckets, worker, models, Fill::Any) {
                 return Taken::Batch(batch);
             }
             if state.closed {
@@ -171,8 +193,24 @@ impl Queue {
             if left.is_zero() {
                 return Taken::Nothing;
             }
+            state.idle += 1;
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.idle -= 1;
+        }
+    }
+
+    /// The next batch of one of `models` for `worker`, if waiting longer could not make it larger.
+    pub(super) fn take_full(&self, worker: usize, models: &[usize]) -> Option<Batch> {
+        self.lock().take(&self.buckets, worker, models, Fill::Full)
+    }
+
+    /// Tells the workers that wait for rows that there are some.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let is_anyone_waiting = state.idle > 0;
+        drop(state);
+        if is_anyone_waiting {
+            self.changed.notify_all();
         }
     }
 
@@ -215,7 +253,13 @@ impl Queue {
 }
 
 impl State {
-    fn take(&mut self, buckets: &[Vec<Bucket>], worker: usize, models: &[usize]) -> Option<Batch> {
+    fn take(
+        &mut self,
+        buckets: &[Vec<Bucket>],
+        worker: usize,
+        models: &[usize],
+        fill: Fill,
+    ) -> Option<Batch> {
         self.drop_abandoned();
         let is_for = |job: &Job| job.address.worker.is_none_or(|only| only == worker);
         let first = |model: &usize| {
@@ -232,6 +276,9 @@ impl State {
             .map(|index| waiting[*index].row.ids.len())
             .collect();
         let chosen = batcher::choose(&buckets[model], &tokens)?;
+        if fill == Fill::Full && !chosen.is_full(&buckets[model]) {
+            return None;
+        }
         let mut jobs = Vec::with_capacity(chosen.members.len());
         for member in chosen.members.into_iter().rev() {
             jobs.extend(waiting.remove(eligible[member]));
@@ -351,6 +398,16 @@ mod tests {
             Taken::Batch(batch) => assert_eq!(batch.jobs[0].row, row(3)),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_core_that_asks_ahead_gets_full_batches_only() {
+        let queue = queue(3);
+        let _one = queue.submit(ANY, vec![row(2)]).unwrap();
+        assert!(queue.take_full(0, &[0]).is_none());
+        let _two = queue.submit(ANY, vec![row(3)]).unwrap();
+        assert_eq!(queue.take_full(0, &[0]).unwrap().jobs.len(), 2);
+        assert!(queue.take_full(0, &[0]).is_none());
     }
 
     #[test]

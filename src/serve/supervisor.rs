@@ -13,7 +13,9 @@ use crate::bundle::Bundle;
 use crate::placement::Worker as Place;
 use crate::placement::machine::Machine;
 use crate::runtime::{Backend, RunError, Worker};
+use crate::serve::Runtime;
 use crate::serve::queue::{Batch, Job, Queue, RowError, RowOutput, Taken};
+use crate::serve::simulated::{self, Seat};
 
 /// A core that has nothing to do looks this often whether its worker still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -33,7 +35,7 @@ pub(super) struct Workplace {
     /// Of each model.
     pub(super) bundles: Vec<Bundle>,
     pub(super) machine: Machine,
-    pub(super) backend: Backend,
+    pub(super) runtime: Runtime,
     /// Where the workers' output goes.
     pub(super) log: File,
     /// A batch that takes longer counts as a hang.
@@ -44,9 +46,10 @@ pub(super) struct Workplace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CoreState {
     Starting,
-    /// Every bucket has run once on the worker with this process id.
+    /// Every bucket has run once on the worker.
     Ready {
-        process_id: u32,
+        /// Absent where the worker is no process.
+        process_id: Option<u32>,
     },
     /// The worker ended; why.
     Down {
@@ -84,7 +87,7 @@ impl Core {
         });
         let keeper = Keeper {
             index,
-            cores: place.cores.to_string(),
+            cores: place.cores.to_string().into(),
             place: Arc::clone(&place),
             workplace,
             queue,
@@ -135,8 +138,8 @@ impl Board {
 /// The thread of a worker.
 struct Keeper {
     index: usize,
-    /// For the log.
-    cores: String,
+    /// For the log and for answers.
+    cores: Arc<str>,
     place: Arc<Place>,
     workplace: Arc<Workplace>,
     queue: Arc<Queue>,
@@ -149,18 +152,12 @@ impl Keeper {
         while !self.queue.is_closed() {
             self.set(CoreState::Starting);
             let mut served = false;
-            let ended = self.start_worker().and_then(|mut worker| {
-                self.set(CoreState::Ready {
-                    process_id: worker.process_id(),
-                });
-                tracing::info!(core = self.cores, pid = worker.process_id(), "core ready");
-                self.feed(&mut worker, &mut served)
-            });
+            let ended = self.run_once(&mut served);
             let Err(error) = ended else { break };
             failures_in_a_row = if served { 0 } else { failures_in_a_row + 1 };
             let cause = format!("{error:#}");
             tracing::error!(
-                core = self.cores,
+                core = &*self.cores,
                 failures_in_a_row,
                 "worker ended: {cause}"
             );
@@ -171,8 +168,32 @@ impl Keeper {
         self.set(CoreState::Closed);
     }
 
+    /// From the start of a worker to its end; an error means that it was lost.
+    fn run_once(&self, served: &mut bool) -> Result<()> {
+        let backend = match &self.workplace.runtime {
+            Runtime::Processes(backend) => backend,
+            Runtime::Simulated(simulation) => {
+                self.set(CoreState::Ready { process_id: None });
+                tracing::info!(core = &*self.cores, "core ready: simulated");
+                let seat = Seat {
+                    index: self.index,
+                    models: &self.place.models,
+                    core: Arc::clone(&self.cores),
+                };
+                return simulated::feed(simulation, &seat, &self.queue);
+            }
+        };
+        let mut worker = self.start_worker(backend)?;
+        let process_id = worker.process_id();
+        self.set(CoreState::Ready {
+            process_id: Some(process_id),
+        });
+        tracing::info!(core = &*self.cores, pid = process_id, "core ready");
+        self.feed(&mut worker, served)
+    }
+
     /// A worker on which every bucket has run once.
-    fn start_worker(&self) -> Result<Worker> {
+    fn start_worker(&self, backend: &Backend) -> Result<Worker> {
         let workplace = &self.workplace;
         let log = workplace.log.try_clone();
         let log = log.context("sharing the log of a worker")?;
@@ -185,7 +206,7 @@ impl Keeper {
         let first = bundles.next().context("a worker without a model")?;
         let tag = format!("neuronc {}", first.manifest.plan.name);
         let cores = self.place.environment(&workplace.machine);
-        let backend = workplace.backend.on_cores(cores, &tag);
+        let backend = backend.on_cores(cores, &tag);
         let mut worker = Worker::start(&backend, first, threads, log)?;
         self.warm_up(&mut worker, first)?;
         for bundle in bundles {
@@ -246,14 +267,19 @@ impl Keeper {
                 let bucket = batch.bucket;
                 for (job, values) in batch.jobs.into_iter().zip(outputs) {
                     // The client may have gone meanwhile.
-                    let _ = job.reply.send(Ok(RowOutput { values, bucket }));
+                    let core = Arc::clone(&self.cores);
+                    let _ = job.reply.send(Ok(RowOutput {
+                        values,
+                        bucket,
+                        core,
+                    }));
                 }
                 Ok(())
             }
             Err(error) => match error.downcast_ref::<RunError>() {
                 Some(refused) => {
-                    tracing::error!(core = self.cores, bucket = %batch.bucket, "batch failed: {refused}");
-                    answer_all(batch.jobs, &RowError::Failed(refused.to_string()));
+                    tracing::error!(core = &*self.cores, bucket = %batch.bucket, "batch failed: {refused}");
+                    batch.answer(&RowError::Failed(refused.to_string()));
                     Ok(())
                 }
                 None => {

@@ -145,7 +145,7 @@ fn rows<'a>(
     truncation: Truncation,
 ) -> Result<Vec<Row>, Invalid> {
     texts
-        .map(|text| Ok(tokens::fitting(model, &text, None, truncation)?.row))
+        .map(|text| tokens::fitting_row(model, &text, truncation))
         .collect()
 }
 

@@ -62,7 +62,10 @@ pub(super) fn prepare(
     };
     let truncation = request.truncation()?;
     let row = |input: &Input<'_>| -> Result<_, Invalid> {
-        Ok(tokens::fitting(model, &input.text, input.pair.as_ref(), truncation)?.row)
+        match &input.pair {
+            None => tokens::fitting_row(model, &input.text, truncation),
+            pair => Ok(tokens::fitting(model, &input.text, pair.as_ref(), truncation)?.row),
+        }
     };
     let rows = inputs
         .as_slice()

@@ -57,6 +57,21 @@ pub(super) fn fitting(
     })
 }
 
+/// The row of a text, as [`fitting`] gives it, where nobody asks what its tokens are.
+pub(super) fn fitting_row(
+    model: &TaskModel,
+    text: &Field<'_>,
+    truncation: Truncation,
+) -> Result<Row, Invalid> {
+    let encoded = model.tokenizer.encode_row(text.text);
+    match encoded.map_err(|error| untokenizable(&text.path, &error))? {
+        (_, 0) => Err(empty(&text.path)),
+        (row, _) if row.ids.len() <= model.tokens_max => Ok(row),
+        // It has to be cut, or refused with its length.
+        _ => Ok(fitting(model, text, None, truncation)?.row),
+    }
+}
+
 /// The tokens of a text, or of a pair of texts; each has at least one that is not special.
 pub(super) fn encode(
     model: &TaskModel,

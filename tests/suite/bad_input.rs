@@ -54,7 +54,14 @@ fn a_model_that_neuronc_cannot_trace() {
             config["model_type"] = json!("mamba")
         });
     })
-    .fails(2, &["model family `mamba`", "`bert`"]);
+    .fails(
+        4,
+        &[
+            "`mamba` is not a family of neuronc",
+            "no Python with `torch` and `transformers`",
+            "--sdk PATH",
+        ],
+    );
     traced_after("fill-mask", |model| {
         edit_json(&model.join("config.json"), |config| {
             config["hidden_act"] = json!("silu")

@@ -9,6 +9,7 @@
 
 mod arguments;
 mod bad_input;
+mod bench;
 mod doctor;
 mod estimate;
 mod explain;

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers of `src/`, lowest first; a module uses those before it and its own.
-const LAYERS: [&[&str]; 18] = [
+const LAYERS: [&[&str]; 19] = [
     &["cleanup", "failure", "files", "tensor", "command"],
-    &["bucket", "explain", "profile", "recipe"],
+    &["bucket", "explain", "profile", "recipe", "timings"],
     &["arguments", "family", "tokenizer"],
     &["checkpoint", "executor", "hub"],
     &["plan"],
@@ -22,17 +22,19 @@ const LAYERS: [&[&str]; 18] = [
     &["doctor", "verify"],
     &["rehearse"],
     &["serve"],
+    &["bench"],
     &["cli"],
     &["main", "lib"],
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 5] = [
+const SIDEWAYS: [(&str, &str); 6] = [
     ("command", "cleanup"),
     ("files", "failure"),
     ("tensor", "failure"),
     ("profile", "bucket"),
     ("recipe", "profile"),
+    ("timings", "bucket"),
 ];
 
 const LINES_MAX: usize = 500;

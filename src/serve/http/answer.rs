@@ -1,6 +1,8 @@
 //! What all routes answer alike: refusals with a stable code, and requests that run their rows.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -19,6 +21,9 @@ use crate::task::invalid::{Invalid, InvalidCode};
 
 /// Names the buckets in which a request's rows ran, such as `1x32, 8x128`.
 const BUCKETS_HEADER: HeaderName = HeaderName::from_static("x-neuronc-buckets");
+
+/// Names the cores of the workers that ran them, such as `0, 1`; a worker with several has `0-3`.
+const CORES_HEADER: HeaderName = HeaderName::from_static("x-neuronc-cores");
 
 /// Why a request is not answered; each code has one status. Documented in `docs/serve.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,23 +172,61 @@ pub(super) fn parse(
     })
 }
 
+/// Bodies up to this size are read where they arrive: that takes less than a millisecond, and handing one
+/// to another thread and back costs the processors more than it saves.
+const AT_ONCE_BYTES_MAX: usize = 4 << 10;
+
+/// Runs `work` on a body of so many bytes: at once, or off the threads that serve connections.
+pub(super) async fn prepare<T: Send + 'static>(
+    body_bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    if body_bytes > AT_ONCE_BYTES_MAX {
+        return off_thread(work).await;
+    }
+    // As a thread of its own would, so that a panic is answered.
+    std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked("see the log above"))
+}
+
+fn panicked(why: &str) -> Refusal {
+    tracing::error!("a request panicked: {why}");
+    Refusal::new(
+        Code::Internal,
+        "neuronc failed on this request; its log says more",
+    )
+}
+
 /// Runs `work` where it may take its time: off the threads that serve connections.
 pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!("a request panicked: {error}");
-        Refusal::new(
-            Code::Internal,
-            "neuronc failed on this request; its log says more",
-        )
-    })
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| panicked(&error.to_string()))
 }
 
 /// The outputs of a request's rows, in their order, and the buckets in which they ran.
 pub(super) struct Outputs {
     pub(super) values: Vec<Vec<f32>>,
-    pub(super) buckets: BTreeSet<Bucket>,
+    pub(super) buckets: Ran,
+}
+
+/// Where a request's rows ran.
+#[derive(Debug, Default)]
+pub(super) struct Ran {
+    buckets: BTreeSet<Bucket>,
+    cores: BTreeSet<Arc<str>>,
+}
+
+impl Ran {
+    fn of(outputs: &[RowOutput]) -> Self {
+        Self {
+            buckets: outputs.iter().map(|output| output.bucket).collect(),
+            cores: outputs
+                .iter()
+                .map(|output| Arc::clone(&output.core))
+                .collect(),
+        }
+    }
 }
 
 /// The outputs of `rows` within the deadline of a request.
@@ -225,7 +268,7 @@ pub(super) async fn run_rows(
         .collect::<Result<_, _>>()
         .map_err(refused)?;
     Ok(Outputs {
-        buckets: outputs.iter().map(|output| output.bucket).collect(),
+        buckets: Ran::of(&outputs),
         values: outputs.into_iter().map(|output| output.values).collect(),
     })
 }
@@ -266,17 +309,19 @@ pub(super) fn unanswerable(error: &anyhow::Error) -> Refusal {
     )
 }
 
+fn join<T: ToString>(items: &BTreeSet<T>) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
+}
+
 /// `answer` as JSON, with the buckets in which its rows ran.
-pub(super) fn json(
-    answer: &impl Serialize,
-    buckets: &BTreeSet<Bucket>,
-) -> Result<Response, Refusal> {
+pub(super) fn json(answer: &impl Serialize, ran: &Ran) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(answer)
         .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;
-    let buckets: Vec<String> = buckets.iter().map(ToString::to_string).collect();
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
-        (BUCKETS_HEADER, buckets.join(", ")),
+        (BUCKETS_HEADER, join(&ran.buckets)),
+        (CORES_HEADER, join(&ran.cores)),
     ];
     Ok((headers, body).into_response())
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::runtime::simulated::SIMULATED;
 use crate::serve::Entrance;
 use crate::serve::supervisor::CoreState;
 
@@ -32,16 +33,20 @@ pub(super) async fn ready(State(entrance): State<Entrance>) -> (StatusCode, Json
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    (
-        status,
-        Json(json!({"status": word, "models": models, "cores": cores})),
-    )
+    let mut body = json!({"status": word, "models": models, "cores": cores});
+    if entrance.served.is_simulated {
+        body["runtime"] = json!(SIMULATED);
+    }
+    (status, Json(body))
 }
 
 fn describe(state: &CoreState) -> Value {
     match state {
         CoreState::Starting => json!({"state": "starting"}),
-        CoreState::Ready { process_id } => json!({"state": "ready", "pid": process_id}),
+        CoreState::Ready { process_id: None } => json!({"state": "ready"}),
+        CoreState::Ready {
+            process_id: Some(pid),
+        } => json!({"state": "ready", "pid": pid}),
         CoreState::Down { cause } => json!({"state": "down", "cause": cause}),
         CoreState::Closed => json!({"state": "closed"}),
     }

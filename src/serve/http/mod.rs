@@ -10,13 +10,19 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, Uri};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderName, HeaderValue, Method, Uri};
+use axum::middleware::map_response_with_state;
+use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
+use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::{Entrance, Listener, Served};
+
+/// There where the answer is not that of the model.
+const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
 
 /// For clients that took a wrong turn.
 const ROUTES: &str =
@@ -82,7 +88,17 @@ fn routes(entrance: Entrance) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(map_response_with_state(entrance.clone(), say_simulated))
         .with_state(entrance)
+}
+
+/// Every answer of a server that computes nothing says so, whatever its protocol.
+async fn say_simulated(State(entrance): State<Entrance>, mut response: Response) -> Response {
+    if entrance.served.is_simulated {
+        let value = HeaderValue::from_static(SIMULATED);
+        response.headers_mut().insert(RUNTIME_HEADER, value);
+    }
+    response
 }
 
 async fn unknown_route(uri: Uri) -> Refusal {

@@ -103,6 +103,7 @@ pub(super) async fn embeddings(
     State(entrance): State<Entrance>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, OpenAiRefusal> {
+    let bytes = body.as_ref().map_or(0, Bytes::len);
     let request = EmbeddingsRequest::read(answer::parse(&entrance.served, body)?)?;
     let model = answer::find_model(&entrance, &request.model)?;
     let reader = Arc::clone(&entrance.served);
@@ -111,7 +112,7 @@ pub(super) async fn embeddings(
         let model = &reader.models[model].model;
         feature_extraction::embeddings(model, &input, "input", Options::STANDARD)
     };
-    let mut prepared = answer::off_thread(prepare).await??;
+    let mut prepared = answer::prepare(bytes, prepare).await??;
     let tokens = prepared.tokens();
     let rows = std::mem::take(&mut prepared.rows);
     let outputs = answer::run_rows(&entrance, model, rows).await?;

@@ -19,10 +19,11 @@ pub(super) async fn predict(
 ) -> Result<Response, Refusal> {
     // A name that is not UTF-8 is that of no model.
     let model = answer::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    let bytes = body.as_ref().map_or(0, Bytes::len);
     let body = answer::parse(&entrance.served, body)?;
     let reader = Arc::clone(&entrance.served);
     let prepare = move || task::prepare(&reader.models[model].model, &body);
-    let mut prepared = answer::off_thread(prepare).await??;
+    let mut prepared = answer::prepare(bytes, prepare).await??;
     let rows = std::mem::take(&mut prepared.rows);
     let outputs = answer::run_rows(&entrance, model, rows).await?;
     let answer = prepared

@@ -16,6 +16,7 @@ mod privacy;
 mod refusals;
 mod server;
 mod shutdown;
+mod simulated;
 mod soak;
 
 use std::thread;

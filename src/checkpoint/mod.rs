@@ -1,19 +1,23 @@
 //! What a model's own small files decide: tracer, head, limits, and which files are needed.
 
-use std::collections::BTreeMap;
+mod head;
+mod tracer;
 
-use std::str::FromStr;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bucket::Input;
-use crate::failure::{Failure, known_names, name_list};
-use crate::family::{Family, Head, Pooling, Scores};
+use crate::checkpoint::head::head;
+use crate::checkpoint::tracer::{for_transformers, positions_of, torchscript_inputs};
+use crate::failure::Failure;
+use crate::family::{Family, Head};
 use crate::recipe::Task;
 use crate::tokenizer::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE};
+
+pub use crate::checkpoint::tracer::{Asked, Tracer, TracerChoice};
 
 const CONFIG_FILE: &str = "config.json";
 const MODULES_FILE: &str = "modules.json";
@@ -39,58 +43,6 @@ pub struct Checkpoint {
     pub tokenizer_files: Vec<String>,
 }
 
-/// What turns the model into graphs: whose forward function is traced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "tracer", rename_all = "kebab-case")]
-pub enum Tracer {
-    /// neuronc's own, of one of its families; `neuronc-torch` traces it.
-    Native { family: Family },
-    /// That of transformers; a Python interpreter that has it traces it.
-    Transformers { model_type: String },
-    /// A TorchScript file is the graph of every bucket, as it is.
-    Torchscript { file: String },
-}
-
-/// The tracers that a user can ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TracerChoice {
-    Native,
-    Transformers,
-    Torchscript,
-}
-
-/// What a user says of the tracer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// Nothing: native where the family is one of ours, else transformers.
-    Nothing,
-    Native,
-    Transformers,
-    /// A TorchScript file in the model's folder, and what it takes, in its order.
-    Torchscript {
-        file: String,
-        inputs: Vec<Input>,
-    },
-}
-
-impl FromStr for TracerChoice {
-    type Err = Failure;
-
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        match text {
-            "native" => Ok(Self::Native),
-            "transformers" => Ok(Self::Transformers),
-            "torchscript" => Ok(Self::Torchscript),
-            other => Err(
-                Failure::usage(format!("tracer `{other}` is unknown")).help(known_names(
-                    other,
-                    ["native", "transformers", "torchscript"],
-                )),
-            ),
-        }
-    }
-}
-
 /// The small files of a model folder, by their name.
 pub type SmallFiles = BTreeMap<String, Vec<u8>>;
 
@@ -112,16 +64,6 @@ pub fn small_files<'a>(listed: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 fn is_module_config(name: &str) -> bool {
     let numbered = name.starts_with(|first: char| first.is_ascii_digit());
     numbered && name.ends_with(CONFIG_FILE) && name.matches('/').count() == 1
-}
-
-impl Tracer {
-    /// The family of a model that neuronc traces itself.
-    pub fn family(&self) -> Option<&Family> {
-        match self {
-            Tracer::Native { family } => Some(family),
-            Tracer::Transformers { .. } | Tracer::Torchscript { .. } => None,
-        }
-    }
 }
 
 impl Checkpoint {
@@ -187,35 +129,6 @@ impl Checkpoint {
     }
 }
 
-/// How many tokens the positions of a model cover, by the names that configurations have for it.
-fn positions_of(config: &Value) -> usize {
-    let names = ["max_position_embeddings", "n_positions"];
-    let found = names.iter().find_map(|name| config.get(name)?.as_u64());
-    found
-        .and_then(|positions| usize::try_from(positions).ok())
-        .unwrap_or(usize::MAX)
-}
-
-/// The position that is asked for is neuronc's own input: the wrapper around the file takes it.
-fn torchscript_inputs(named: &[Input], head: &Head) -> Vec<Input> {
-    let mut inputs = named.to_vec();
-    if head.task() == Task::FillMask && !inputs.contains(&Input::Position) {
-        inputs.push(Input::Position);
-    }
-    inputs
-}
-
-/// The model type of a model that transformers traces: asked for, or of no family of ours.
-fn for_transformers(config: &Value, tracer: &Asked) -> Option<String> {
-    let model_type = config.get("model_type")?.as_str()?;
-    let chosen = match tracer {
-        Asked::Transformers => true,
-        Asked::Nothing => !Family::is_native(model_type),
-        Asked::Native | Asked::Torchscript { .. } => false,
-    };
-    chosen.then(|| model_type.to_owned())
-}
-
 fn no_config() -> Failure {
     Failure::usage(format!("the model has no `{CONFIG_FILE}`"))
         .why("it says which family the model is of, and its dimensions")
@@ -233,146 +146,6 @@ fn json<T: DeserializeOwned>(small: &SmallFiles, name: &str) -> Result<Option<T>
             .help("it is damaged or cut off: download it again")
             .into()
     })
-}
-
-fn head(small: &SmallFiles, config: &Value, asked: Option<Task>) -> Result<Head> {
-    let task = match asked {
-        Some(task) => task,
-        None => task_of(config)?,
-    };
-    Ok(match task {
-        Task::FeatureExtraction => sentence_head(small)?,
-        Task::QuestionAnswering => Head::QuestionAnswering,
-        Task::TextClassification => {
-            let labels = labels(config)?;
-            Head::TextClassification {
-                scores: scores(config, labels.len()),
-                labels,
-            }
-        }
-        Task::TokenClassification => Head::TokenClassification {
-            labels: labels(config)?,
-        },
-        Task::FillMask => Head::FillMask {
-            tied: config
-                .get("tie_word_embeddings")
-                .and_then(Value::as_bool)
-                .unwrap_or(true),
-        },
-    })
-}
-
-fn task_of(config: &Value) -> Result<Task> {
-    let architectures: Vec<&str> = config
-        .get("architectures")
-        .and_then(Value::as_array)
-        .map(|names| names.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
-    architectures
-        .iter()
-        .find_map(|architecture| Task::of_architecture(architecture))
-        .ok_or_else(|| {
-            let named = name_list(architectures.iter().copied());
-            Failure::usage("the task does not follow from config.json")
-                .why(format!("`architectures` there: {named}"))
-                .help(format!(
-                    "give `--task`: {}",
-                    name_list(Task::ALL.map(Task::name))
-                ))
-                .into()
-        })
-}
-
-/// Labels in the order of their ids; transformers' default names where the config has none.
-fn labels(config: &Value) -> Result<Vec<String>> {
-    let Some(map) = config.get("id2label").and_then(Value::as_object) else {
-        let count = config
-            .get("num_labels")
-            .and_then(Value::as_u64)
-            .unwrap_or(2);
-        return Ok((0..count).map(|id| format!("LABEL_{id}")).collect());
-    };
-    (0..map.len())
-        .map(|id| {
-            let label = map.get(&id.to_string()).and_then(Value::as_str);
-            label.map(str::to_owned).ok_or_else(|| {
-                Failure::usage("config.json: `id2label` does not number its labels from 0")
-                    .why(format!("it has {} entries and none for {id}", map.len()))
-                    .into()
-            })
-        })
-        .collect()
-}
-
-/// As transformers' text classification pipeline chooses.
-fn scores(config: &Value, labels: usize) -> Scores {
-    match config.get("problem_type").and_then(Value::as_str) {
-        Some("regression") => Scores::Logits,
-        Some("multi_label_classification") => Scores::Sigmoid,
-        _ if labels == 1 => Scores::Sigmoid,
-        _ => Scores::Softmax,
-    }
-}
-
-/// The modules that sentence-transformers would run after the encoder; token embeddings without.
-fn sentence_head(small: &SmallFiles) -> Result<Head> {
-    let modules: Option<Vec<Module>> = json(small, MODULES_FILE)?;
-    let mut pooling = None;
-    let mut normalize = false;
-    for module in modules.unwrap_or_default() {
-        let kind = module.kind.rsplit('.').next().unwrap_or_default();
-        match kind {
-            "Transformer" => {}
-            "Pooling" => pooling = Some(pooling_of(small, &module.path)?),
-            "Normalize" => normalize = true,
-            _ => {
-                return Err(Failure::usage(format!(
-                    "{MODULES_FILE}: module `{kind}` is not implemented"
-                ))
-                .why(format!("`{}` runs it after the encoder", module.path))
-                .help(format!(
-                    "implemented: {}",
-                    name_list(["Transformer", "Pooling", "Normalize"])
-                ))
-                .into());
-            }
-        }
-    }
-    Ok(Head::FeatureExtraction { pooling, normalize })
-}
-
-#[derive(serde::Deserialize)]
-struct Module {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
-}
-
-fn pooling_of(small: &SmallFiles, folder: &str) -> Result<Pooling> {
-    let name = format!("{folder}/{CONFIG_FILE}");
-    let config: Value =
-        json(small, &name)?.ok_or_else(|| Failure::usage(format!("the model has no `{name}`")))?;
-    let modes: Vec<&str> = config
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| **value == Value::Bool(true))
-        .filter_map(|(key, _)| key.strip_prefix("pooling_mode_"))
-        .collect();
-    match modes.as_slice() {
-        ["mean_tokens"] => Ok(Pooling::Mean),
-        ["cls_token"] => Ok(Pooling::Cls),
-        ["max_tokens"] => Ok(Pooling::Max),
-        other => Err(Failure::usage(format!(
-            "{name}: pooling by {} is not implemented",
-            name_list(other.iter().copied())
-        ))
-        .help(format!(
-            "implemented: one of {}",
-            name_list(["mean_tokens", "cls_token", "max_tokens"])
-        ))
-        .into()),
-    }
 }
 
 /// What becomes of weights that are a pickle.
@@ -446,6 +219,7 @@ fn tokenizer_files(listed: &[&str]) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Pooling;
     use serde_json::json;
 
     const LISTED: [&str; 3] = [CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE];

@@ -1,0 +1,180 @@
+//! How much of the processors the server, the load generator and everything else took, where the
+//! server is on this machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::files;
+
+/// `/proc` counts in these; Linux has had this value on every machine for twenty years.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Processor time so far, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot {
+    at: Instant,
+    server: f64,
+    client: f64,
+    machine: f64,
+}
+
+/// Processor time of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Usage {
+    /// Of the server and its workers, for each request that was answered.
+    pub server_micros_per_request: f64,
+    pub client_micros_per_request: f64,
+    /// Processors that were busy, of `processors`: with the server, the client and all else.
+    pub server: f64,
+    pub client: f64,
+    pub others: f64,
+    pub processors: usize,
+}
+
+impl Snapshot {
+    /// Now, with the server's process `server`.
+    pub fn take(server: u32) -> Option<Self> {
+        Some(Self {
+            at: Instant::now(),
+            server: family_seconds(server)?,
+            client: process(std::process::id())?.seconds,
+            machine: machine_seconds()?,
+        })
+    }
+
+    /// From `self` to `later`, over which `requests` were answered.
+    pub fn usage(&self, later: &Self, requests: u64, processors: usize) -> Usage {
+        let wall = (later.at - self.at).as_secs_f64().max(1e-9);
+        let server = later.server - self.server;
+        let client = later.client - self.client;
+        let others = (later.machine - self.machine - server - client).max(0.0);
+        let each = |seconds: f64| seconds / requests.max(1) as f64 * 1e6;
+        Usage {
+            server_micros_per_request: each(server),
+            client_micros_per_request: each(client),
+            server: server / wall,
+            client: client / wall,
+            others: others / wall,
+            processors,
+        }
+    }
+}
+
+struct Process {
+    parent: u32,
+    seconds: f64,
+}
+
+fn process(id: u32) -> Option<Process> {
+    let stat = files::read_text(Path::new(&format!("/proc/{id}/stat"))).ok()?;
+    // The name before it is in parentheses and may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
+    // Children that ended count to who waited for them.
+    let ticks = ticks(11)? + ticks(12)? + ticks(13)? + ticks(14)?;
+    Some(Process {
+        parent: fields.get(1)?.parse().ok()?,
+        seconds: ticks / TICKS_PER_SECOND,
+    })
+}
+
+/// Of a process and all its descendants.
+fn family_seconds(root: u32) -> Option<f64> {
+    let processes: BTreeMap<u32, Process> = process_ids()
+        .filter_map(|id| Some((id, process(id)?)))
+        .collect();
+    let mut seconds = processes.get(&root)?.seconds;
+    let mut family = BTreeSet::from([root]);
+    loop {
+        let known = family.len();
+        for (id, process) in &processes {
+            if family.contains(&process.parent) && family.insert(*id) {
+                seconds += process.seconds;
+            }
+        }
+        if family.len() == known {
+            return Some(seconds);
+        }
+    }
+}
+
+fn process_ids() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Busy time of all processors.
+fn machine_seconds() -> Option<f64> {
+    let stat = files::read_text(Path::new("/proc/stat")).ok()?;
+    let fields = stat.lines().next()?.split_whitespace().skip(1);
+    let ticks: Vec<f64> = fields.filter_map(|field| field.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq
+    let busy = ticks.iter().take(7).sum::<f64>() - ticks.get(3)? - ticks.get(4)?;
+    Some(busy / TICKS_PER_SECOND)
+}
+
+/// The process that listens on `address`, where that is on this machine and ours to look into.
+pub(super) fn listener(address: SocketAddr) -> Option<u32> {
+    let is_here = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    if !is_here {
+        return None;
+    }
+    let table = match address {
+        SocketAddr::V4(_) => "/proc/net/tcp",
+        SocketAddr::V6(_) => "/proc/net/tcp6",
+    };
+    let port = format!(":{:04X}", address.port());
+    let table = files::read_text(Path::new(table)).ok()?;
+    let inode = table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // 0A: it listens.
+        let is_it = fields.get(1)?.ends_with(&port) && *fields.get(3)? == "0A";
+        is_it.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+    })?;
+    let socket = format!("socket:[{inode}]");
+    process_ids().find(|id| {
+        let files = std::fs::read_dir(format!("/proc/{id}/fd"));
+        let mut files = files.into_iter().flatten().flatten();
+        files.any(|file| {
+            std::fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == socket.as_str())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listener_of_a_port_is_found() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        assert_eq!(listener(address), Some(std::process::id()));
+        drop(socket);
+        assert_eq!(listener(address), None);
+    }
+
+    #[test]
+    fn work_shows_in_the_time_of_its_process() {
+        let before = Snapshot::take(std::process::id()).unwrap();
+        let ends = Instant::now() + std::time::Duration::from_secs(10);
+        let mut spun = 0u64;
+        loop {
+            spun = spun.wrapping_mul(31).wrapping_add(1);
+            let now = Snapshot::take(std::process::id()).unwrap();
+            if now.client > before.client {
+                assert!(now.usage(&before, 1, 1).client <= 0.0 || now.server >= before.server);
+                return;
+            }
+            assert!(Instant::now() < ends, "no time passed: {spun}");
+        }
+    }
+}

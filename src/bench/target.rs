@@ -1,0 +1,233 @@
+//! What is measured: a URL, and the request that carries a text.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::bench::client::Connection;
+use crate::failure::{Class, Failure, name_list};
+
+/// Where a body has the text.
+const PLACE: &str = "{text}";
+
+/// The body of a request of the native protocol.
+pub const BODY: &str = r#"{"inputs": "{text}"}"#;
+
+/// How long a server may take to say what it serves.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where requests go and what is in them.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub address: SocketAddr,
+    authority: String,
+    pub path: String,
+    /// What stands before and after each text.
+    body: Vec<String>,
+    /// Lines of the head, each with its end.
+    headers: String,
+}
+
+impl Target {
+    /// The target of `url`, such as `http://127.0.0.1:8080/predict/my-model`. `body` has `{text}` where
+    /// the text goes, within quotes; `headers` are lines such as `authorization: Bearer ...`.
+    pub fn parse(url: &str, body: &str, headers: &[String]) -> Result<Self> {
+        let refuse = |why: &str| {
+            Failure::usage(format!("`{url}` cannot be measured"))
+                .why(why)
+                .help("give a URL such as http://127.0.0.1:8080/predict/my-model, or a bundle")
+        };
+        let rest = url
+            .strip_prefix("http://")
+            .ok_or_else(|| refuse("it does not begin with http://"))?;
+        let (authority, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, "/"),
+        };
+        let with_port = match authority.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
+            _ => format!("{authority}:80"),
+        };
+        let address = with_port
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut all| all.next());
+        let address = address.ok_or_else(|| refuse("its host has no address"))?;
+        if !body.contains(PLACE) {
+            return Err(Failure::usage("`--body` has no place for the text")
+                .help(format!("write {PLACE} where it goes, such as {BODY}"))
+                .into());
+        }
+        let mut lines = String::new();
+        for header in headers {
+            match header.split_once(':') {
+                Some((name, _)) if !name.is_empty() && !header.contains(['\r', '\n']) => {
+                    lines.push_str(header);
+                    lines.push_str("\r\n");
+                }
+                _ => {
+                    return Err(Failure::usage(format!("`{header}` is not a header"))
+                        .help("write it as `name: value`")
+                        .into());
+                }
+            }
+        }
+        Ok(Self {
+            address,
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+            body: body.split(PLACE).map(str::to_owned).collect(),
+            headers: lines,
+        })
+    }
+
+    /// The whole URL.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.authority, self.path)
+    }
+
+    /// Writes the request that carries `text`.
+    pub fn write_request(&self, text: &str, to: &mut Vec<u8>) {
+        let quoted = Value::from(text).to_string();
+        let escaped = &quoted[1..quoted.len() - 1];
+        let places = self.body.len() - 1;
+        let parts = self.body.iter().map(String::len).sum::<usize>();
+        let length = parts + places * escaped.len();
+        to.clear();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\n{}content-type: application/json\r\n\
+             content-length: {length}\r\n\r\n",
+            self.path, self.authority, self.headers
+        );
+        to.extend_from_slice(head.as_bytes());
+        for (index, part) in self.body.iter().enumerate() {
+            if index > 0 {
+                to.extend_from_slice(escaped.as_bytes());
+            }
+            to.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// A URL without a path names a server: the route is that of the one model that it serves.
+    pub async fn resolve(&mut self) -> Result<()> {
+        if self.path != "/" {
+            return Ok(());
+        }
+        let health = self.get("/health/ready").await?;
+        let models = health["models"].as_array().cloned().unwrap_or_default();
+        let names: Vec<&str> = models.iter().filter_map(Value::as_str).collect();
+        match names.as_slice() {
+            [name] => {
+                self.path = format!("/predict/{name}");
+                Ok(())
+            }
+            [] => Err(
+                Failure::usage(format!("`{}` does not say what it serves", self.url()))
+                    .help("give the whole URL of its route")
+                    .into(),
+            ),
+            several => Err(
+                Failure::usage(format!("`{}` serves several models", self.url()))
+                    .help(format!(
+                        "add `/predict/` and one of {}",
+                        name_list(several.iter().copied())
+                    ))
+                    .into(),
+            ),
+        }
+    }
+
+    /// True when a server of ours says that it is ready; an error where none answers.
+    pub async fn is_ready(&self) -> Result<bool> {
+        Ok(self.get("/health/ready").await?["status"] == "ready")
+    }
+
+    /// The JSON at `path`; null for what is not JSON.
+    async fn get(&self, path: &str) -> Result<Value> {
+        let authority = &self.authority;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {authority}\r\n{}\r\n",
+            self.headers
+        );
+        let mut body = Vec::new();
+        let asked = async {
+            let mut connection = Connection::open(self.address).await?;
+            connection.ask(request.as_bytes(), Some(&mut body)).await
+        };
+        let answered = tokio::time::timeout(PATIENCE, asked).await;
+        answered
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|error| self.no_answer(&error))?;
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// Fails when nobody listens.
+    pub async fn check(&self) -> Result<()> {
+        let opened = tokio::time::timeout(PATIENCE, Connection::open(self.address)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        opened
+            .map(drop)
+            .map_err(|error| self.no_answer(&error))
+            .context("looking for a server")
+    }
+
+    fn no_answer(&self, error: &io::Error) -> anyhow::Error {
+        Failure::new(
+            Class::Negative,
+            format!("no server answers at {}", self.url()),
+        )
+        .why(error.to_string())
+        .help("start one with `neuronc serve`, or give a bundle in place of the URL")
+        .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(body: &str, text: &str) -> String {
+        let target = Target::parse("http://127.0.0.1:1/p", body, &["a: b".to_owned()]);
+        let mut bytes = Vec::new();
+        target.unwrap().write_request(text, &mut bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn texts_are_escaped_and_lengths_are_those_of_the_body() {
+        let whole = request(BODY, "a \"b\"\n");
+        let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, r#"{"inputs": "a \"b\"\n"}"#);
+        assert!(
+            head.ends_with(&format!("content-length: {}", body.len())),
+            "{head}"
+        );
+        assert!(head.contains("\r\nhost: 127.0.0.1:1\r\na: b\r\n"), "{head}");
+        let twice = request(r#"["{text}","{text}"]"#, "x");
+        assert!(
+            twice.ends_with("content-length: 9\r\n\r\n[\"x\",\"x\"]"),
+            "{twice}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused() {
+        for url in [
+            "127.0.0.1:1",
+            "https://127.0.0.1",
+            "http://no.such.host.invalid/",
+        ] {
+            assert!(Target::parse(url, BODY, &[]).is_err(), "{url}");
+        }
+        let url = "http://127.0.0.1:1";
+        assert!(Target::parse(url, "{}", &[]).is_err());
+        assert!(Target::parse(url, BODY, &["a\r\nb: c".to_owned()]).is_err());
+        assert_eq!(
+            Target::parse(url, BODY, &[]).unwrap().url(),
+            "http://127.0.0.1:1/"
+        );
+    }
+}

@@ -1,0 +1,303 @@
+//! `neuronc bench`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, stderr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use crate::bench::child::Server;
+use crate::bench::load::{self, Load, Options, Until};
+use crate::bench::search::Promise;
+use crate::bench::target::{BODY, Target};
+use crate::bench::texts::{Lengths, Source};
+use crate::bench::{self, Report, Run, html, table, text};
+use crate::bundle::Bundle;
+use crate::cli::environment::Environment;
+use crate::cli::output;
+use crate::cli::{duration, simulating::SimulationFlags};
+use crate::command::Program;
+use crate::failure::{Class, Failure};
+use crate::files;
+
+const EXAMPLES: &str = "\
+Examples:
+  neuronc bench http://127.0.0.1:8080 --concurrency 1,8,32
+  neuronc bench my-bundle --cores 2 --rate 200 --duration 60s
+  neuronc bench http://127.0.0.1:8080/predict/my-model --slo p99=20ms -o report.html --format html
+  neuronc bench my-bundle --runtime simulated --instance inf2.xlarge
+
+Exit codes: 0 every request was answered; 1 one was not, no server answers, or the promise of --slo
+held at no rate; 2 not a URL or a bundle.";
+
+/// Put load on a server, or on a bundle, and measure rate and latency.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// A URL such as http://127.0.0.1:8080/predict/my-model, or a bundle, which is served meanwhile.
+    #[arg(value_name = "URL|BUNDLE")]
+    target: String,
+
+    /// Clients that each wait for their answer (closed loop); several numbers are measured in turn
+    /// [default: 1,8,32].
+    #[arg(long, value_name = "N,...", value_delimiter = ',', conflicts_with_all = ["rate", "slo"])]
+    concurrency: Vec<usize>,
+
+    /// Requests a second, sent whether or not answers come (open loop); with --slo, the rate to begin
+    /// with.
+    #[arg(long, value_name = "R,...", value_delimiter = ',')]
+    rate: Vec<f64>,
+
+    /// Find the highest rate at which a promise holds, such as p99=20ms.
+    #[arg(long, value_name = "PROMISE")]
+    slo: Option<Promise>,
+
+    /// How long each load is measured.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    duration: Duration,
+
+    /// Measure so many requests instead.
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    requests: Option<u64>,
+
+    /// The same load ahead of that, which is not counted.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    warm_up: Duration,
+
+    /// A request that takes longer counts as an error.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    timeout: Duration,
+
+    /// The most connections of an open loop.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+
+    /// Texts, one a line, sent in turn.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Requests",
+        conflicts_with = "words"
+    )]
+    texts: Option<PathBuf>,
+
+    /// Lengths of the texts that are made, in words: numbers and ranges, each as likely.
+    #[arg(
+        long,
+        value_name = "N,N-M,...",
+        default_value = "4,8,12,20,40,80",
+        help_heading = "Requests"
+    )]
+    words: Lengths,
+
+    /// Other texts; the same seed makes the same ones.
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Requests")]
+    seed: u64,
+
+    /// The body of a request, with {text} where the text goes.
+    #[arg(long, value_name = "JSON", default_value = BODY, help_heading = "Requests")]
+    body: String,
+
+    /// A header of every request.
+    #[arg(long, value_name = "NAME: VALUE", help_heading = "Requests")]
+    header: Vec<String>,
+
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    format: Format,
+
+    /// Write it to a file.
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+
+    /// With a bundle: the cores of its server, as for `serve`.
+    #[arg(long, value_name = "N|LIST", help_heading = "Server")]
+    cores: Option<String>,
+
+    #[command(flatten)]
+    simulation: SimulationFlags,
+}
+
+/// The forms of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Csv,
+    Html,
+}
+
+pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
+    args.check()?;
+    let folder = tempfile::tempdir().context("creating a folder for the server's log")?;
+    let mut server = match args.target.contains("://") {
+        true => None,
+        false => Some(args.start(environment, folder.path())?),
+    };
+    let url = server.as_ref().map_or(&args.target, |server| &server.url);
+    let target = Target::parse(url, &args.body, &args.header)?;
+    let report = load::block_on(args.measure(target, server.as_mut()))??;
+    drop(server);
+    let shown = match args.format {
+        Format::Text => text::text(&report),
+        Format::Json => serde_json::to_string_pretty(&report)?,
+        Format::Csv => table::csv(&report),
+        Format::Html => html::html(&report),
+    };
+    match &args.output {
+        None => output::answer(&shown)?,
+        Some(path) => files::write(path, shown.as_bytes())?,
+    }
+    verdict(&report)
+}
+
+impl Args {
+    fn check(&self) -> Result<()> {
+        let is_rate = |rate: &f64| rate.is_finite() && (0.01..=1e6).contains(rate);
+        if !self.rate.iter().all(is_rate)
+            || self.concurrency.iter().any(|n| !(1..=20_000).contains(n))
+        {
+            return Err(Failure::usage("a load is out of range")
+                .help("give 1 to 20000 clients, or a rate of 0.01 to 1000000")
+                .into());
+        }
+        if self.slo.is_some() && self.rate.len() > 1 {
+            return Err(Failure::usage("`--slo` begins with one rate")
+                .help("give `--rate` one number, or leave it out")
+                .into());
+        }
+        self.simulation.check()
+    }
+
+    fn loads(&self) -> Vec<Load> {
+        match (self.rate.as_slice(), self.concurrency.as_slice()) {
+            ([], []) => [1, 8, 32].map(Load::Concurrency).to_vec(),
+            ([], clients) => clients.iter().copied().map(Load::Concurrency).collect(),
+            (rates, _) => rates.iter().copied().map(Load::Rate).collect(),
+        }
+    }
+
+    async fn measure(&self, mut target: Target, server: Option<&mut Server>) -> Result<Report> {
+        let mut process = None;
+        match server {
+            Some(server) => {
+                process = Some(server.process_id());
+                server.wait_ready(&target).await?;
+            }
+            None => {
+                target.check().await?;
+                target.resolve().await?;
+            }
+        }
+        let source = match &self.texts {
+            Some(file) => Source::file(file)?,
+            None => Source::made(self.words.clone()),
+        };
+        let options = Options {
+            source,
+            seed: self.seed,
+            warm_up: self.warm_up,
+            until: self
+                .requests
+                .map_or(Until::After(self.duration), Until::Requests),
+            timeout: self.timeout,
+            connections: self.connections as usize,
+            server: process.or_else(|| bench::server_process(&target)),
+        };
+        // Elsewhere nobody waits, and the result has it all.
+        let is_watched = stderr().is_terminal();
+        let progress = &mut |run: &Run| {
+            if is_watched {
+                output::remark(text::row(run).trim());
+            }
+        };
+        match self.slo {
+            None => bench::measure(&target, &options, &self.loads(), progress).await,
+            Some(promise) => {
+                let first = self.rate.first().copied().unwrap_or(10.0);
+                bench::search(&target, &options, (promise, first), progress).await
+            }
+        }
+    }
+
+    /// Serves the bundle in a process of its own.
+    fn start(&self, environment: &Environment, folder: &Path) -> Result<Server> {
+        let bundle = Path::new(&self.target);
+        if !Bundle::is_at(bundle) {
+            return Err(
+                Failure::usage(format!("`{}` is neither a URL nor a bundle", self.target))
+                    .why("it does not begin with http://, and it has no `manifest.json`")
+                    .help("make a bundle with `neuronc trace MODEL -o BUNDLE`")
+                    .into(),
+            );
+        }
+        let mut args: Vec<OsString> = vec!["serve".into(), bundle.into()];
+        args.extend(["--port", "0"].map(OsString::from));
+        let simulated = ["--runtime", "simulated"].map(|word| Some(word.to_owned()));
+        let more = [
+            ("--cores", &self.cores),
+            ("--instance", &self.simulation.instance),
+            ("--timings", &self.simulation.timings),
+        ];
+        for (name, value) in more {
+            if let Some(value) = value {
+                args.extend([name.into(), value.into()]);
+            }
+        }
+        if self.simulation.is_on() {
+            args.extend(simulated.into_iter().flatten().map(OsString::from));
+        }
+        let program = Program {
+            path: environment.places.executable.clone(),
+            args,
+            environment: environment.of_ourselves(),
+        };
+        Server::start(&program, &folder.join("serve.log"))
+    }
+}
+
+/// What became of requests that were not answered, such as `31 x status 422`.
+fn outcomes(report: &Report) -> String {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for run in &report.runs {
+        let refused = run.counts.statuses.iter();
+        let refused = refused.filter(|(status, _)| !(200..300).contains(*status));
+        let refused = refused.map(|(status, count)| (format!("status {status}"), *count));
+        let failed = run.counts.errors.iter();
+        for (what, count) in refused.chain(failed.map(|(what, count)| (what.clone(), *count))) {
+            *counts.entry(what).or_insert(0) += count;
+        }
+    }
+    let counts = counts
+        .iter()
+        .map(|(what, count)| format!("{count} x {what}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// A measurement with errors is no measurement.
+fn verdict(report: &Report) -> Result<()> {
+    if let Some(promised) = report.promise
+        && promised.highest_rate.is_none()
+    {
+        let what = format!("{} held at no rate that was tried", promised.promise);
+        return Err(Failure::new(Class::Negative, what)
+            .help("begin lower with `--rate`, or promise less")
+            .into());
+    }
+    let failed = report.failures();
+    match failed {
+        0 if report.runs.iter().all(|run| run.counts.requests > 0) => Ok(()),
+        0 => Err(Failure::new(Class::Negative, "no request was measured")
+            .help("measure for longer with `--duration`, or count with `--requests`")
+            .into()),
+        _ => Err(Failure::new(
+            Class::Negative,
+            format!("{failed} requests were not answered"),
+        )
+        .why(outcomes(report))
+        .into()),
+    }
+}

@@ -1,0 +1,328 @@
+//! A device that is not here: it takes exactly as long as a core of the real one would, none of the
+//! host's processors, and answers with numbers that mean nothing but have the right shape.
+//!
+//! [`Simulation`] is what all cores have in common, [`Core`] the clock of one. The time of a batch comes
+//! from [`Timings`].
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
+use rustix::time::{Timespec, clock_gettime};
+
+use crate::bucket::{Bucket, Row};
+use crate::bundle::Bundle;
+use crate::checkpoint::Tracer;
+use crate::executor::job::{REFERENCE_FILE, reference_stride};
+use crate::family::{Head, weights};
+use crate::plan::Plan;
+use crate::timings::{ServiceTime, Shape, Timings};
+
+/// What is said in place of the runtime, in answers and wherever one is shown.
+pub const SIMULATED: &str = "simulated";
+
+/// The numbers from which answers are cut; more than any model gives for a token.
+const POOL: usize = 1 << 16;
+
+/// The bundles on simulated cores.
+#[derive(Debug)]
+pub struct Simulation {
+    models: Vec<Model>,
+    pool: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Model {
+    name: String,
+    /// Whose times it takes.
+    timings: String,
+    service: Vec<(Bucket, ServiceTime)>,
+    output: Output,
+}
+
+/// How many numbers a row is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    PerRow(usize),
+    PerToken(usize),
+}
+
+/// What decides how long the model of `plan` takes; unknown where neuronc does not trace it itself.
+pub fn shape(plan: &Plan) -> Option<Shape> {
+    let Tracer::Native { family } = &plan.tracer else {
+        return None;
+    };
+    let dimensions = family.dimensions();
+    Some(Shape {
+        family: family.name(),
+        layers: dimensions.layers,
+        hidden: dimensions.hidden,
+    })
+}
+
+impl Simulation {
+    /// Each bundle takes as long as its timings say.
+    pub fn new<'a>(bundles: impl IntoIterator<Item = (&'a Bundle, Timings)>) -> Result<Self> {
+        let models = bundles.into_iter().map(|(bundle, timings)| {
+            let plan = &bundle.manifest.plan;
+            let service = plan.buckets.iter();
+            Ok(Model {
+                name: plan.name.clone(),
+                service: service
+                    .map(|bucket| (*bucket, timings.model.service(*bucket)))
+                    .collect(),
+                timings: timings.name,
+                output: output(bundle)?,
+            })
+        });
+        Ok(Self {
+            models: models.collect::<Result<_>>()?,
+            pool: pool(),
+        })
+    }
+
+    /// How long a core takes for a batch of model `index` in `bucket`.
+    pub fn service(&self, index: usize, bucket: Bucket) -> Result<ServiceTime> {
+        let model = &self.models[index];
+        let found = model.service.iter().find(|(known, _)| *known == bucket);
+        let (_, time) = found
+            .with_context(|| format!("bucket {bucket} of `{}` is not in its bundle", model.name))?;
+        Ok(*time)
+    }
+
+    /// What model `index` answers for `row`: finite, and the same whenever the row is the same.
+    pub fn answer(&self, index: usize, row: &Row) -> Vec<f32> {
+        let count = match self.models[index].output {
+            Output::PerRow(count) => count,
+            Output::PerToken(count) => count * row.ids.len(),
+        };
+        let mut hasher = DefaultHasher::new();
+        row.ids.hash(&mut hasher);
+        let start = hasher.finish() as usize % POOL;
+        let mut values = Vec::with_capacity(count);
+        let mut from = start;
+        while values.len() < count {
+            let end = POOL.min(from + count - values.len());
+            values.extend_from_slice(&self.pool[from..end]);
+            from = 0;
+        }
+        values
+    }
+}
+
+impl fmt::Display for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SIMULATED}: no device computes; ")?;
+        for (index, model) in self.models.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(
+                f,
+                "{comma}{} takes the time of {}",
+                model.name, model.timings
+            )?;
+            let assumed = model.service.iter().filter(|(_, time)| time.assumed);
+            match assumed.count() {
+                0 => {}
+                count => write!(f, " ({count} of {} buckets assumed)", model.service.len())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One simulated core: a clock that says when it is free. It computes one batch after another, without
+/// a pause between two that were given to it in time.
+#[derive(Debug)]
+pub struct Core {
+    free_at: Moment,
+}
+
+/// Nanoseconds of the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Core {
+    /// A core that is idle, for the thread that calls this.
+    pub fn start() -> Result<Self> {
+        // The kernel lets timers be late by 50 us, so that it wakes less often: 1 % of a batch.
+        set_current_timer_slack(NonZeroU64::new(1)).context("asking for exact timers")?;
+        Ok(Self {
+            free_at: Moment::now(),
+        })
+    }
+
+    /// Gives the core a batch that takes `time`, after what it has already; says when it is done.
+    pub fn submit(&mut self, time: Duration) -> Moment {
+        self.free_at = self.free_at.max(Moment::now()).after(time);
+        self.free_at
+    }
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        let part = |value: i64| u64::try_from(value).unwrap_or(0);
+        Self(part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec))
+    }
+
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0 + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2))
+    }
+
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// Sleeps until then.
+    pub fn wait(self) -> Result<()> {
+        let seconds = |value: u64| i64::try_from(value).context("a time beyond the clock");
+        let until = Timespec {
+            tv_sec: seconds(self.0 / 1_000_000_000)?,
+            tv_nsec: seconds(self.0 % 1_000_000_000)?,
+        };
+        loop {
+            match clock_nanosleep_absolute(ClockId::Monotonic, &until) {
+                Ok(()) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context("sleeping"),
+            }
+        }
+    }
+}
+
+/// Numbers between -1 and 1 with all their digits, as embeddings have.
+fn pool() -> Vec<f32> {
+    let mut state = 0x9e37_79b9_u32;
+    let mut next = || {
+        // Numerical Recipes' generator: the upper bits are good enough for numbers that mean nothing.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..POOL).map(|_| next()).collect()
+}
+
+/// How many numbers the real model gives for a row.
+fn output(bundle: &Bundle) -> Result<Output> {
+    let plan = &bundle.manifest.plan;
+    let known = match &plan.tracer {
+        Tracer::Native { family } => Some(family.dimensions()),
+        Tracer::Transformers { .. } | Tracer::Torchscript { .. } => None,
+    };
+    let sealed = |width| sealed_width(bundle, width);
+    Ok(match &plan.head {
+        Head::QuestionAnswering => Output::PerToken(2),
+        Head::TextClassification { labels, .. } => Output::PerRow(labels.len()),
+        Head::TokenClassification { labels } => Output::PerToken(labels.len()),
+        Head::FillMask { .. } => Output::PerRow(match known {
+            Some(dimensions) => dimensions.vocabulary,
+            None => sealed(|_| 1)?,
+        }),
+        Head::FeatureExtraction {
+            pooling: Some(_), ..
+        } => Output::PerRow(match known {
+            Some(dimensions) => dimensions.hidden,
+            None => sealed(|_| 1)?,
+        }),
+        Head::FeatureExtraction { pooling: None, .. } => Output::PerToken(match known {
+            Some(dimensions) => dimensions.hidden,
+            None => sealed(|row| row.ids.len())?,
+        }),
+    })
+}
+
+/// The smallest number of values for each of a row's `parts` with which the sealed reference outputs
+/// agree. They are samples where an output is large.
+fn sealed_width(bundle: &Bundle, parts: fn(&Row) -> usize) -> Result<usize> {
+    const WIDTH_MAX: usize = 1 << 20;
+    let path = bundle.path(REFERENCE_FILE);
+    let map = weights::map_file(&path)?;
+    let outputs = weights::parse(&path, &map)?;
+    let mut sealed = Vec::new();
+    for (index, row) in bundle.reference_rows()?.iter().enumerate() {
+        let output = outputs.tensor(&index.to_string());
+        let output = output.with_context(|| format!("no reference output for row {index}"))?;
+        sealed.push((parts(row), output.data().len() / 4));
+    }
+    let agrees = |width: &usize| {
+        sealed.iter().all(|(parts, values)| {
+            let whole = parts * width;
+            whole.div_ceil(reference_stride(whole)) == *values
+        })
+    };
+    match (1..=WIDTH_MAX).find(agrees) {
+        Some(width) if !sealed.is_empty() => Ok(width),
+        _ => bail!(
+            "the reference outputs of `{}` have no common shape",
+            bundle.folder().display()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn simulation(output: Output) -> Simulation {
+        let model = Model {
+            name: "m".to_owned(),
+            timings: "t".to_owned(),
+            service: Vec::new(),
+            output,
+        };
+        Simulation {
+            models: vec![model],
+            pool: pool(),
+        }
+    }
+
+    fn row(ids: &[i64]) -> Row {
+        Row {
+            ids: ids.to_vec(),
+            type_ids: vec![0; ids.len()],
+            position: None,
+        }
+    }
+
+    #[test]
+    fn answers_are_finite_of_the_right_shape_and_of_the_row_alone() {
+        let per_row = simulation(Output::PerRow(768));
+        let answer = per_row.answer(0, &row(&[1, 2]));
+        assert_eq!(answer.len(), 768);
+        assert!(
+            answer
+                .iter()
+                .all(|value| value.is_finite() && value.abs() <= 1.0)
+        );
+        assert_eq!(answer, per_row.answer(0, &row(&[1, 2])));
+        assert_ne!(answer, per_row.answer(0, &row(&[1, 3])));
+        let per_token = simulation(Output::PerToken(40_000));
+        assert_eq!(per_token.answer(0, &row(&[1, 2, 3])).len(), 120_000);
+    }
+
+    #[test]
+    fn batches_given_in_time_follow_without_a_pause() {
+        let mut core = Core::start().unwrap();
+        let first = core.submit(Duration::from_millis(20));
+        let second = core.submit(Duration::from_millis(30));
+        assert_eq!(second, first.after(Duration::from_millis(30)));
+        first.wait().unwrap();
+        assert!(Moment::now() >= first);
+    }
+
+    #[test]
+    fn an_idle_core_begins_when_it_is_asked() {
+        let mut core = Core::start().unwrap();
+        let before = Moment::now().after(Duration::from_millis(2));
+        before.wait().unwrap();
+        let end = core.submit(Duration::from_millis(1));
+        assert!(end >= before.after(Duration::from_millis(1)));
+    }
+}

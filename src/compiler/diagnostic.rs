@@ -44,6 +44,9 @@ const NO_COMPILER: [&str; 2] = [
     "neuronx-cc compiler binary does not exist",
 ];
 
+/// How torch-neuron says that a sub-graph is left to the host.
+const FALLS_BACK: &str = "falling back to native python function call";
+
 /// The entry of `neuronc explain` for a process that the kernel killed.
 const KILLED_ENTRY: &str = "exit -9";
 
@@ -291,13 +294,18 @@ fn lines_that_matter(
         Some(FailureClass::Device) => around(log, &of_runtime),
         _ => None,
     };
-    let found = of_device.or_else(|| {
-        let first = reading.errors.first()?;
-        around(log, &|line| line.contains(&first.line))
-    });
+    let first = reading.errors.first();
+    let is_first = |line: &str| first.is_some_and(|error| line.contains(&error.line));
+    let found = of_device.or_else(|| around(log, &|line| is_first(line) || leads_to_error(line)));
     let lines = found.unwrap_or_else(|| command::tail(log, LINES_SHOWN));
     let telling = lines.iter().filter(|line| !says_nothing(line));
     telling.map(|line| cut(line)).collect()
+}
+
+/// Whether torch-neuron says here that a compiler failed; it goes on, and its error comes much later.
+fn leads_to_error(line: &str) -> bool {
+    let status = line.split_once("Compile command returned: ");
+    status.is_some_and(|(_, status)| status != "0") || line.contains(FALLS_BACK)
 }
 
 /// The lines around the first one of that kind.

@@ -14,6 +14,7 @@ mod doctor;
 mod estimate;
 mod explain;
 mod logs;
+mod neuron;
 mod place;
 mod placement;
 mod plugin;

@@ -126,9 +126,10 @@ impl<'a> Inputs<'a> {
         let Some(position) = self.position else {
             bail!("input {:?} is missing", Input::Position);
         };
-        // Row by row: a chip has `index_select` and no `gather`.
+        // Row by row: a chip has `index_select` and no `gather`. A `split` would be shorter, but
+        // torch-xla aborts when something indexes with a part of it.
         let rows = hidden.f_unbind(0)?;
-        let positions = position.f_split(1, 0)?;
+        let positions = position.f_view([-1, 1])?.f_unbind(0)?;
         let selected: Result<Vec<Tensor>, _> = rows
             .iter()
             .zip(&positions)

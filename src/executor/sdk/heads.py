@@ -142,7 +142,8 @@ def _field(output, name, index):
 def _at_position(values, position):
     """`[batch, sequence, width]` to `[batch, 1, width]`: of each row the token that is asked for.
 
-    Row by row: inf1 has `index_select` and no `gather`.
+    Row by row: inf1 has `index_select` and no `gather`. torch-xla aborts when something indexes with a part of a
+    `split`.
     """
-    rows = zip(values.unbind(0), position.split(1))
+    rows = zip(values.unbind(0), position.reshape(-1, 1).unbind(0))
     return torch.stack([row.index_select(0, place) for row, place in rows])

@@ -1,4 +1,4 @@
-//! What all routes answer alike: refusals with a stable code, and requests that run their rows.
+//! What all routes answer alike: refusals with a stable code, and answers as JSON.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,14 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::error::Category;
 
-use crate::bucket::{Bucket, Row};
-use crate::failure::name_list;
-use crate::serve::queue::{Address, Refused, RowError, RowOutput};
-use crate::serve::{Entrance, Served};
+use crate::bucket::Bucket;
+use crate::serve::Served;
 use crate::task::NonFinite;
 use crate::task::invalid::{Invalid, InvalidCode};
 
@@ -26,11 +27,17 @@ pub(super) enum Code {
     MalformedJson,
     /// The request is JSON, but not one this route takes.
     Invalid(InvalidCode),
+    /// A header that cannot be read.
+    BadHeader,
+    /// What is asked for cannot be done while the server runs.
+    Unsupported,
     UnknownModel,
     UnknownRoute,
     WrongMethod,
     BodyTooLarge,
     QueueFull,
+    /// A model has no core that is ready.
+    NotReady,
     Stopping,
     DeadlineExceeded,
     /// The model answered with a value that is not a number.
@@ -40,15 +47,15 @@ pub(super) enum Code {
 }
 
 impl Code {
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
-            Code::MalformedJson => StatusCode::BAD_REQUEST,
+            Code::MalformedJson | Code::BadHeader | Code::Unsupported => StatusCode::BAD_REQUEST,
             Code::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Code::UnknownModel | Code::UnknownRoute => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
-            Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Code::NotReady | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Code::Numeric | Code::WorkerDied | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -58,11 +65,14 @@ impl Code {
         match self {
             Code::MalformedJson => "malformed_json",
             Code::Invalid(code) => code.name(),
+            Code::BadHeader => "bad_header",
+            Code::Unsupported => "unsupported",
             Code::UnknownModel => "unknown_model",
             Code::UnknownRoute => "unknown_route",
             Code::WrongMethod => "wrong_method",
             Code::BodyTooLarge => "body_too_large",
             Code::QueueFull => "queue_full",
+            Code::NotReady => "not_ready",
             Code::Stopping => "stopping",
             Code::DeadlineExceeded => "deadline_exceeded",
             Code::Numeric => "numeric",
@@ -95,6 +105,10 @@ impl Refusal {
         self
     }
 
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.code.status()
     }
@@ -122,19 +136,35 @@ impl From<Invalid> for Refusal {
     }
 }
 
+/// Every refusal of the native routes.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(super) struct ErrorAnswer<'a> {
+    code: &'static str,
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut body = json!({"code": self.name(), "error": self.message()});
-        if let Some(field) = self.field() {
-            body["field"] = Value::from(field);
-        }
+        let body = ErrorAnswer {
+            code: self.name(),
+            error: self.message(),
+            field: self.field(),
+        };
         with_headers(&self, Json(body).into_response())
     }
 }
 
 /// The status and the headers that every form of a refusal has.
-pub(super) fn with_headers(refusal: &Refusal, mut response: Response) -> Response {
-    *response.status_mut() = refusal.status();
+pub(super) fn with_headers(refusal: &Refusal, response: Response) -> Response {
+    with_status(refusal, refusal.status().as_u16(), response)
+}
+
+/// The same where the protocol has a status of its own for it.
+pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response) -> Response {
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(refusal.status());
     if refusal.code == Code::QueueFull {
         response
             .headers_mut()
@@ -143,12 +173,12 @@ pub(super) fn with_headers(refusal: &Refusal, mut response: Response) -> Respons
     response
 }
 
-/// A body as JSON; the error says where it is malformed, and why.
-pub(super) fn parse(
+/// The whole body, unless it is too large or was cut off.
+pub(super) fn bytes(
     served: &Served,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Value, Refusal> {
-    let body = body.map_err(|rejection| match rejection.status() {
+) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let limit = served.limits.body_bytes;
             Refusal::new(
@@ -158,99 +188,32 @@ pub(super) fn parse(
             .help("send fewer inputs at a time")
         }
         _ => Refusal::new(Code::MalformedJson, rejection.body_text()),
-    })?;
-    serde_json::from_slice(&body).map_err(|error| {
-        Refusal::new(
+    })
+}
+
+/// A body as JSON; the error says where it is malformed, and why.
+pub(super) fn parse(
+    served: &Served,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Value, Refusal> {
+    from_json(&bytes(served, body)?)
+}
+
+/// A body as a request of a protocol that has its own shapes. JSON that is none is `WrongType`.
+pub(super) fn request<T: DeserializeOwned>(
+    served: &Served,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, Refusal> {
+    from_json(&bytes(served, body)?)
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => Invalid::new(InvalidCode::WrongType, "", error.to_string()).into(),
+        _ => Refusal::new(
             Code::MalformedJson,
             format!("the body is not JSON: {error}"),
-        )
-    })
-}
-
-/// Runs `work` where it may take its time: off the threads that serve connections.
-pub(super) async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!("a request panicked: {error}");
-        Refusal::new(
-            Code::Internal,
-            "neuronc failed on this request; its log says more",
-        )
-    })
-}
-
-/// The outputs of a request's rows, in their order, and the buckets in which they ran.
-pub(super) struct Outputs {
-    pub(super) values: Vec<Vec<f32>>,
-    pub(super) buckets: BTreeSet<Bucket>,
-}
-
-/// The outputs of `rows` within the deadline of a request.
-pub(super) async fn run_rows(
-    entrance: &Entrance,
-    model: usize,
-    rows: Vec<Row>,
-) -> Result<Outputs, Refusal> {
-    let served = &entrance.served;
-    let worker = entrance.worker;
-    let address = Address { model, worker };
-    let receivers = served
-        .queue
-        .submit(address, rows)
-        .map_err(|refused| match refused {
-            Refused::Full => Refusal::new(
-                Code::QueueFull,
-                format!("{} rows are waiting already", served.limits.queue_rows),
-            )
-            .help("try again after the time in `Retry-After`"),
-            Refused::Closed => Refusal::new(Code::Stopping, "the server is stopping"),
-        })?;
-    let outputs = tokio::time::timeout(
-        served.limits.request,
-        futures::future::try_join_all(receivers),
-    );
-    let limit = served.limits.request;
-    let outputs = outputs
-        .await
-        .map_err(|_| {
-            Refusal::new(
-                Code::DeadlineExceeded,
-                format!("no answer within {limit:?}"),
-            )
-        })?
-        .map_err(|_| Refusal::new(Code::Stopping, "the server is stopping"))?;
-    let outputs: Vec<RowOutput> = outputs
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .map_err(refused)?;
-    Ok(Outputs {
-        buckets: outputs.iter().map(|output| output.bucket).collect(),
-        values: outputs.into_iter().map(|output| output.values).collect(),
-    })
-}
-
-fn refused(error: RowError) -> Refusal {
-    match error {
-        RowError::Failed(_) => Refusal::new(
-            Code::Internal,
-            "the model could not be run; the log says why",
         ),
-        RowError::WorkerDied => {
-            Refusal::new(Code::WorkerDied, "the workers that ran this request died")
-        }
-        RowError::Closed => Refusal::new(Code::Stopping, "the server is stopping"),
-    }
-}
-
-/// The model of that name; one that is not served here is refused with the names of those that are.
-pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<usize, Refusal> {
-    let name = |model: usize| entrance.served.models[model].name.as_str();
-    let found = entrance.models().find(|model| name(*model) == asked);
-    found.ok_or_else(|| {
-        let names = name_list(entrance.models().map(name));
-        Refusal::new(Code::UnknownModel, "there is no model of that name")
-            .help(&format!("served: {names}"))
     })
 }
 

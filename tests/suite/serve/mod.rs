@@ -6,6 +6,7 @@
 mod answers;
 mod bundles;
 mod client;
+mod clients;
 mod crashes;
 mod deadlines;
 mod health;

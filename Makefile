@@ -1,7 +1,7 @@
 # The two commands of the README, and the steps they are made of. Each step is idempotent.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build release libtorch lint fixtures sdk-doubles bench soak fuzz
+.PHONY: help demo test build release libtorch lint fixtures sdk-doubles clients bench soak fuzz
 
 help:
 	@echo "make demo   trace, report, verify and serve a real model, and ask it something"
@@ -9,6 +9,7 @@ help:
 	@echo "make build  both programs, for development"
 	@echo "make lint   rustfmt and clippy, as CI runs them"
 	@echo "make sdk-doubles  the environments for the tests of Neuron chips (1.2 GB; apt-get; minutes)"
+	@echo "make clients  the environment for the tests with client libraries (200 MB)"
 	@echo "make bench  measure the release build; soak and fuzz run the tests of that kind for long"
 
 libtorch:
@@ -36,6 +37,10 @@ bench: release
 # The only target that may use apt-get; it says so first. Without it, tests that need a double say why they skip.
 sdk-doubles:
 	@scripts/sdk-doubles.sh
+
+# Without it, the tests with client libraries say why they skip.
+clients:
+	@scripts/client-env.sh
 
 # The long forms of tests that `make test` runs shortly.
 soak: build

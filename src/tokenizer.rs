@@ -115,6 +115,65 @@ impl Tokenizer {
         Ok((row(&encoding), count))
     }
 
+    /// The tokens that ids stand for, with the special tokens of the model around them unless they are
+    /// there already; `None` for ids that the vocabulary does not have.
+    pub fn encode_ids(&self, ids: &[u32]) -> Result<Option<Tokens>> {
+        let texts: Option<Vec<String>> = ids.iter().map(|id| self.inner.id_to_token(*id)).collect();
+        let Some(texts) = texts else {
+            return Ok(None);
+        };
+        let around = self.special_ids()?;
+        let is_whole = around.iter().any(|special| !special.is_empty())
+            && ids.len() >= around[0].len() + around[1].len()
+            && ids.starts_with(&around[0])
+            && ids.ends_with(&around[1]);
+        let inner = match is_whole {
+            true => around[0].len()..ids.len() - around[1].len(),
+            false => 0..ids.len(),
+        };
+        let count = inner.len();
+        let encoding = Encoding::new(
+            ids[inner.clone()].to_vec(),
+            vec![0; count],
+            texts[inner].to_vec(),
+            vec![None; count],
+            vec![(0, 0); count],
+            vec![0; count],
+            vec![1; count],
+            Vec::new(),
+            std::iter::once((0, 0..count)).collect(),
+        );
+        let encoding = self.inner.post_process(encoding, None, true);
+        encoding
+            .map(|encoding| Some(tokens(encoding)))
+            .map_err(|error| not_encoded(&*error))
+    }
+
+    /// The special tokens before and after a text.
+    fn special_ids(&self) -> Result<[Vec<u32>; 2]> {
+        // Any token will do as the text; the first one is there in every vocabulary.
+        let text = Encoding::new(
+            vec![0],
+            vec![0],
+            vec![String::new()],
+            vec![None],
+            vec![(0, 0)],
+            vec![0],
+            vec![1],
+            Vec::new(),
+            std::iter::once((0, 0..1)).collect(),
+        );
+        let whole = self.inner.post_process(text, None, true);
+        let whole = whole.map_err(|error| not_encoded(&*error))?;
+        let mask = whole.get_special_tokens_mask();
+        let place = mask.iter().position(|special| *special == 0).unwrap_or(0);
+        let ids = whole.get_ids();
+        Ok([
+            ids[..place].to_vec(),
+            ids.get(place + 1..).unwrap_or_default().to_vec(),
+        ])
+    }
+
     /// The id of a token by its exact text.
     pub fn token_id(&self, token: &str) -> Option<i64> {
         self.inner.token_to_id(token).map(i64::from)
@@ -125,10 +184,10 @@ impl Tokenizer {
         self.inner.id_to_token(u32::try_from(id).ok()?)
     }
 
-    /// The text that ids stand for, without special tokens.
-    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+    /// The text that ids stand for, with or without special tokens.
+    pub fn decode(&self, ids: &[u32], special: bool) -> Result<String> {
         self.inner
-            .decode(ids, true)
+            .decode(ids, !special)
             .map_err(|error| not_encoded(&*error))
     }
 
@@ -280,6 +339,21 @@ mod tests {
         assert_eq!(tokens.row.type_ids, [0, 0, 0, 0, 0, 0, 1, 1, 1]);
         assert_eq!(tokens.sources[6], Some(1));
         assert_eq!(tokens.sources[5], None);
+    }
+
+    #[test]
+    fn ids_get_the_special_tokens_that_they_lack() {
+        let tokenizer = tokenizer();
+        let text = tokenizer.encode("who ruled it", None).unwrap();
+        for ids in [&[5, 6, 7][..], &[2, 5, 6, 7, 3]] {
+            let tokens = tokenizer.encode_ids(ids).unwrap().unwrap();
+            assert_eq!(tokens.row, text.row);
+            assert_eq!(tokens.sources, text.sources);
+        }
+        // What looks like the end of a text is not its beginning.
+        let tokens = tokenizer.encode_ids(&[5, 3]).unwrap().unwrap();
+        assert_eq!(tokens.row.ids, [2, 5, 3, 3]);
+        assert_eq!(tokenizer.encode_ids(&[5, 12]).unwrap(), None);
     }
 
     #[test]

@@ -318,12 +318,23 @@ fn timed_out(error: &anyhow::Error) -> bool {
     })
 }
 
+/// The status of an execution whose result holds NaN.
+const NUMERIC: &str = "NRT_EXEC_COMPLETED_WITH_NUM_ERR";
+
 /// A run that the worker refused or could not do; the worker itself is fine.
 #[derive(Debug)]
 pub struct RunError {
     pub message: String,
     /// What the message means, where it is known.
     pub diagnosis: Option<Diagnosis>,
+}
+
+impl RunError {
+    /// The device found values that are not numbers.
+    pub fn is_numeric(&self) -> bool {
+        let name = self.diagnosis.as_ref().map(|found| &found.entry.name);
+        name.is_some_and(|name| name == NUMERIC)
+    }
 }
 
 impl std::fmt::Display for RunError {

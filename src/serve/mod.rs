@@ -12,6 +12,8 @@ mod queue;
 mod simulated;
 mod supervisor;
 
+pub use http::openapi;
+
 use std::fmt;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -24,8 +26,10 @@ use anyhow::{Context as _, Result};
 use crate::bundle::Bundle;
 use crate::failure::Failure;
 use crate::placement::Placement;
+use crate::plan::Plan;
 use crate::runtime::Backend;
 use crate::runtime::simulated::Simulation;
+use crate::serve::http::Statistics;
 use crate::serve::queue::Queue;
 use crate::serve::supervisor::{Core, CoreState, Workplace};
 use crate::task::TaskModel;
@@ -114,6 +118,9 @@ struct Served {
 struct ServedModel {
     name: String,
     model: TaskModel,
+    /// What it was compiled from and for.
+    plan: Plan,
+    statistics: Statistics,
 }
 
 impl Served {
@@ -124,6 +131,8 @@ impl Served {
             Ok(ServedModel {
                 name: name.clone(),
                 model: TaskModel::open(bundle)?,
+                plan: bundle.manifest.plan.clone(),
+                statistics: Statistics::default(),
             })
         });
         let models = models.collect::<Result<_>>()?;
@@ -180,17 +189,20 @@ impl Entrance {
         (0..self.served.models.len()).filter(is_here)
     }
 
-    /// True when a request for any model would be answered: the server is not stopping and each model
-    /// has a core that is ready.
+    /// True when a request for any model would be answered.
     fn is_ready(&self) -> bool {
-        let is_ready = |model: usize| {
-            let mut cores = self
-                .cores()
-                .iter()
-                .filter(|core| core.models().contains(&model));
-            cores.any(|core| matches!(core.state(), CoreState::Ready { .. }))
-        };
-        !self.served.stopping.load(Ordering::Relaxed) && self.models().all(is_ready)
+        self.models().all(|model| self.is_model_ready(model))
+    }
+
+    /// True when a request for this model would be answered: the server is not stopping and the model
+    /// has a core that is ready.
+    fn is_model_ready(&self, model: usize) -> bool {
+        let mut cores = self
+            .cores()
+            .iter()
+            .filter(|core| core.models().contains(&model));
+        !self.served.stopping.load(Ordering::Relaxed)
+            && cores.any(|core| matches!(core.state(), CoreState::Ready { .. }))
     }
 }
 

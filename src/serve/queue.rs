@@ -19,6 +19,18 @@ pub(super) struct RowOutput {
     pub(super) bucket: Bucket,
     /// The cores of the worker.
     pub(super) core: Arc<str>,
+    pub(super) timing: Timing,
+}
+
+/// Where the time of a row went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Timing {
+    /// Until its batch was taken.
+    pub(super) waited: Duration,
+    /// On the worker.
+    pub(super) ran: Duration,
+    /// It is the first row of its batch: so batches can be counted.
+    pub(super) leads: bool,
 }
 
 /// Why a row has no output.
@@ -26,6 +38,8 @@ pub(super) struct RowOutput {
 pub(super) enum RowError {
     /// The worker could not run it.
     Failed(String),
+    /// The device found values that are not numbers in what it computed for this row.
+    Numeric,
     /// The workers it ran on died.
     WorkerDied,
     /// The server stopped before its turn came.
@@ -47,6 +61,7 @@ pub(super) struct Job {
     pub(super) address: Address,
     /// Counts up; the lowest has waited longest.
     arrival: u64,
+    pub(super) accepted: Instant,
     pub(super) row: Row,
     pub(super) reply: oneshot::Sender<RowResult>,
     /// Workers that died with this row on them.
@@ -151,6 +166,7 @@ impl Queue {
                 return Err(Refused::Full);
             }
         }
+        let accepted = Instant::now();
         let receivers = rows.into_iter().map(|row| {
             let (reply, receiver) = oneshot::channel();
             state.arrivals += 1;
@@ -158,6 +174,7 @@ impl Queue {
             state.waiting[address.model].push_back(Job {
                 address,
                 arrival,
+                accepted,
                 row,
                 reply,
                 deaths: 0,

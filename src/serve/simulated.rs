@@ -1,12 +1,12 @@
 //! A core of the simulated device: a thread that sleeps where another one waits for its worker.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::runtime::simulated::{Core, Moment, Simulation};
-use crate::serve::queue::{Batch, Queue, RowError, RowOutput, Taken};
+use crate::serve::queue::{Batch, Queue, RowError, RowOutput, Taken, Timing};
 
 /// A core that has nothing to do looks this often whether the server ends.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ pub(super) struct Seat<'a> {
 /// A batch on the core.
 struct Running {
     batch: Batch,
+    time: Duration,
     ends: Moment,
 }
 
@@ -37,6 +38,7 @@ pub(super) fn feed(simulation: &Simulation, seat: &Seat<'_>, queue: &Queue) -> R
         match simulation.service(batch.model, batch.bucket) {
             Ok(service) => Some(Running {
                 ends: core.submit(service.duration),
+                time: service.duration,
                 batch,
             }),
             Err(error) => {
@@ -60,22 +62,30 @@ pub(super) fn feed(simulation: &Simulation, seat: &Seat<'_>, queue: &Queue) -> R
             .take_full(seat.index, seat.models)
             .and_then(&mut begin);
         current.ends.wait()?;
+        let ended = Instant::now();
         if running.is_none()
             && let Taken::Batch(batch) = queue.take(seat.index, seat.models, Duration::ZERO)
         {
             running = begin(batch);
         }
-        answer(simulation, &seat.core, current.batch);
+        answer(simulation, &seat.core, current, ended);
     }
 }
 
-fn answer(simulation: &Simulation, core: &Arc<str>, batch: Batch) {
-    let (model, bucket) = (batch.model, batch.bucket);
-    for job in batch.jobs {
+fn answer(simulation: &Simulation, core: &Arc<str>, done: Running, ended: Instant) {
+    let (model, bucket) = (done.batch.model, done.batch.bucket);
+    for (index, job) in done.batch.jobs.into_iter().enumerate() {
+        let total = ended.saturating_duration_since(job.accepted);
+        let timing = Timing {
+            waited: total.saturating_sub(done.time),
+            ran: done.time,
+            leads: index == 0,
+        };
         let output = RowOutput {
             values: simulation.answer(model, &job.row),
             bucket,
             core: Arc::clone(core),
+            timing,
         };
         // The client may have gone meanwhile.
         let _ = job.reply.send(Ok(output));

@@ -14,7 +14,7 @@ use crate::placement::Worker as Place;
 use crate::placement::machine::Machine;
 use crate::runtime::{Backend, RunError, Worker};
 use crate::serve::Runtime;
-use crate::serve::queue::{Batch, Job, Queue, RowError, RowOutput, Taken};
+use crate::serve::queue::{Batch, Job, Queue, RowError, RowOutput, Taken, Timing};
 use crate::serve::simulated::{self, Seat};
 
 /// A core that has nothing to do looks this often whether its worker still lives.
@@ -103,6 +103,10 @@ impl Core {
     /// The cores of the worker, as the runtime writes them.
     pub(super) fn name(&self) -> String {
         self.place.cores.to_string()
+    }
+
+    pub(super) fn has(&self, core: u32) -> bool {
+        self.place.cores.contains(core)
     }
 
     /// The models that the worker holds, as indexes.
@@ -262,21 +266,29 @@ impl Keeper {
             return Err(error);
         }
         let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
+        let begun = Instant::now();
         match worker.run_rows(bundle, batch.bucket, &rows, deadline) {
             Ok(outputs) => {
-                let bucket = batch.bucket;
-                for (job, values) in batch.jobs.into_iter().zip(outputs) {
-                    // The client may have gone meanwhile.
-                    let core = Arc::clone(&self.cores);
-                    let _ = job.reply.send(Ok(RowOutput {
+                let (bucket, ran) = (batch.bucket, begun.elapsed());
+                for (index, (job, values)) in batch.jobs.into_iter().zip(outputs).enumerate() {
+                    let timing = Timing {
+                        waited: begun.saturating_duration_since(job.accepted),
+                        ran,
+                        leads: index == 0,
+                    };
+                    let output = RowOutput {
                         values,
                         bucket,
-                        core,
-                    }));
+                        core: Arc::clone(&self.cores),
+                        timing,
+                    };
+                    // The client may have gone meanwhile.
+                    let _ = job.reply.send(Ok(output));
                 }
                 Ok(())
             }
             Err(error) => match error.downcast_ref::<RunError>() {
+                Some(refused) if refused.is_numeric() => self.run_apart(worker, batch),
                 Some(refused) => {
                     tracing::error!(core = &*self.cores, bucket = %batch.bucket, "batch failed: {refused}");
                     batch.answer(&RowError::Failed(refused.to_string()));
@@ -288,6 +300,35 @@ impl Keeper {
                 }
             },
         }
+    }
+
+    /// Runs the rows of a batch that had a value that is not a number one by one: only the row that
+    /// has it is refused.
+    fn run_apart(&self, worker: &mut Worker, batch: Batch) -> Result<()> {
+        if batch.jobs.len() == 1 {
+            let bucket = batch.bucket;
+            tracing::error!(core = &*self.cores, %bucket, "a row made values that are not numbers");
+            batch.answer(&RowError::Numeric);
+            return Ok(());
+        }
+        let Batch {
+            model,
+            bucket,
+            jobs,
+        } = batch;
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
+            let alone = Batch {
+                model,
+                bucket,
+                jobs: vec![job],
+            };
+            if let Err(error) = self.run(worker, alone) {
+                self.queue.put_back(jobs.collect());
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Rows of a worker that died run once more, unless they have seen too many die.

@@ -1,5 +1,7 @@
 //! Feature extraction: one vector for each text, or for each token where the model does not pool.
 
+use std::num::NonZeroUsize;
+
 use anyhow::Result;
 
 use crate::bucket::Row;
@@ -9,7 +11,7 @@ use crate::task::inputs::{Field, check_count, items, strings};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::parameters::{Request, RequestFields};
 use crate::task::scores::narrow;
-use crate::task::tokens::{self, Truncation};
+use crate::task::tokens::{self, Text, Truncation};
 use crate::task::{Answer, OneOrMany, Prepared, TaskModel, check_outputs, check_size, split};
 
 pub(super) const REQUEST: RequestFields = RequestFields {
@@ -62,7 +64,7 @@ impl Embeddings {
 /// `WrongTask` by models that give no vector for a text.
 pub fn embeddings(
     model: &TaskModel,
-    texts: &OneOrMany<String>,
+    texts: &OneOrMany<Text>,
     field: &str,
     options: Options,
 ) -> Result<Embeddings, Invalid> {
@@ -74,13 +76,7 @@ pub fn embeddings(
             let message = "this model gives a vector for each token, not one for a text";
             return Err(Invalid::new(InvalidCode::WrongTask, "", message));
         }
-        _ => {
-            let message = format!(
-                "this model is for {}, not for embeddings",
-                model.head.task()
-            );
-            return Err(Invalid::new(InvalidCode::WrongTask, "", message));
-        }
+        _ => return Err(model.wrong_task("embeddings")),
     }
     if let OneOrMany::Many(many) = texts {
         check_count(field, many.len(), model.rows_max)?;
@@ -89,12 +85,20 @@ pub fn embeddings(
         OneOrMany::One(_) => field.to_owned(),
         OneOrMany::Many(_) => format!("{field}[{index}]"),
     };
-    let texts = texts.as_slice().iter().enumerate();
-    let fields = texts.map(|(index, text)| Field {
-        path: path(index),
-        text,
-    });
-    let rows = rows(model, fields, options.truncation)?;
+    let row = |(index, text): (usize, &Text)| -> Result<Row, Invalid> {
+        let path = path(index);
+        match text {
+            Text::Ids(ids) => {
+                check_count(&path, ids.len(), usize::MAX)?;
+                Ok(tokens::fitting_ids(model, ids, &path, options.truncation)?.row)
+            }
+            Text::Text(text) => {
+                tokens::fitting_row(model, &Field { path, text }, options.truncation)
+            }
+        }
+    };
+    let rows = texts.as_slice().iter().enumerate().map(row);
+    let rows: Vec<Row> = rows.collect::<Result<_, _>>()?;
     Ok(Embeddings {
         row_count: rows.len(),
         tokens: rows.iter().map(|row| row.ids.len()).sum(),
@@ -122,20 +126,12 @@ pub(super) fn prepare(model: &TaskModel, request: &Request<'_>) -> Result<Prepar
     );
     let fields = texts.as_slice().iter().cloned();
     let rows = rows(model, fields, request.truncation()?)?;
-    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     let form = texts.map(|_| ());
+    if !pools {
+        return Ok(token_vectors(rows, form));
+    }
     Ok(Prepared::new(rows, move |outputs| {
-        if pools {
-            return form.like(vectors(normalize, outputs)?).map(Answer::Vectors);
-        }
-        let texts = outputs
-            .iter()
-            .zip(&lengths)
-            .map(|(output, tokens)| -> Result<_> {
-                Ok(split(output, *tokens)?.map(<[f32]>::to_vec).collect())
-            });
-        form.like(texts.collect::<Result<_>>()?)
-            .map(Answer::TokenVectors)
+        form.like(vectors(normalize, outputs)?).map(Answer::Vectors)
     }))
 }
 
@@ -173,6 +169,88 @@ fn vectors(normalize: bool, mut outputs: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>>
         }
     }
     Ok(outputs)
+}
+
+/// The vectors of the tokens of `texts`, from a model that does not pool; `WrongTask` from others.
+pub fn token_embeddings(
+    model: &TaskModel,
+    texts: &OneOrMany<String>,
+    field: &str,
+    truncation: Truncation,
+) -> Result<Prepared, Invalid> {
+    match *model.head {
+        Head::FeatureExtraction { pooling: None, .. } => {}
+        Head::FeatureExtraction { .. } => {
+            let message = "this model gives one vector for a text: it pools within its graph";
+            return Err(Invalid::new(InvalidCode::WrongTask, "", message));
+        }
+        _ => return Err(model.wrong_task("embeddings")),
+    }
+    if let OneOrMany::Many(many) = texts {
+        check_count(field, many.len(), model.rows_max)?;
+    }
+    let path = |index| match texts {
+        OneOrMany::One(_) => field.to_owned(),
+        OneOrMany::Many(_) => format!("{field}[{index}]"),
+    };
+    let texts_of_request = texts.as_slice().iter().enumerate();
+    let fields = texts_of_request.map(|(index, text)| Field {
+        path: path(index),
+        text,
+    });
+    Ok(token_vectors(
+        rows(model, fields, truncation)?,
+        texts.map(|_| ()),
+    ))
+}
+
+/// What is left of rows whose outputs have a vector for each token.
+fn token_vectors(rows: Vec<Row>, form: OneOrMany<()>) -> Prepared {
+    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+    Prepared::new(rows, move |outputs| {
+        let texts = outputs
+            .iter()
+            .zip(&lengths)
+            .map(|(output, tokens)| -> Result<_> {
+                Ok(split(output, *tokens)?.map(<[f32]>::to_vec).collect())
+            });
+        form.like(texts.collect::<Result<_>>()?)
+            .map(Answer::TokenVectors)
+    })
+}
+
+/// The product of two vectors: of length 1, their cosine.
+pub fn dot(one: &[f32], other: &[f32]) -> f32 {
+    let products = one.iter().zip(other);
+    narrow(products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
+}
+
+/// The first `dimensions` values of a vector, and of length 1 again where `scaled` says so: what
+/// OpenAI's `dimensions` means, and right only for models that were trained for it (Matryoshka).
+pub fn shorten(
+    mut vector: Vec<f32>,
+    dimensions: Option<NonZeroUsize>,
+    scaled: bool,
+) -> Result<Vec<f32>, Invalid> {
+    let Some(dimensions) = dimensions.map(NonZeroUsize::get) else {
+        return Ok(vector);
+    };
+    if dimensions > vector.len() {
+        let message = format!(
+            "`dimensions` is {dimensions}, and vectors of this model have {}",
+            vector.len()
+        );
+        return Err(Invalid::new(
+            InvalidCode::BadParameter,
+            "dimensions",
+            message,
+        ));
+    }
+    vector.truncate(dimensions);
+    if scaled {
+        scale_to_length_1(&mut vector);
+    }
+    Ok(vector)
 }
 
 /// Scales a vector to length 1; a vector of zeros stays one.

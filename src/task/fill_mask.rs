@@ -210,7 +210,7 @@ impl Masked {
             .into_iter()
             .map(u32::try_from)
             .collect::<Result<Vec<_>, _>>()?;
-        tokenizer.decode(&ids)
+        tokenizer.decode(&ids, false)
     }
 }
 

@@ -22,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ use crate::bucket::Row;
 use crate::bundle::Bundle;
 use crate::failure::{Class, Failure};
 use crate::family::Head;
-use crate::task::invalid::Invalid;
+use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::parameters::Request;
 use crate::tokenizer::Tokenizer;
 
@@ -72,8 +73,14 @@ impl TaskModel {
         }
     }
 
+    /// The refusal of a route that is for something else than this model.
+    pub fn wrong_task(&self, asked: &str) -> Invalid {
+        let message = format!("this model is for {}, not for {asked}", self.head.task());
+        Invalid::new(InvalidCode::WrongTask, "", message)
+    }
+
     /// The labels of a classification head; none for others.
-    fn labels(&self) -> &[String] {
+    pub fn labels(&self) -> &[String] {
         match &*self.head {
             Head::TextClassification { labels, .. } | Head::TokenClassification { labels } => {
                 labels
@@ -164,8 +171,8 @@ pub enum Answer {
 }
 
 /// A single thing, or a list: requests are answered in the form in which they ask.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected one item or a list of them")]
 pub enum OneOrMany<T> {
     One(T),
     Many(Vec<T>),
@@ -221,8 +228,8 @@ impl fmt::Display for NonFinite {
 
 impl std::error::Error for NonFinite {}
 
-/// One output for each row, and numbers only.
-fn check_outputs(rows: usize, outputs: &[Vec<f32>]) -> Result<()> {
+/// One output for each row, and numbers only; else [`NonFinite`] or a bug.
+pub fn check_outputs(rows: usize, outputs: &[Vec<f32>]) -> Result<()> {
     if outputs.len() != rows {
         return Err(bug(format!("{rows} rows have {} outputs", outputs.len())));
     }

@@ -1,15 +1,17 @@
 //! Text classification: the labels of a text or of a pair of texts, with scores.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::family::Scores;
+use crate::family::{Head, Scores};
 use crate::recipe::Task;
-use crate::task::inputs::{Field, ItemKind, Object, items};
+use crate::task::inputs::{Field, ItemKind, Object, check_rows, items};
 use crate::task::invalid::Invalid;
 use crate::task::parameters::{ANY_COUNT, Request, RequestFields};
 use crate::task::scores::{sigmoid, softmax, top};
-use crate::task::{Answer, Prepared, TaskModel, check_size, tokens};
+use crate::task::tokens::{self, Truncation};
+use crate::task::{Answer, Prepared, TaskModel, check_size};
 
 pub(super) const REQUEST: RequestFields = RequestFields {
     task: Task::TextClassification,
@@ -31,7 +33,7 @@ const FUNCTIONS: [(&str, Scores); 3] = [
 ];
 
 /// A label and how much of it a text has.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Label {
     pub label: String,
     pub score: f32,
@@ -40,6 +42,49 @@ pub struct Label {
 struct Input<'a> {
     text: Field<'a>,
     pair: Option<Field<'a>>,
+}
+
+/// A text or a pair of texts, and where they stand in the request.
+#[derive(Debug, Clone)]
+pub struct Sequence<'a> {
+    pub path: String,
+    pub text: &'a str,
+    pub pair: Option<&'a str>,
+}
+
+/// How texts are classified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    pub truncation: Truncation,
+    /// What makes scores of logits; the model's own function without.
+    pub scores: Option<Scores>,
+    /// The best so many labels.
+    pub labels_max: usize,
+}
+
+/// `texts` prepared; the answer has the labels of each. Refused with `WrongTask` by models that do
+/// not classify texts.
+pub fn classify(
+    model: &TaskModel,
+    texts: &[Sequence<'_>],
+    options: Options,
+) -> Result<Prepared, Invalid> {
+    let Head::TextClassification { scores, .. } = *model.head else {
+        return Err(model.wrong_task("text-classification"));
+    };
+    check_rows("inputs", texts.len(), model.rows_max)?;
+    let field = |path: &str, text| Field {
+        path: path.to_owned(),
+        text,
+    };
+    let inputs: Vec<Input<'_>> = texts
+        .iter()
+        .map(|sequence| Input {
+            text: field(&sequence.path, sequence.text),
+            pair: sequence.pair.map(|pair| field(&sequence.path, pair)),
+        })
+        .collect();
+    classified(model, &inputs, scores, options)
 }
 
 pub(super) fn prepare(
@@ -52,32 +97,38 @@ pub(super) fn prepare(
         read,
     };
     let inputs = items(request.inputs, model.rows_max, &kind)?;
-    let scores = request
-        .choice("function_to_apply", &FUNCTIONS)?
-        .unwrap_or(scores);
-    // As in transformers, null asks for all labels.
-    let labels_max = match request.count("top_k", ANY_COUNT)? {
-        None if request.is_null("top_k") => usize::MAX,
-        count => count.unwrap_or(1),
+    let options = Options {
+        scores: request.choice("function_to_apply", &FUNCTIONS)?,
+        // As in transformers, null asks for all labels.
+        labels_max: match request.count("top_k", ANY_COUNT)? {
+            None if request.is_null("top_k") => usize::MAX,
+            count => count.unwrap_or(1),
+        },
+        truncation: request.truncation()?,
     };
-    let truncation = request.truncation()?;
+    classified(model, inputs.as_slice(), scores, options)
+}
+
+fn classified(
+    model: &TaskModel,
+    inputs: &[Input<'_>],
+    scores: Scores,
+    options: Options,
+) -> Result<Prepared, Invalid> {
+    let scores = options.scores.unwrap_or(scores);
     let row = |input: &Input<'_>| -> Result<_, Invalid> {
         match &input.pair {
-            None => tokens::fitting_row(model, &input.text, truncation),
-            pair => Ok(tokens::fitting(model, &input.text, pair.as_ref(), truncation)?.row),
+            None => tokens::fitting_row(model, &input.text, options.truncation),
+            pair => Ok(tokens::fitting(model, &input.text, pair.as_ref(), options.truncation)?.row),
         }
     };
-    let rows = inputs
-        .as_slice()
-        .iter()
-        .map(row)
-        .collect::<Result<_, _>>()?;
+    let rows = inputs.iter().map(row).collect::<Result<_, _>>()?;
     let model = model.clone();
     Ok(Prepared::new(rows, move |outputs| {
         let names = model.labels();
         let texts = outputs.iter().map(|output| {
             check_size(output, 1, names.len())?;
-            Ok(labels(names, output, scores, labels_max))
+            Ok(labels(names, output, scores, options.labels_max))
         });
         texts.collect::<anyhow::Result<_>>().map(Answer::Labels)
     }))

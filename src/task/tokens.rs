@@ -1,11 +1,23 @@
 //! Texts as tokens that fit into the longest bucket: refused when they do not, cut only where the
 //! request asks for it.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::bucket::Row;
 use crate::task::TaskModel;
 use crate::task::inputs::Field;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::tokenizer::Tokens;
+
+/// A text, or the ids of its tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or a list of token ids")]
+pub enum Text {
+    Text(String),
+    /// With or without the special tokens of the model.
+    Ids(Vec<u32>),
+}
 
 /// What becomes of a text that is longer than the longest bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +45,7 @@ pub(super) fn fitting(
     truncation: Truncation,
 ) -> Result<Tokens, Invalid> {
     let tokens = encode(model, text, pair)?;
-    if tokens.len() <= model.tokens_max {
-        return Ok(tokens);
-    }
-    let (length, limit) = (tokens.len(), model.tokens_max);
-    let cut = match truncation {
-        Truncation::Refuse => None,
-        Truncation::Cut(side) => truncate(&tokens, limit, side),
-    };
-    cut.ok_or_else(|| {
+    fit(model, tokens, truncation).map_err(|length| {
         let what = match pair {
             None => format!("`{}` has {length} tokens", text.path),
             Some(pair) => format!(
@@ -49,11 +53,7 @@ pub(super) fn fitting(
                 text.path, pair.path
             ),
         };
-        let message = format!(
-            "{what}, and the longest input of this model has {limit}; \
-             shorten it, or let it be cut with `\"truncate\": true`"
-        );
-        Invalid::new(InvalidCode::TooLong, &text.path, message)
+        too_long(model, &text.path, &what)
     })
 }
 
@@ -70,6 +70,45 @@ pub(super) fn fitting_row(
         // It has to be cut, or refused with its length.
         _ => Ok(fitting(model, text, None, truncation)?.row),
     }
+}
+
+/// The tokens that ids stand for, at most as many as the longest bucket has.
+pub(super) fn fitting_ids(
+    model: &TaskModel,
+    ids: &[u32],
+    path: &str,
+    truncation: Truncation,
+) -> Result<Tokens, Invalid> {
+    let encoded = model.tokenizer.encode_ids(ids);
+    let tokens = encoded.map_err(|error| untokenizable(path, &error))?;
+    let tokens = tokens.ok_or_else(|| {
+        let message = format!("`{path}` has an id that is not in the model's vocabulary");
+        Invalid::new(InvalidCode::Untokenizable, path, message)
+    })?;
+    if count(&tokens, 0) == 0 {
+        return Err(empty(path));
+    }
+    fit(model, tokens, truncation)
+        .map_err(|length| too_long(model, path, &format!("`{path}` has {length} tokens")))
+}
+
+/// `tokens`, cut where that is allowed; the error is their number.
+fn fit(model: &TaskModel, tokens: Tokens, truncation: Truncation) -> Result<Tokens, usize> {
+    let cut = match truncation {
+        _ if tokens.len() <= model.tokens_max => return Ok(tokens),
+        Truncation::Refuse => None,
+        Truncation::Cut(side) => truncate(&tokens, model.tokens_max, side),
+    };
+    cut.ok_or(tokens.len())
+}
+
+fn too_long(model: &TaskModel, path: &str, what: &str) -> Invalid {
+    let limit = model.tokens_max;
+    let message = format!(
+        "{what}, and the longest input of this model has {limit}; \
+         shorten it, or let it be cut with `\"truncate\": true`"
+    );
+    Invalid::new(InvalidCode::TooLong, path, message)
 }
 
 /// The tokens of a text, or of a pair of texts; each has at least one that is not special.

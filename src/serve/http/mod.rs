@@ -2,8 +2,14 @@
 
 mod answer;
 mod health;
+mod kserve;
 mod openai;
+mod openapi;
 mod predict;
+mod reference;
+mod statistics;
+mod tei;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,21 +18,23 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::{Entrance, Listener, Served};
 
+pub use openapi::document as openapi;
+pub(super) use statistics::Statistics;
+
 /// There where the answer is not that of the model.
 const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
 
 /// For clients that took a wrong turn.
-const ROUTES: &str =
-    "routes: POST /predict/{model}, POST /v1/embeddings, GET /health/live, GET /health/ready";
+const ROUTES: &str = "`GET /openapi.json` lists the routes";
 
 /// Answers requests on all `listeners` until `stop` is done and those that were accepted are answered.
 pub(super) async fn serve(
@@ -81,12 +89,23 @@ pub(super) async fn serve(
 fn routes(entrance: Entrance) -> Router {
     let body_bytes = entrance.served.limits.body_bytes;
     Router::new()
+        .route("/", get(reference::health).post(predict::root))
         .route("/predict/{model}", post(predict::predict))
+        .route("/invocations", post(predict::invocations))
+        .route("/ping", get(predict::ping))
         .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/models", get(openai::models))
+        .route("/v1/models/{model}", get(openai::model))
+        .route("/openapi.json", get(openapi::serve))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/{core}/{model}", any(reference::predictions))
+        .merge(tei::routes(""))
+        .merge(tei::routes("/tei/{model}"))
+        .merge(kserve::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(entrance.clone(), work::in_scope))
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(map_response_with_state(entrance.clone(), say_simulated))
         .with_state(entrance)

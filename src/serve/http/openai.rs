@@ -1,41 +1,53 @@
-//! The OpenAI protocol: `POST /v1/embeddings`.
+//! The OpenAI protocol: `POST /v1/embeddings`, `GET /v1/models` and `GET /v1/models/{model}`.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::failure::known_names;
 use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Refusal};
-use crate::task::OneOrMany;
+use crate::serve::http::work;
 use crate::task::feature_extraction::{self, Options};
 use crate::task::invalid::{Invalid, InvalidCode};
+use crate::task::tokens::Text;
+use crate::task::{OneOrMany, TaskModel};
 
 /// The fields of a request that OpenAI's clients send.
 const FIELDS: [&str; 5] = ["input", "model", "encoding_format", "dimensions", "user"];
 
+const INPUT: &str = "a string or a list of strings, a list of token ids or a list of such lists";
+
 /// No more characters of an unknown name are repeated in a message.
 const SHOWN_NAME_MAX: usize = 40;
 
-struct EmbeddingsRequest {
-    input: OneOrMany<String>,
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct EmbeddingsRequest {
+    /// A text, the ids of its tokens, or a list of either.
+    input: OneOrMany<Text>,
     model: String,
+    #[schemars(default)]
     encoding_format: Encoding,
     /// Keeps the first so many values of each vector, scaled to length 1 again.
-    dimensions: Option<usize>,
+    dimensions: Option<NonZeroUsize>,
+    /// An id of the caller's user; of no use here.
+    #[expect(dead_code, reason = "accepted and not used")]
+    user: Option<String>,
 }
 
 /// How a vector is written.
-#[derive(Default, Clone, Copy, Deserialize)]
+#[derive(Default, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Encoding {
     #[default]
@@ -44,15 +56,15 @@ enum Encoding {
     Base64,
 }
 
-#[derive(Serialize)]
-struct EmbeddingsAnswer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EmbeddingsAnswer<'a> {
     object: &'static str,
     data: Vec<Embedding>,
     model: &'a str,
     usage: Usage,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Embedding {
     object: &'static str,
     index: usize,
@@ -60,17 +72,49 @@ struct Embedding {
 }
 
 /// Tokens, special ones included.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Usage {
     prompt_tokens: usize,
     total_tokens: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Vector {
     Float(Vec<f32>),
     Base64(String),
+}
+
+/// `GET /v1/models`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ModelsAnswer<'a> {
+    object: &'static str,
+    data: Vec<ModelAnswer<'a>>,
+}
+
+/// `GET /v1/models/{model}`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ModelAnswer<'a> {
+    id: &'a str,
+    object: &'static str,
+    /// Seconds since 1970; bundles do not say when they were made, so 0.
+    created: u64,
+    owned_by: &'static str,
+}
+
+/// Every refusal of OpenAI's routes.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OpenAiError")]
+pub(super) struct ErrorAnswer<'a> {
+    error: ErrorDetails<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ErrorDetails<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
 }
 
 /// A refusal in OpenAI's form.
@@ -88,12 +132,14 @@ impl IntoResponse for OpenAiRefusal {
             true => "invalid_request_error",
             false => "server_error",
         };
-        let body = json!({"error": {
-            "message": self.0.message(),
-            "type": kind,
-            "param": self.0.field(),
-            "code": self.0.name(),
-        }});
+        let body = ErrorAnswer {
+            error: ErrorDetails {
+                message: self.0.message(),
+                r#type: kind,
+                param: self.0.field(),
+                code: self.0.name(),
+            },
+        };
         answer::with_headers(&self.0, Json(body).into_response())
     }
 }
@@ -103,25 +149,23 @@ pub(super) async fn embeddings(
     State(entrance): State<Entrance>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, OpenAiRefusal> {
-    let bytes = body.as_ref().map_or(0, Bytes::len);
     let request = EmbeddingsRequest::read(answer::parse(&entrance.served, body)?)?;
-    let model = answer::find_model(&entrance, &request.model)?;
-    let reader = Arc::clone(&entrance.served);
+    let model = work::find_model(&entrance, &request.model)?;
     let input = request.input;
-    let prepare = move || {
-        let model = &reader.models[model].model;
+    let prepare = move |model: &TaskModel| {
         feature_extraction::embeddings(model, &input, "input", Options::STANDARD)
     };
-    let mut prepared = answer::prepare(bytes, prepare).await??;
-    let tokens = prepared.tokens();
-    let rows = std::mem::take(&mut prepared.rows);
-    let outputs = answer::run_rows(&entrance, model, rows).await?;
+    let mut prepared = work::prepare(&entrance, model, prepare).await?;
+    let tokens = prepared.value.tokens();
+    let rows = std::mem::take(&mut prepared.value.rows);
+    let outputs = work::run_rows(&entrance, model, rows, prepared.took).await?;
     let vectors = prepared
+        .value
         .vectors(outputs.values)
         .map_err(|error| answer::unanswerable(&error))?;
     let mut data = Vec::with_capacity(vectors.len());
     for (index, vector) in vectors.into_iter().enumerate() {
-        let vector = shorten(vector, request.dimensions)?;
+        let vector = feature_extraction::shorten(vector, request.dimensions, true)?;
         data.push(Embedding {
             object: "embedding",
             index,
@@ -137,7 +181,38 @@ pub(super) async fn embeddings(
             total_tokens: tokens,
         },
     };
-    Ok(answer::json(&answer, &outputs.buckets)?)
+    Ok(answer::json(&answer, &outputs.ran)?)
+}
+
+/// `GET /v1/models`.
+pub(super) async fn models(State(entrance): State<Entrance>) -> Response {
+    let name = |model: usize| entrance.served.models[model].name.as_str();
+    let answer = ModelsAnswer {
+        object: "list",
+        data: entrance
+            .models()
+            .map(|model| describe(name(model)))
+            .collect(),
+    };
+    Json(answer).into_response()
+}
+
+/// `GET /v1/models/{model}`.
+pub(super) async fn model(
+    State(entrance): State<Entrance>,
+    model: Result<Path<String>, PathRejection>,
+) -> Result<Response, OpenAiRefusal> {
+    let model = work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    Ok(Json(describe(&entrance.served.models[model].name)).into_response())
+}
+
+fn describe(name: &str) -> ModelAnswer<'_> {
+    ModelAnswer {
+        id: name,
+        object: "model",
+        created: 0,
+        owned_by: "neuronc",
+    }
 }
 
 impl EmbeddingsRequest {
@@ -152,15 +227,26 @@ impl EmbeddingsRequest {
             let message = format!("an embeddings request has no field `{name}`: {known}");
             return Err(Invalid::new(InvalidCode::UnknownField, &name, message));
         }
-        // An id of the caller's user; of no use here.
-        let _: Option<String> = take(&mut fields, "user", "a string")?;
         Ok(Self {
-            input: required(&mut fields, "input", "a string or a list of strings")?,
+            input: required(&mut fields, "input", INPUT)?,
             model: required(&mut fields, "model", "a string")?,
             encoding_format: take(&mut fields, "encoding_format", "`float` or `base64`")?
                 .unwrap_or_default(),
-            dimensions: take(&mut fields, "dimensions", "a whole number")?,
+            dimensions: dimensions(take(&mut fields, "dimensions", "a whole number")?)?,
+            user: take(&mut fields, "user", "a string")?,
         })
+    }
+}
+
+fn dimensions(asked: Option<usize>) -> Result<Option<NonZeroUsize>, Invalid> {
+    match asked.map(NonZeroUsize::new) {
+        None => Ok(None),
+        Some(Some(asked)) => Ok(Some(asked)),
+        Some(None) => Err(Invalid::new(
+            InvalidCode::BadParameter,
+            "dimensions",
+            "`dimensions` is 0, and a vector has at least one",
+        )),
     }
 }
 
@@ -186,22 +272,6 @@ fn required<T: DeserializeOwned>(
         let message = format!("`{name}` is missing: it is {expected}");
         Invalid::new(InvalidCode::MissingField, name, message)
     })
-}
-
-fn shorten(mut vector: Vec<f32>, dimensions: Option<usize>) -> Result<Vec<f32>, Refusal> {
-    let Some(dimensions) = dimensions else {
-        return Ok(vector);
-    };
-    if dimensions == 0 || dimensions > vector.len() {
-        let message = format!(
-            "`dimensions` is {dimensions}, and vectors of this model have {}",
-            vector.len()
-        );
-        return Err(Invalid::new(InvalidCode::BadParameter, "dimensions", message).into());
-    }
-    vector.truncate(dimensions);
-    feature_extraction::scale_to_length_1(&mut vector);
-    Ok(vector)
 }
 
 fn encode(vector: Vec<f32>, encoding: Encoding) -> Vector {

@@ -1,15 +1,19 @@
-//! The native protocol: requests and answers of the Hugging Face inference API.
-
-use std::sync::Arc;
+//! The native protocol: requests and answers of the Hugging Face inference API, at its own route, at
+//! the root, and as SageMaker asks.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::serve::Entrance;
-use crate::serve::http::answer::{self, Refusal};
+use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::work;
 use crate::task;
+
+/// With it a client of a SageMaker endpoint says which model it means.
+const TARGET_MODEL: &str = "x-amzn-sagemaker-target-model";
 
 /// `POST /predict/{model}`.
 pub(super) async fn predict(
@@ -18,16 +22,56 @@ pub(super) async fn predict(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     // A name that is not UTF-8 is that of no model.
-    let model = answer::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
-    let bytes = body.as_ref().map_or(0, Bytes::len);
+    let model = work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    run(&entrance, model, body).await
+}
+
+/// `POST /`, as clients do that know only an address: the first model.
+pub(super) async fn root(
+    State(entrance): State<Entrance>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let model = work::default_model(&entrance, |_| true)?;
+    run(&entrance, model, body).await
+}
+
+/// `POST /invocations`: the model that the header names, the first one without.
+pub(super) async fn invocations(
+    State(entrance): State<Entrance>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let model = match headers.get(TARGET_MODEL) {
+        Some(name) => work::find_model(&entrance, name.to_str().unwrap_or_default())?,
+        None => work::default_model(&entrance, |_| true)?,
+    };
+    run(&entrance, model, body).await
+}
+
+/// `GET /ping`: 200 while a request would be answered.
+pub(super) async fn ping(State(entrance): State<Entrance>) -> Result<StatusCode, Refusal> {
+    match entrance.is_ready() {
+        true => Ok(StatusCode::OK),
+        false => Err(Refusal::new(
+            Code::NotReady,
+            "a model has no core that is ready",
+        )),
+    }
+}
+
+async fn run(
+    entrance: &Entrance,
+    model: usize,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
     let body = answer::parse(&entrance.served, body)?;
-    let reader = Arc::clone(&entrance.served);
-    let prepare = move || task::prepare(&reader.models[model].model, &body);
-    let mut prepared = answer::prepare(bytes, prepare).await??;
-    let rows = std::mem::take(&mut prepared.rows);
-    let outputs = answer::run_rows(&entrance, model, rows).await?;
+    let prepare = move |model: &task::TaskModel| task::prepare(model, &body);
+    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    let rows = std::mem::take(&mut prepared.value.rows);
+    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
     let answer = prepared
+        .value
         .answer(outputs.values)
         .map_err(|error| answer::unanswerable(&error))?;
-    answer::json(&answer, &outputs.buckets)
+    answer::json(&answer, &outputs.ran)
 }

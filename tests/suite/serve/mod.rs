@@ -6,18 +6,25 @@
 mod answers;
 mod bundles;
 mod client;
+mod clients;
 mod crashes;
+mod deadlines;
 mod health;
+mod kserve;
 mod load;
 mod minilm;
+mod numeric;
 mod openai;
+mod openapi;
 mod placement;
 mod privacy;
+mod reference;
 mod refusals;
 mod server;
 mod shutdown;
 mod simulated;
 mod soak;
+mod tei;
 
 use std::thread;
 use std::time::{Duration, Instant};

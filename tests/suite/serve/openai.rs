@@ -214,3 +214,45 @@ fn a_model_that_gives_no_vectors_says_so() {
         assert!(error["message"].as_str().unwrap().contains(part), "{error}");
     }
 }
+
+#[test]
+fn ids_of_tokens_are_embedded_like_their_text() {
+    let ids = |text: &str| {
+        let body = json!({"inputs": text, "add_special_tokens": false});
+        let tokens = shared("feature-extraction").post("/tokenize", &body).json();
+        let tokens = tokens[0].as_array().unwrap().iter();
+        tokens.map(|token| token["id"].clone()).collect::<Value>()
+    };
+    let text = ask(json!({"input": "the cat"})).json();
+    let one = ask(json!({"input": ids("the cat")})).json();
+    assert_eq!(one["data"], text["data"]);
+    assert_eq!(one["usage"], text["usage"]);
+    let many = ask(json!({"input": [ids("the cat"), ids("the river"), "the cat"]})).json();
+    assert_eq!(many["data"].as_array().unwrap().len(), 3);
+    for (input, part) in [
+        (json!([[]]), "`input[0]` is an empty list"),
+        (json!([9_999_999]), "not in the model's vocabulary"),
+        (json!([-1]), "token ids"),
+    ] {
+        let refused = ask(json!({"input": input}));
+        let message = refused.json()["error"]["message"].to_string();
+        assert!(refused.status == 422 && message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn models_are_listed_and_found() {
+    let server = shared("feature-extraction");
+    let listed = server.get("/v1/models").json();
+    assert_eq!(
+        (&listed["object"], &listed["data"][0]["object"]),
+        (&json!("list"), &json!("model"))
+    );
+    let one = server.get("/v1/models/feature-extraction").json();
+    assert_eq!(listed["data"][0], one);
+    let unknown = server.get("/v1/models/nobody");
+    assert_eq!(
+        (unknown.status, &unknown.json()["error"]["code"]),
+        (404, &json!("unknown_model"))
+    );
+}

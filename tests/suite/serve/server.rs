@@ -19,7 +19,7 @@ use crate::support::{Workplace, fixture};
 /// and the longest that the model takes.
 pub(super) fn shapes(fixture: &str) -> [&'static str; 4] {
     let lengths = match fixture {
-        "feature-extraction" => "12,32,48",
+        "feature-extraction" | "feature-extraction-cls" => "12,32,48",
         _ => "12,32,64",
     };
     ["--batch-size", "1,2", "--sequence-length", lengths]

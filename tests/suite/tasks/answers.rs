@@ -3,7 +3,7 @@
 use neuronc::failure::{Class, Failure};
 use neuronc::task::feature_extraction::{self, Options};
 use neuronc::task::invalid::InvalidCode;
-use neuronc::task::tokens::{Side, Truncation};
+use neuronc::task::tokens::{Side, Text, Truncation};
 use neuronc::task::{NonFinite, OneOrMany, prepare};
 use serde_json::{Value, json};
 
@@ -148,7 +148,8 @@ fn targets_limit_what_fills_a_mask() {
 
 #[test]
 fn embeddings_are_for_models_that_pool() {
-    let texts = OneOrMany::Many(vec!["a".to_owned(), "a cat".to_owned()]);
+    let text = |text: &str| Text::Text(text.to_owned());
+    let texts = OneOrMany::Many(vec![text("a"), text("a cat")]);
     let pooled = model("feature-extraction-cls", 64);
     let options = Options {
         truncation: Truncation::Cut(Side::Right),
@@ -160,7 +161,7 @@ fn embeddings_are_for_models_that_pool() {
         .vectors(vec![vec![3.0, 4.0], vec![0.0, 2.0]])
         .unwrap();
     assert_eq!(vectors, [[0.6, 0.8], [0.0, 1.0]]);
-    let empty = OneOrMany::Many(vec!["a".to_owned(), String::new()]);
+    let empty = OneOrMany::Many(vec![text("a"), text("")]);
     let invalid =
         feature_extraction::embeddings(&pooled, &empty, "input", Options::STANDARD).unwrap_err();
     assert_eq!(invalid.field.as_deref(), Some("input[1]"));

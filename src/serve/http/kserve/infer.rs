@@ -1,0 +1,292 @@
+//! `POST /v2/models/{model}/infer`: texts as the model's task takes them, or rows of token ids.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::bucket::Row;
+use crate::failure::name_list;
+use crate::family::Head;
+use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::kserve::outputs::{self, Ids};
+use crate::serve::http::kserve::tensor::{InputTensor, OutputTensor, Tensor, Values, wrong};
+use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
+use crate::serve::http::work;
+use crate::serve::{Entrance, ServedModel};
+use crate::task::invalid::{Invalid, InvalidCode};
+use crate::task::{self, TaskModel};
+
+/// With binary tensors: how many bytes of the body are JSON; the tensors follow.
+const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+
+/// Token ids, 1 for each token and 0 for padding, and segments; the last one may be left out.
+pub(super) const ID_INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
+
+const BINARY_OUTPUT: &str = "binary_data_output";
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve::http) struct InferRequest {
+    id: Option<String>,
+    /// As in the path; some clients repeat it.
+    model_name: Option<String>,
+    /// `binary_data_output`, and the parameters of the model's task.
+    parameters: Option<Map<String, Value>>,
+    inputs: Vec<InputTensor>,
+    /// All of them without.
+    outputs: Option<Vec<AskedOutput>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AskedOutput {
+    name: String,
+    #[serde(default)]
+    parameters: OutputParameters,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OutputParameters {
+    /// Values as bytes after the JSON.
+    binary_data: Option<bool>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(in crate::serve::http) struct InferAnswer<'a> {
+    model_name: &'a str,
+    model_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    outputs: Vec<OutputTensor>,
+}
+
+/// The tensors of text that a task takes; of a text classification, the pair may be left out.
+pub(super) fn text_inputs(head: &Head) -> &'static [&'static str] {
+    match head {
+        Head::QuestionAnswering => &["question", "context"],
+        Head::TextClassification { .. } => &["text", "text_pair"],
+        _ => &["text"],
+    }
+}
+
+pub(super) async fn infer(
+    State(entrance): State<Entrance>,
+    asked: Asked,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> KserveResult {
+    let model = find(&entrance, asked)?;
+    let body = answer::bytes(&entrance.served, body)?;
+    let (json, binary) = split(&headers, &body)?;
+    let request: InferRequest = answer::from_json(json)?;
+    let ServedModel {
+        name,
+        model: TaskModel { head, .. },
+        ..
+    } = &entrance.served.models[model];
+    if request
+        .model_name
+        .as_ref()
+        .is_some_and(|other| other != name)
+    {
+        let message = "`model_name` is not the model of the path";
+        return Err(Invalid::new(InvalidCode::BadParameter, "model_name", message).into());
+    }
+    let tensors = tensors(&request.inputs, head, binary)?;
+    let mut parameters = request.parameters.unwrap_or_default();
+    let is_binary = binary_output(&mut parameters)?;
+    let tensors = match tensors
+        .iter()
+        .any(|tensor| ID_INPUTS.contains(&tensor.name))
+    {
+        true => from_ids(&entrance, model, tensors, &parameters).await?,
+        false => from_texts(&entrance, model, tensors, parameters).await?,
+    };
+    let mut bytes = Vec::new();
+    let outputs = chosen(tensors, &request.outputs.unwrap_or_default())?
+        .into_iter()
+        .map(|(tensor, asked)| {
+            let is_binary = asked.unwrap_or(is_binary);
+            tensor.write(is_binary.then_some(&mut bytes))
+        });
+    let answer = InferAnswer {
+        outputs: outputs.collect(),
+        model_name: name,
+        model_version: VERSION,
+        id: request.id,
+    };
+    written(&answer, bytes)
+}
+
+/// The JSON of a body, and the bytes of tensors after it.
+fn split<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Refusal> {
+    let Some(length) = headers.get(JSON_LENGTH) else {
+        return Ok((body, &[]));
+    };
+    let length = length.to_str().ok().and_then(|length| length.parse().ok());
+    length
+        .and_then(|length| body.split_at_checked(length))
+        .ok_or_else(|| {
+            let message = "`Inference-Header-Content-Length` is not a length within the body";
+            Refusal::new(Code::BadHeader, message)
+        })
+}
+
+/// The tensors of a request under their known names, each once.
+fn tensors(inputs: &[InputTensor], head: &Head, mut binary: &[u8]) -> Result<Vec<Tensor>, Refusal> {
+    let known = || text_inputs(head).iter().chain(&ID_INPUTS).copied();
+    let mut tensors: Vec<Tensor> = Vec::new();
+    for input in inputs {
+        let name = known().find(|name| *name == input.name).ok_or_else(|| {
+            let message = format!(
+                "the model takes no such tensor; it takes {}",
+                name_list(known())
+            );
+            Refusal::from(Invalid::new(InvalidCode::UnknownField, "inputs", message))
+        })?;
+        if tensors.iter().any(|tensor| tensor.name == name) {
+            return Err(wrong(name, "it is given twice"));
+        }
+        tensors.push(input.read(name, &mut binary)?);
+    }
+    if !binary.is_empty() {
+        let message = format!("{} bytes after the JSON belong to no tensor", binary.len());
+        return Err(Invalid::new(InvalidCode::WrongType, "inputs", message).into());
+    }
+    Ok(tensors)
+}
+
+/// Takes what a request says of all its outputs.
+fn binary_output(parameters: &mut Map<String, Value>) -> Result<bool, Refusal> {
+    match parameters.remove(BINARY_OUTPUT) {
+        None => Ok(false),
+        Some(Value::Bool(is_binary)) => Ok(is_binary),
+        Some(_) => {
+            let message = format!("`{BINARY_OUTPUT}` must be true or false");
+            Err(Invalid::new(InvalidCode::WrongType, "parameters", message).into())
+        }
+    }
+}
+
+/// The texts are answered as the model's task does.
+async fn from_texts(
+    entrance: &Entrance,
+    model: usize,
+    tensors: Vec<Tensor>,
+    parameters: Map<String, Value>,
+) -> Result<Vec<Tensor>, Refusal> {
+    let prepare = move |model: &TaskModel| {
+        let inputs = items(text_inputs(&model.head), tensors)?;
+        task::prepare(model, &json!({"inputs": inputs, "parameters": parameters}))
+    };
+    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    let rows = std::mem::take(&mut prepared.value.rows);
+    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
+    let answer = prepared.value.answer(outputs.values);
+    outputs::of_answer(answer.map_err(|error| answer::unanswerable(&error))?)
+}
+
+/// The texts of the tensors as the items of a request to the task.
+fn items(names: &[&str], tensors: Vec<Tensor>) -> Result<Vec<Value>, Invalid> {
+    let mut columns = Vec::new();
+    for name in names {
+        let Some(tensor) = tensors.iter().find(|tensor| tensor.name == *name) else {
+            if *name == "text_pair" {
+                continue;
+            }
+            let message = format!("tensor `{name}` is missing");
+            return Err(Invalid::new(InvalidCode::MissingField, name, message));
+        };
+        let is_column = matches!(tensor.shape[..], [_] | [_, 1]);
+        let (Values::Texts(texts), true) = (&tensor.values, is_column) else {
+            let message = format!("tensor `{name}` must be BYTES of the shape [n] or [n, 1]");
+            return Err(Invalid::new(InvalidCode::WrongType, name, message));
+        };
+        columns.push((*name, texts));
+    }
+    let count = columns.first().map_or(0, |(_, texts)| texts.len());
+    if let Some((name, _)) = columns.iter().find(|(_, texts)| texts.len() != count) {
+        let message = format!("tensor `{name}` has not as many texts as `{}`", names[0]);
+        return Err(Invalid::new(InvalidCode::WrongType, name, message));
+    }
+    let item = |row: usize| match &columns[..] {
+        [(_, texts)] => json!(texts[row]),
+        columns => columns
+            .iter()
+            .map(|(name, texts)| ((*name).to_owned(), json!(texts[row])))
+            .collect(),
+    };
+    Ok((0..count).map(item).collect())
+}
+
+/// Rows of ids run as they are, and what the graph computes is answered.
+async fn from_ids(
+    entrance: &Entrance,
+    model: usize,
+    tensors: Vec<Tensor>,
+    parameters: &Map<String, Value>,
+) -> Result<Vec<Tensor>, Refusal> {
+    if let Some(name) = parameters.keys().next() {
+        let name: String = name.chars().take(40).collect();
+        let message = format!("`{name}` is for texts; rows of ids take no parameters");
+        return Err(Invalid::new(InvalidCode::BadParameter, "parameters", message).into());
+    }
+    let prepare = move |model: &TaskModel| Ids::read(model, &tensors);
+    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    let rows: Vec<Row> = std::mem::take(&mut prepared.value.rows);
+    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
+    let head = &entrance.served.models[model].model.head;
+    let tensors = prepared.value.outputs(head, outputs.values);
+    tensors.map_err(|error| answer::unanswerable(&error))
+}
+
+/// The outputs that are asked for, and whether each is to be bytes.
+fn chosen(
+    tensors: Vec<Tensor>,
+    asked: &[AskedOutput],
+) -> Result<Vec<(Tensor, Option<bool>)>, Refusal> {
+    if asked.is_empty() {
+        return Ok(tensors.into_iter().map(|tensor| (tensor, None)).collect());
+    }
+    let find = |asked: &AskedOutput| {
+        let found = tensors.iter().find(|tensor| tensor.name == asked.name);
+        let found = found.cloned().ok_or_else(|| {
+            let names = name_list(tensors.iter().map(|tensor| tensor.name));
+            let message = format!("these inputs make no such output; they make {names}");
+            Refusal::from(Invalid::new(InvalidCode::UnknownField, "outputs", message))
+        })?;
+        Ok((found, asked.parameters.binary_data))
+    };
+    let is_twice = |(index, output): (usize, &AskedOutput)| {
+        asked[..index]
+            .iter()
+            .any(|before| before.name == output.name)
+    };
+    if asked.iter().enumerate().any(is_twice) {
+        let message = "an output is asked for twice";
+        return Err(Invalid::new(InvalidCode::BadParameter, "outputs", message).into());
+    }
+    asked.iter().map(find).collect()
+}
+
+/// The answer, with the bytes of its binary tensors after the JSON.
+fn written(answer: &InferAnswer<'_>, bytes: Vec<u8>) -> KserveResult {
+    let has_binary = answer.outputs.iter().any(OutputTensor::is_binary);
+    let mut body = serde_json::to_vec(answer)
+        .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;
+    if !has_binary {
+        return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
+    }
+    let length = HeaderValue::from(body.len());
+    body.extend(bytes);
+    let mut response: Response =
+        ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response();
+    response.headers_mut().insert(JSON_LENGTH, length);
+    Ok(response)
+}

@@ -1,0 +1,70 @@
+//! The statistics extension, as Triton has it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::serve::Entrance;
+use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
+use crate::serve::http::statistics::{Duties, Duty};
+
+/// The statistics of one or all models.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::serve::http) struct StatisticsAnswer<'a> {
+    model_stats: Vec<ModelStatistics<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ModelStatistics<'a> {
+    name: &'a str,
+    version: &'static str,
+    /// Milliseconds since 1970.
+    last_inference: u64,
+    /// Rows that ran; a text is one, a long context one for each window.
+    inference_count: u64,
+    /// Batches that ran.
+    execution_count: u64,
+    inference_stats: Duties,
+    batch_stats: Vec<BatchStatistics>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct BatchStatistics {
+    batch_size: usize,
+    compute_infer: Duty,
+}
+
+/// `GET /v2/models/stats`.
+pub(super) async fn all(State(entrance): State<Entrance>) -> KserveResult {
+    answer(&entrance, entrance.models())
+}
+
+/// `GET /v2/models/{model}/stats`.
+pub(super) async fn of_model(State(entrance): State<Entrance>, asked: Asked) -> KserveResult {
+    let model = find(&entrance, asked)?;
+    answer(&entrance, std::iter::once(model))
+}
+
+fn answer(entrance: &Entrance, models: impl Iterator<Item = usize>) -> KserveResult {
+    let of = |model: usize| {
+        let model = &entrance.served.models[model];
+        let counts = model.statistics.counts();
+        let batch = |(batch_size, compute_infer)| BatchStatistics {
+            batch_size,
+            compute_infer,
+        };
+        ModelStatistics {
+            name: &model.name,
+            version: VERSION,
+            last_inference: counts.last_inference,
+            inference_count: counts.inference_count,
+            execution_count: counts.execution_count,
+            inference_stats: counts.inference_stats,
+            batch_stats: counts.batches.into_iter().map(batch).collect(),
+        }
+    };
+    let model_stats = models.map(of).collect();
+    Ok(Json(StatisticsAnswer { model_stats }).into_response())
+}

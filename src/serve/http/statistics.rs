@@ -1,0 +1,92 @@
+//! What each model has done since the server started, as Triton's statistics extension counts it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::serve::http::work::Times;
+use crate::serve::queue::RowOutput;
+
+/// The counts of one model.
+#[derive(Debug, Default)]
+pub(in crate::serve) struct Statistics {
+    counts: Mutex<Counts>,
+}
+
+/// So many requests or batches, and the time of all of them.
+#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
+pub(super) struct Duty {
+    count: u64,
+    ns: u64,
+}
+
+impl Duty {
+    fn add(&mut self, time: Duration) {
+        self.count += 1;
+        self.ns = self.ns.saturating_add(nanoseconds(time));
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    /// Milliseconds since 1970; 0 before the first one.
+    pub(super) last_inference: u64,
+    /// Rows.
+    pub(super) inference_count: u64,
+    /// Batches.
+    pub(super) execution_count: u64,
+    pub(super) inference_stats: Duties,
+    /// The runs of each batch size.
+    pub(super) batches: BTreeMap<usize, Duty>,
+}
+
+/// Requests, by what they went through.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+pub(super) struct Duties {
+    success: Duty,
+    fail: Duty,
+    queue: Duty,
+    /// Reading and tokenizing.
+    compute_input: Duty,
+    compute_infer: Duty,
+}
+
+impl Statistics {
+    /// A request whose rows ran; `took` is the time of all of it.
+    pub(super) fn succeeded(&self, took: Duration, times: &Times, rows: &[RowOutput]) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut counts = self.lock();
+        counts.last_inference = now.map_or(0, |now| nanoseconds(now) / 1_000_000);
+        counts.inference_count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let duties = &mut counts.inference_stats;
+        duties.success.add(took);
+        duties.queue.add(times.waiting);
+        duties.compute_input.add(times.preparing);
+        duties.compute_infer.add(times.running);
+        for row in rows.iter().filter(|row| row.timing.leads) {
+            counts.execution_count += 1;
+            let runs = counts.batches.entry(row.bucket.batch).or_default();
+            runs.add(row.timing.ran);
+        }
+    }
+
+    pub(super) fn failed(&self, took: Duration) {
+        self.lock().inference_stats.fail.add(took);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.lock().clone()
+    }
+
+    /// Only numbers are changed while it is held.
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,187 @@
+//! `/info`, `/health` and the headers of Text Embeddings Inference.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::executor::job::{Cast, CastMode, CastType};
+use crate::family::Head;
+use crate::serve::http::answer::{self, Code, Ran, Refusal};
+use crate::serve::http::tei::{self, TeiRefusal};
+use crate::serve::http::work::{Outputs, Times};
+use crate::serve::{Entrance, ServedModel};
+use crate::task::TaskModel;
+
+/// What a request cost, for its headers.
+pub(in crate::serve::http) struct Computed {
+    begun: Instant,
+    characters: usize,
+    tokens: usize,
+    times: Times,
+    ran: Ran,
+}
+
+impl Computed {
+    pub(in crate::serve::http) fn new(
+        begun: Instant,
+        characters: usize,
+        tokens: usize,
+        outputs: &Outputs,
+    ) -> Self {
+        Self {
+            begun,
+            characters,
+            tokens,
+            times: outputs.times,
+            ran: outputs.ran.clone(),
+        }
+    }
+
+    /// The answer with its headers; times are in whole milliseconds.
+    pub(in crate::serve::http) fn answer<T: Serialize>(
+        self,
+        entrance: &Entrance,
+        model: usize,
+        answer: &T,
+    ) -> Result<Response, Refusal> {
+        let mut response = answer::json(answer, &self.ran)?;
+        let total = self.begun.elapsed();
+        let numbers = [
+            ("x-compute-time", milliseconds(total)),
+            ("x-compute-characters", self.characters.to_string()),
+            ("x-compute-tokens", self.tokens.to_string()),
+            ("x-total-time", milliseconds(total)),
+            ("x-tokenization-time", milliseconds(self.times.preparing)),
+            ("x-queue-time", milliseconds(self.times.waiting)),
+            ("x-inference-time", milliseconds(self.times.running)),
+        ];
+        let chip = entrance.served.models[model].plan.chip.clone();
+        let headers: &mut HeaderMap = response.headers_mut();
+        for (name, value) in numbers.into_iter().chain([("x-compute-type", chip)]) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        Ok(response)
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+/// What the model is, and what the server takes.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::serve::http) struct Info {
+    model_id: String,
+    model_sha: Option<String>,
+    model_dtype: &'static str,
+    model_type: ModelType,
+    max_concurrent_requests: usize,
+    max_input_length: usize,
+    max_batch_tokens: usize,
+    max_batch_requests: Option<usize>,
+    max_client_batch_size: usize,
+    auto_truncate: bool,
+    tokenization_workers: usize,
+    version: &'static str,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ModelType {
+    Embedding {
+        pooling: String,
+    },
+    Classifier(Labels),
+    Reranker(Labels),
+    /// A task that Text Embeddings Inference does not have.
+    Other {
+        task: String,
+    },
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Labels {
+    id2label: BTreeMap<usize, String>,
+    label2id: BTreeMap<String, usize>,
+}
+
+pub(in crate::serve::http) async fn info(
+    State(entrance): State<Entrance>,
+    named: Option<Path<String>>,
+) -> Result<Json<Info>, TeiRefusal> {
+    let model = tei::model(&entrance, named, |_| true)?;
+    let limits = &entrance.served.limits;
+    let ServedModel {
+        name, model, plan, ..
+    } = &entrance.served.models[model];
+    let buckets = || plan.buckets.iter();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Json(Info {
+        model_id: plan.model.id.clone().unwrap_or_else(|| name.clone()),
+        model_sha: plan.model.commit.clone(),
+        model_dtype: dtype(plan.cast),
+        model_type: model_type(model),
+        max_concurrent_requests: limits.queue_rows,
+        max_input_length: model.tokens_max,
+        max_batch_tokens: buckets().map(|b| b.batch * b.sequence).max().unwrap_or(0),
+        max_batch_requests: buckets().map(|bucket| bucket.batch).max(),
+        max_client_batch_size: model.rows_max,
+        auto_truncate: false,
+        tokenization_workers: workers,
+        version: env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+/// In what the model computes, as Text Embeddings Inference names it.
+fn dtype(cast: Cast) -> &'static str {
+    match (cast.mode, cast.to) {
+        (CastMode::None, _) => "float32",
+        (_, CastType::Bf16) => "bfloat16",
+        (_, CastType::Fp16) => "float16",
+    }
+}
+
+fn model_type(model: &TaskModel) -> ModelType {
+    match &*model.head {
+        Head::FeatureExtraction { pooling, .. } => ModelType::Embedding {
+            pooling: match pooling {
+                Some(pooling) => format!("{pooling:?}").to_lowercase(),
+                None => "none".to_owned(),
+            },
+        },
+        Head::TextClassification { labels, .. } => {
+            let ids = || labels.iter().cloned().enumerate();
+            let names = Labels {
+                id2label: ids().collect(),
+                label2id: ids().map(|(id, label)| (label, id)).collect(),
+            };
+            match labels.len() {
+                1 => ModelType::Reranker(names),
+                _ => ModelType::Classifier(names),
+            }
+        }
+        other => ModelType::Other {
+            task: other.task().to_string(),
+        },
+    }
+}
+
+/// 200 while a request would be answered.
+pub(in crate::serve::http) async fn health(
+    State(entrance): State<Entrance>,
+    named: Option<Path<String>>,
+) -> Result<StatusCode, TeiRefusal> {
+    tei::model(&entrance, named, |_| true)?;
+    match entrance.is_ready() {
+        true => Ok(StatusCode::OK),
+        false => Err(Refusal::new(Code::NotReady, "a model has no core that is ready").into()),
+    }
+}

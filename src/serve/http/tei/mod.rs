@@ -1,0 +1,339 @@
+//! The protocol of Text Embeddings Inference: `/embed` and its like, for the first model that the route
+//! is for, and under `/tei/{model}` for each.
+
+mod classify;
+pub(super) mod info;
+pub(super) mod tokens;
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::family::Head;
+use crate::serve::Entrance;
+use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::tei::info::Computed;
+use crate::serve::http::work::{self, Outputs};
+use crate::task::feature_extraction::{self, Embeddings};
+use crate::task::invalid::{Invalid, InvalidCode};
+use crate::task::tokens::{Side, Text, Truncation};
+use crate::task::{Answer, OneOrMany, Prepared, TaskModel};
+
+/// A path parameter that only the routes under `/tei/{model}` have.
+type Named = Option<Path<String>>;
+type Body = Result<Bytes, BytesRejection>;
+type TeiResult = Result<Response, TeiRefusal>;
+
+/// The routes, below `prefix`.
+pub(super) fn routes(prefix: &str) -> Router<Entrance> {
+    let at = |name: &str| format!("{prefix}/{name}");
+    Router::new()
+        .route(&at("embed"), post(embed))
+        .route(&at("embed_all"), post(embed_all))
+        .route(&at("similarity"), post(similarity))
+        .route(&at("predict"), post(classify::predict))
+        .route(&at("rerank"), post(classify::rerank))
+        .route(&at("tokenize"), post(tokens::tokenize))
+        .route(&at("decode"), post(tokens::decode))
+        .route(&at("info"), get(info::info))
+        .route(&at("health"), get(info::health))
+}
+
+pub(super) use classify::{PredictRequest, Rank, RerankRequest};
+
+/// A refusal in the form of Text Embeddings Inference.
+pub(super) struct TeiRefusal(Refusal);
+
+impl<T: Into<Refusal>> From<T> for TeiRefusal {
+    fn from(refusal: T) -> Self {
+        Self(refusal.into())
+    }
+}
+
+/// Every refusal of these routes.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TeiError")]
+pub(super) struct ErrorAnswer<'a> {
+    error: &'a str,
+    error_type: ErrorType,
+}
+
+/// Whose fault it is.
+#[derive(Serialize, JsonSchema)]
+enum ErrorType {
+    Unhealthy,
+    Backend,
+    Overloaded,
+    Validation,
+    Tokenizer,
+    Empty,
+}
+
+impl IntoResponse for TeiRefusal {
+    fn into_response(self) -> Response {
+        let (status, error_type) = match self.0.code() {
+            Code::Invalid(InvalidCode::Empty) => (400, ErrorType::Empty),
+            Code::Invalid(InvalidCode::TooMany) => (413, ErrorType::Validation),
+            Code::Invalid(InvalidCode::WrongTask) => (424, ErrorType::Backend),
+            Code::Invalid(InvalidCode::Untokenizable) => (422, ErrorType::Tokenizer),
+            Code::Numeric | Code::WorkerDied | Code::Internal => (424, ErrorType::Backend),
+            Code::QueueFull => (429, ErrorType::Overloaded),
+            Code::DeadlineExceeded => (504, ErrorType::Overloaded),
+            Code::NotReady | Code::Stopping => (503, ErrorType::Unhealthy),
+            other => (other.status().as_u16(), ErrorType::Validation),
+        };
+        let body = ErrorAnswer {
+            error: self.0.message(),
+            error_type,
+        };
+        answer::with_status(&self.0, status, Json(body).into_response())
+    }
+}
+
+#[derive(Default, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+enum Direction {
+    Left,
+    #[default]
+    #[serde(alias = "right")]
+    Right,
+}
+
+fn truncation(truncate: Option<bool>, direction: Direction) -> Truncation {
+    match (truncate, direction) {
+        (Some(true), Direction::Left) => Truncation::Cut(Side::Left),
+        (Some(true), Direction::Right) => Truncation::Cut(Side::Right),
+        _ => Truncation::Refuse,
+    }
+}
+
+/// Bundles have no prompts: a request that wants one would be answered with something else.
+pub(super) fn no_prompt(name: Option<&String>) -> Result<(), Invalid> {
+    match name {
+        None => Ok(()),
+        Some(_) => Err(Invalid::new(
+            InvalidCode::BadParameter,
+            "prompt_name",
+            "`prompt_name` is given, and this model has no prompts",
+        )),
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmbedRequest {
+    /// A text, the ids of its tokens, or a list of either.
+    inputs: OneOrMany<Text>,
+    #[serde(default = "yes")]
+    normalize: bool,
+    truncate: Option<bool>,
+    #[serde(default)]
+    truncation_direction: Direction,
+    /// Keeps the first so many values of each vector.
+    dimensions: Option<NonZeroUsize>,
+    prompt_name: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The first model that gives a vector for a text, or the one that the path names.
+fn embedder(entrance: &Entrance, named: Named) -> Result<usize, Refusal> {
+    model(entrance, named, |head| {
+        matches!(
+            head,
+            Head::FeatureExtraction {
+                pooling: Some(_),
+                ..
+            }
+        )
+    })
+}
+
+pub(super) fn model(
+    entrance: &Entrance,
+    named: Named,
+    is_for: impl Fn(&Head) -> bool,
+) -> Result<usize, Refusal> {
+    match named {
+        Some(Path(name)) => work::find_model(entrance, &name),
+        None => work::default_model(entrance, is_for),
+    }
+}
+
+/// One vector for each text.
+async fn embed(State(entrance): State<Entrance>, named: Named, body: Body) -> TeiResult {
+    let begun = Instant::now();
+    let request: EmbedRequest = answer::request(&entrance.served, body)?;
+    let model = embedder(&entrance, named)?;
+    no_prompt(request.prompt_name.as_ref())?;
+    let characters = texts(&request.inputs).map(count).sum();
+    let (normalize, dimensions) = (request.normalize, request.dimensions);
+    let prepare = move |model: &TaskModel| {
+        let options = feature_extraction::Options {
+            truncation: truncation(request.truncate, request.truncation_direction),
+            normalize: Some(request.normalize),
+        };
+        feature_extraction::embeddings(model, &request.inputs, "inputs", options)
+    };
+    let mut prepared = work::prepare(&entrance, model, prepare).await?;
+    let tokens = prepared.value.tokens();
+    let rows = std::mem::take(&mut prepared.value.rows);
+    let outputs = work::run_rows(&entrance, model, rows, prepared.took).await?;
+    let computed = Computed::new(begun, characters, tokens, &outputs);
+    let vectors = vectors(prepared.value, outputs)?;
+    let shorten = |vector| feature_extraction::shorten(vector, dimensions, normalize);
+    let vectors: Vec<Vec<f32>> = vectors.into_iter().map(shorten).collect::<Result<_, _>>()?;
+    Ok(computed.answer(&entrance, model, &vectors)?)
+}
+
+/// The texts of a request; ids have no characters.
+fn texts(inputs: &OneOrMany<Text>) -> impl Iterator<Item = &str> {
+    inputs.as_slice().iter().filter_map(|text| match text {
+        Text::Text(text) => Some(text.as_str()),
+        Text::Ids(_) => None,
+    })
+}
+
+fn count(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn vectors(prepared: Embeddings, outputs: Outputs) -> Result<Vec<Vec<f32>>, Refusal> {
+    let vectors = prepared.vectors(outputs.values);
+    vectors.map_err(|error| answer::unanswerable(&error))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmbedAllRequest {
+    inputs: OneOrMany<String>,
+    truncate: Option<bool>,
+    #[serde(default)]
+    truncation_direction: Direction,
+    prompt_name: Option<String>,
+}
+
+/// One vector for each token of each text, from models that do not pool.
+async fn embed_all(State(entrance): State<Entrance>, named: Named, body: Body) -> TeiResult {
+    let begun = Instant::now();
+    let request: EmbedAllRequest = answer::request(&entrance.served, body)?;
+    let is_for = |head: &Head| matches!(head, Head::FeatureExtraction { pooling: None, .. });
+    let model = model(&entrance, named, is_for)?;
+    no_prompt(request.prompt_name.as_ref())?;
+    let characters = request
+        .inputs
+        .as_slice()
+        .iter()
+        .map(|text| count(text))
+        .sum();
+    let prepare = move |model: &TaskModel| {
+        let truncation = truncation(request.truncate, request.truncation_direction);
+        feature_extraction::token_embeddings(model, &request.inputs, "inputs", truncation)
+    };
+    let (answer, computed) = run(&entrance, model, prepare, (begun, characters)).await?;
+    let Answer::TokenVectors(vectors) = answer else {
+        return Err(unexpected().into());
+    };
+    Ok(computed.answer(&entrance, model, &vectors.as_slice())?)
+}
+
+/// Runs what `prepare` makes of a request that began then and has so many characters.
+async fn run(
+    entrance: &Entrance,
+    model: usize,
+    prepare: impl FnOnce(&TaskModel) -> Result<Prepared, Invalid> + Send + 'static,
+    (begun, characters): (Instant, usize),
+) -> Result<(Answer, Computed), Refusal> {
+    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    let rows = std::mem::take(&mut prepared.value.rows);
+    let tokens = rows.iter().map(|row| row.ids.len()).sum();
+    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
+    let computed = Computed::new(begun, characters, tokens, &outputs);
+    let answer = prepared.value.answer(outputs.values);
+    Ok((
+        answer.map_err(|error| answer::unanswerable(&error))?,
+        computed,
+    ))
+}
+
+fn unexpected() -> Refusal {
+    Refusal::new(
+        Code::Internal,
+        "the answer is of another kind than the route",
+    )
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SimilarityRequest {
+    inputs: SimilarityInput,
+    parameters: Option<SimilarityParameters>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SimilarityInput {
+    source_sentence: String,
+    sentences: Vec<String>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SimilarityParameters {
+    truncate: Option<bool>,
+    #[serde(default)]
+    truncation_direction: Direction,
+    prompt_name: Option<String>,
+}
+
+/// The cosine of each sentence and the source sentence.
+async fn similarity(State(entrance): State<Entrance>, named: Named, body: Body) -> TeiResult {
+    let begun = Instant::now();
+    let request: SimilarityRequest = answer::request(&entrance.served, body)?;
+    let model = embedder(&entrance, named)?;
+    let SimilarityInput {
+        source_sentence,
+        sentences,
+    } = request.inputs;
+    let parameters = request.parameters.unwrap_or_default();
+    no_prompt(parameters.prompt_name.as_ref())?;
+    let characters =
+        count(&source_sentence) + sentences.iter().map(|text| count(text)).sum::<usize>();
+    let options = feature_extraction::Options {
+        truncation: truncation(parameters.truncate, parameters.truncation_direction),
+        normalize: Some(true),
+    };
+    let prepare = move |model: &TaskModel| {
+        let source = OneOrMany::One(Text::Text(source_sentence));
+        let others = OneOrMany::Many(sentences.into_iter().map(Text::Text).collect());
+        let embed = |texts, path| feature_extraction::embeddings(model, texts, path, options);
+        Ok([
+            embed(&others, "inputs.sentences")?,
+            embed(&source, "inputs.source_sentence")?,
+        ])
+    };
+    let prepared = work::prepare(&entrance, model, prepare).await?;
+    let [mut others, mut source] = prepared.value;
+    let tokens = others.tokens() + source.tokens();
+    let mut rows = std::mem::take(&mut others.rows);
+    rows.append(&mut source.rows);
+    let mut outputs = work::run_rows(&entrance, model, rows, prepared.took).await?;
+    let computed = Computed::new(begun, characters, tokens, &outputs);
+    let of_source: Vec<Vec<f32>> = outputs.values.pop().into_iter().collect();
+    let of_source = source.vectors(of_source);
+    let of_source = of_source.map_err(|error| answer::unanswerable(&error))?;
+    let cosines: Vec<f32> = vectors(others, outputs)?
+        .iter()
+        .map(|other| feature_extraction::dot(other, of_source.first().map_or(&[], |v| v)))
+        .collect();
+    Ok(computed.answer(&entrance, model, &cosines)?)
+}

@@ -1,0 +1,148 @@
+//! `/tokenize` and `/decode` of Text Embeddings Inference: what the model's tokenizer makes of texts.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::serve::Entrance;
+use crate::serve::http::tei::{self, TeiRefusal};
+use crate::serve::http::{answer, work};
+use crate::task::invalid::{Invalid, InvalidCode};
+use crate::task::{OneOrMany, TaskModel};
+use crate::tokenizer::Tokens;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve::http) struct TokenizeRequest {
+    inputs: OneOrMany<String>,
+    #[serde(default = "yes")]
+    add_special_tokens: bool,
+    prompt_name: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A token of a text.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::serve::http) struct Token {
+    id: i64,
+    /// As it stands in the request.
+    text: String,
+    /// The model's, not the text's.
+    special: bool,
+    /// The first character.
+    start: Option<usize>,
+    /// The character after the last one.
+    stop: Option<usize>,
+}
+
+/// The tokens of each text, however long they are.
+pub(in crate::serve::http) async fn tokenize(
+    State(entrance): State<Entrance>,
+    named: Option<Path<String>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, TeiRefusal> {
+    let request: TokenizeRequest = answer::request(&entrance.served, body)?;
+    let model = tei::model(&entrance, named, |_| true)?;
+    tei::no_prompt(request.prompt_name.as_ref())?;
+    let prepare = move |model: &TaskModel| {
+        check_count("inputs", request.inputs.as_slice().len(), model)?;
+        let tokens = |text: &String| {
+            let encoded = model.tokenizer.encode(text, None);
+            let tokens = encoded.map_err(|error| refused("inputs", &error))?;
+            Ok(listed(text, &tokens, request.add_special_tokens))
+        };
+        let texts = request.inputs.as_slice().iter().map(tokens);
+        texts.collect::<Result<Vec<Vec<Token>>, Invalid>>()
+    };
+    let answer = work::prepare(&entrance, model, prepare).await?;
+    Ok(Json(answer.value).into_response())
+}
+
+fn listed(text: &str, tokens: &Tokens, with_special: bool) -> Vec<Token> {
+    let characters: Vec<char> = text.chars().collect();
+    let token = |index: usize| {
+        let special = tokens.sources[index].is_none();
+        let (start, stop) = tokens.offsets[index];
+        Token {
+            id: tokens.row.ids[index],
+            text: match special {
+                true => tokens.texts[index].clone(),
+                false => characters
+                    .get(start..stop)
+                    .unwrap_or_default()
+                    .iter()
+                    .collect(),
+            },
+            special,
+            start: (!special).then_some(start),
+            stop: (!special).then_some(stop),
+        }
+    };
+    let is_listed = |index: &usize| with_special || tokens.sources[*index].is_some();
+    (0..tokens.len()).filter(is_listed).map(token).collect()
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve::http) struct DecodeRequest {
+    /// The ids of a text, or a list of such lists.
+    ids: OneOrMany<Vec<u32>>,
+    #[serde(default = "yes")]
+    skip_special_tokens: bool,
+}
+
+/// The text that each list of ids stands for.
+pub(in crate::serve::http) async fn decode(
+    State(entrance): State<Entrance>,
+    named: Option<Path<String>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, TeiRefusal> {
+    let request: DecodeRequest = answer::request(&entrance.served, body)?;
+    let model = tei::model(&entrance, named, |_| true)?;
+    let prepare = move |model: &TaskModel| {
+        let count = match &request.ids {
+            OneOrMany::One(ids) => ids.len().min(1),
+            OneOrMany::Many(texts) => texts.len(),
+        };
+        check_count("ids", count, model)?;
+        let decode = |ids: &Vec<u32>| {
+            let text = model.tokenizer.decode(ids, !request.skip_special_tokens);
+            text.map_err(|error| refused("ids", &error))
+        };
+        let texts = request.ids.as_slice().iter().map(decode);
+        texts.collect::<Result<Vec<String>, Invalid>>()
+    };
+    let answer = work::prepare(&entrance, model, prepare).await?;
+    Ok(Json(answer.value).into_response())
+}
+
+fn check_count(field: &str, count: usize, model: &TaskModel) -> Result<(), Invalid> {
+    match count {
+        0 => Err(Invalid::new(
+            InvalidCode::Empty,
+            field,
+            format!("`{field}` is an empty list"),
+        )),
+        count if count > model.rows_max => Err(Invalid::new(
+            InvalidCode::TooMany,
+            field,
+            format!(
+                "`{field}` has {count} items; a request may have {}",
+                model.rows_max
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refused(field: &str, error: &anyhow::Error) -> Invalid {
+    let message = format!("`{field}` cannot be tokenized: {}", error.root_cause());
+    Invalid::new(InvalidCode::Untokenizable, field, message)
+}

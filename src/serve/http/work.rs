@@ -1,0 +1,233 @@
+//! What a request of any protocol goes through: its model, its preparation, and the run of its rows within its deadline.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::HttpBody as _;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::bucket::Row;
+use crate::failure::name_list;
+use crate::family::Head;
+use crate::serve::Entrance;
+use crate::serve::http::answer::{Code, Ran, Refusal};
+use crate::serve::queue::{Address, Refused, RowError, RowOutput};
+use crate::task::TaskModel;
+use crate::task::invalid::Invalid;
+
+/// In how many milliseconds the client wants its answer, if that is less than the server's own limit.
+const DEADLINE_HEADER: &str = "x-neuronc-deadline-ms";
+
+/// Bodies up to this size are worked on where they arrive: that takes less than a millisecond, and handing
+/// one to another thread and back costs the processors more than it saves.
+const AT_ONCE_BYTES_MAX: u64 = 4 << 10;
+
+tokio::task_local! {
+    /// When the request that runs in this task must be answered, or why what it says of that cannot
+    /// be read: its protocol decides how that is answered.
+    static DEADLINE: Result<Instant, Refusal>;
+    /// Its body is known to be small.
+    static IS_SMALL: bool;
+}
+
+/// Gives each request its deadline, and tells how large it is.
+pub(super) async fn in_scope(
+    State(entrance): State<Entrance>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let limit = entrance.served.limits.request;
+    let asked = asked_time(request.headers());
+    let deadline =
+        asked.map(|asked| Instant::now() + asked.map_or(limit, |asked| asked.min(limit)));
+    let body_max = request.body().size_hint().upper();
+    let is_small = body_max.is_some_and(|bytes| bytes <= AT_ONCE_BYTES_MAX);
+    let answer = IS_SMALL.scope(is_small, next.run(request));
+    DEADLINE.scope(deadline, answer).await
+}
+
+/// The deadline of the request of this task.
+fn deadline(entrance: &Entrance) -> Result<Instant, Refusal> {
+    let given = DEADLINE.try_with(Result::clone);
+    given.unwrap_or_else(|_| Ok(Instant::now() + entrance.served.limits.request))
+}
+
+fn asked_time(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+    let Some(value) = headers.get(DEADLINE_HEADER) else {
+        return Ok(None);
+    };
+    let milliseconds = value.to_str().ok().and_then(|text| text.parse().ok());
+    let time = milliseconds.map(Duration::from_millis);
+    time.map(Some).ok_or_else(|| {
+        Refusal::new(
+            Code::BadHeader,
+            format!("`{DEADLINE_HEADER}` must be a whole number of milliseconds"),
+        )
+    })
+}
+
+/// What was made of a request, and the time that took.
+pub(super) struct Timed<T> {
+    pub(super) value: T,
+    pub(super) took: Duration,
+}
+
+/// Runs `work` on a model: at once for a small body, else where it may take its time, off the threads
+/// that serve connections.
+pub(super) async fn prepare<T: Send + 'static>(
+    entrance: &Entrance,
+    model: usize,
+    work: impl FnOnce(&TaskModel) -> Result<T, Invalid> + Send + 'static,
+) -> Result<Timed<T>, Refusal> {
+    deadline(entrance)?;
+    let served = Arc::clone(&entrance.served);
+    let timed = move || -> Result<_, Refusal> {
+        let begun = Instant::now();
+        let value = work(&served.models[model].model)?;
+        Ok(Timed {
+            value,
+            took: begun.elapsed(),
+        })
+    };
+    if IS_SMALL.try_with(|is_small| *is_small).unwrap_or(false) {
+        // As a thread of its own would, so that a panic is answered.
+        let done = std::panic::catch_unwind(AssertUnwindSafe(timed));
+        return done.map_err(|_| panicked("see the log above"))?;
+    }
+    let done = tokio::task::spawn_blocking(timed).await;
+    done.map_err(|error| panicked(&error.to_string()))?
+}
+
+fn panicked(why: &str) -> Refusal {
+    tracing::error!("a request panicked: {why}");
+    Refusal::new(
+        Code::Internal,
+        "neuronc failed on this request; its log says more",
+    )
+}
+
+/// The outputs of a request's rows, in their order, and how they came about.
+pub(super) struct Outputs {
+    pub(super) values: Vec<Vec<f32>>,
+    pub(super) ran: Ran,
+    pub(super) times: Times,
+}
+
+/// Where the time of a request went; of several rows, that of the slowest.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    pub(super) preparing: Duration,
+    pub(super) waiting: Duration,
+    pub(super) running: Duration,
+}
+
+/// The outputs of `rows` before the deadline of the request. `preparing` is the time that it took so far.
+pub(super) async fn run_rows(
+    entrance: &Entrance,
+    model: usize,
+    rows: Vec<Row>,
+    preparing: Duration,
+) -> Result<Outputs, Refusal> {
+    let begun = Instant::now();
+    let outputs = outputs(entrance, model, rows).await;
+    let statistics = &entrance.served.models[model].statistics;
+    let outputs = outputs.inspect_err(|_| statistics.failed(begun.elapsed()))?;
+    let times = Times {
+        preparing,
+        waiting: longest(&outputs, |row| row.timing.waited),
+        running: longest(&outputs, |row| row.timing.ran),
+    };
+    statistics.succeeded(preparing + begun.elapsed(), &times, &outputs);
+    Ok(Outputs {
+        ran: Ran::of(&outputs),
+        values: outputs.into_iter().map(|output| output.values).collect(),
+        times,
+    })
+}
+
+fn longest(rows: &[RowOutput], time: impl Fn(&RowOutput) -> Duration) -> Duration {
+    rows.iter().map(time).max().unwrap_or_default()
+}
+
+async fn outputs(
+    entrance: &Entrance,
+    model: usize,
+    rows: Vec<Row>,
+) -> Result<Vec<RowOutput>, Refusal> {
+    let limits = &entrance.served.limits;
+    let worker = entrance.worker;
+    let submitted = entrance
+        .served
+        .queue
+        .submit(Address { model, worker }, rows);
+    let receivers = submitted.map_err(|refused| match refused {
+        Refused::Full => Refusal::new(
+            Code::QueueFull,
+            format!("{} rows are waiting already", limits.queue_rows),
+        )
+        .help("try again after the time in `Retry-After`"),
+        Refused::Closed => stopping(),
+    })?;
+    let time = deadline(entrance)?.saturating_duration_since(Instant::now());
+    let outputs = tokio::time::timeout(time, futures::future::try_join_all(receivers));
+    let outputs = outputs
+        .await
+        .map_err(|_| {
+            let message = "the deadline of the request came before its answer";
+            Refusal::new(Code::DeadlineExceeded, message)
+        })?
+        .map_err(|_| stopping())?;
+    outputs
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map_err(refused)
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(Code::Stopping, "the server is stopping")
+}
+
+fn refused(error: RowError) -> Refusal {
+    match error {
+        RowError::Failed(_) => Refusal::new(
+            Code::Internal,
+            "the model could not be run; the log says why",
+        ),
+        RowError::Numeric => Refusal::new(
+            Code::Numeric,
+            "the model made values that are not finite of this request",
+        ),
+        RowError::WorkerDied => {
+            Refusal::new(Code::WorkerDied, "the workers that ran this request died")
+        }
+        RowError::Closed => stopping(),
+    }
+}
+
+/// The model of that name; one that is not served here is refused with the names of those that are.
+pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<usize, Refusal> {
+    let name = |model: usize| entrance.served.models[model].name.as_str();
+    let found = entrance.models().find(|model| name(*model) == asked);
+    found.ok_or_else(|| {
+        let names = name_list(entrance.models().map(name));
+        Refusal::new(Code::UnknownModel, "there is no model of that name")
+            .help(&format!("served: {names}"))
+    })
+}
+
+/// The model of a route that names none: the first one served here that the route is for, else the
+/// first one, which will say what it is for.
+pub(super) fn default_model(
+    entrance: &Entrance,
+    is_for: impl Fn(&Head) -> bool,
+) -> Result<usize, Refusal> {
+    let fits = |model: &usize| is_for(&entrance.served.models[*model].model.head);
+    let first = entrance.models().find(fits);
+    first
+        .or_else(|| entrance.models().next())
+        .ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
+}

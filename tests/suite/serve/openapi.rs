@@ -1,0 +1,60 @@
+//! The OpenAPI document: that it is committed, served, and has every route.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::serve::server::shared;
+use crate::support::repository;
+
+#[test]
+fn the_document_is_the_one_that_is_served() {
+    let path = repository().join("docs/openapi.json");
+    let document = serde_json::to_string_pretty(&neuronc::serve::openapi(&[])).unwrap();
+    if std::env::var("NEURONC_BLESS").is_ok() {
+        fs::write(&path, format!("{document}\n")).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        written.trim_end(),
+        document,
+        "run this test with NEURONC_BLESS=1 and look at the difference"
+    );
+    let served = shared("feature-extraction").get("/openapi.json").json();
+    assert_eq!(served, neuronc::serve::openapi(&["feature-extraction"]));
+}
+
+/// What stands in quotation marks after `.route(` or `at(` in the sources of the routes.
+fn routes(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            routes(&path, found);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let text: String = text.split_whitespace().collect();
+        for needle in [".route(\"", ".route(&at(\""] {
+            let quoted = text.split(needle).skip(1);
+            found.extend(quoted.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+}
+
+#[test]
+fn every_route_is_in_the_document() {
+    let mut found = BTreeSet::new();
+    routes(&repository().join("src/serve/http"), &mut found);
+    assert!(found.len() > 25, "{found:?}");
+    let document = neuronc::serve::openapi(&[]);
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    for route in &found {
+        // Its template is narrower than the router can say.
+        let is_there = paths.iter().any(|path| path.ends_with(route.as_str()));
+        assert!(
+            is_there || route == "/{core}/{model}",
+            "`{route}` is not in the document"
+        );
+    }
+    assert!(paths.len() >= found.len());
+}

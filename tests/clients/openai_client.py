@@ -1,7 +1,9 @@
 """The `openai` package: embeddings in all forms of input, models, errors."""
 
+import json
 import math
 import sys
+import urllib.request
 
 import openai
 
@@ -29,9 +31,6 @@ short = embed("the cat", dimensions=8).data[0].embedding
 assert len(short) == 8 and math.isclose(sum(value * value for value in short), 1, abs_tol=1e-5)
 
 # Ids of tokens, as one text and as several.
-import json
-import urllib.request
-
 request = urllib.request.Request(
     f"{sys.argv[1]}/tei/{MODEL}/tokenize",
     data=json.dumps({"inputs": "the cat", "add_special_tokens": False}).encode(),

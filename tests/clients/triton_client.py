@@ -2,6 +2,7 @@
 
 import json
 import sys
+import urllib.request
 
 import numpy
 import tritonclient.http as triton
@@ -32,8 +33,6 @@ assert answers[0].shape == (2, 32) and numpy.allclose(answers[0], answers[1], at
 
 # The same rows as ids, padded on the right.
 def ids_of(text):
-    import urllib.request
-
     body = json.dumps({"inputs": text}).encode()
     request = urllib.request.Request(f"{sys.argv[1]}/tei/{MODEL}/tokenize", data=body)
     return [token["id"] for token in json.load(urllib.request.urlopen(request))[0]]

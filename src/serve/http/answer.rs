@@ -26,6 +26,9 @@ const BUCKETS_HEADER: HeaderName = HeaderName::from_static("x-neuronc-buckets");
 /// Names the cores of the workers that ran them, such as `0, 1`; a worker with several has `0-3`.
 const CORES_HEADER: HeaderName = HeaderName::from_static("x-neuronc-cores");
 
+/// No more characters of what serde says are repeated.
+const MESSAGE_MAX: usize = 300;
+
 /// Why a request is not answered; each code has one status. Documented in `docs/serve.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
@@ -214,7 +217,11 @@ pub(super) fn request<T: DeserializeOwned>(
 
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Invalid::new(InvalidCode::WrongType, "", error.to_string()).into(),
+        Category::Data => {
+            // It may quote a value of the request.
+            let message: String = error.to_string().chars().take(MESSAGE_MAX).collect();
+            Invalid::new(InvalidCode::WrongType, "", message).into()
+        }
         _ => Refusal::new(
             Code::MalformedJson,
             format!("the body is not JSON: {error}"),

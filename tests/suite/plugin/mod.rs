@@ -3,6 +3,7 @@
 
 mod built;
 mod chip;
+mod numeric;
 
 use std::fs;
 use std::time::{Duration, Instant};

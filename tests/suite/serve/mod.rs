@@ -18,6 +18,7 @@ mod openai;
 mod openapi;
 mod placement;
 mod privacy;
+mod protocol_page;
 mod reference;
 mod refusals;
 mod server;

@@ -43,6 +43,7 @@ fn every_answer_says_that_nothing_was_computed() {
     );
     let health = server.get("/health/ready");
     assert_eq!(health.json()["runtime"], "simulated");
+    assert_eq!(server.get("/info").json()["runtime"], "simulated");
     assert_eq!(server.children(), [0u32; 0], "no worker process is started");
     server.signal(Signal::TERM);
     assert!(server.wait_exit().success());

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::executor::job::{Cast, CastMode, CastType};
 use crate::family::Head;
+use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::answer::{self, Code, Ran, Refusal};
 use crate::serve::http::tei::{self, TeiRefusal};
 use crate::serve::http::work::{Outputs, Times};
@@ -91,6 +92,9 @@ pub(in crate::serve::http) struct Info {
     auto_truncate: bool,
     tokenization_workers: usize,
     version: &'static str,
+    /// `simulated` where no device computes the answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<&'static str>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -137,6 +141,7 @@ pub(in crate::serve::http) async fn info(
         auto_truncate: false,
         tokenization_workers: workers,
         version: env!("CARGO_PKG_VERSION"),
+        runtime: entrance.served.is_simulated.then_some(SIMULATED),
     }))
 }
 

@@ -4,6 +4,7 @@
 
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -40,12 +41,18 @@ pub fn run(mut stream: UnixStream) -> Result<()> {
         };
         match frame.message {
             Request::Load(load) => {
-                if let Err(error) = loaded.load(&load) {
-                    return fail(&mut stream, error);
+                let is_first = loaded.artifacts.is_empty();
+                match loaded.load(&load) {
+                    Ok(()) => wire::send(&mut stream, &Reply::Loaded, &[])?,
+                    Err(error) if is_first => return fail(&mut stream, error),
+                    Err(error) => tell(&mut stream, &error)?,
                 }
-                wire::send(&mut stream, &Reply::Loaded, &[])?;
             }
-            Request::Run { .. } if loaded.models.is_empty() => {
+            Request::Unload { first, count } => {
+                loaded.unload(first, count);
+                wire::send(&mut stream, &Reply::Unloaded, &[])?;
+            }
+            Request::Run { .. } if loaded.artifacts.is_empty() => {
                 return fail(&mut stream, anyhow!("nothing is loaded yet"));
             }
             Request::Run { id, artifact } => {
@@ -58,28 +65,40 @@ pub fn run(mut stream: UnixStream) -> Result<()> {
 
 /// Tells the peer, which may be gone, and the caller.
 fn fail(stream: &mut UnixStream, error: anyhow::Error) -> Result<()> {
-    let message = message_of(&error);
-    let told = wire::send(stream, &Reply::Failed { id: None, message }, &[]);
-    told.with_context(|| message_of(&error))?;
+    tell(stream, &error)?;
     Err(error)
 }
 
-/// Everything that was loaded; artifacts are numbered in the order in which they came.
-#[derive(Default)]
-struct Artifacts {
-    models: Vec<Loaded>,
+fn tell(stream: &mut UnixStream, error: &anyhow::Error) -> Result<()> {
+    let message = message_of(error);
+    let told = wire::send(stream, &Reply::Failed { id: None, message }, &[]);
+    told.with_context(|| message_of(error))
 }
 
-/// The graphs of a bundle and the weights that all of them share.
-struct Loaded {
-    weights: Vec<Tensor>,
-    graphs: Vec<(Bucket, CModule)>,
+/// Everything that was loaded, numbered in the order in which it came; what was unloaded is `None`.
+#[derive(Default)]
+struct Artifacts {
+    artifacts: Vec<Option<Graph>>,
+}
+
+/// The graph of one bucket, and the weights that it shares with the others of its bundle.
+struct Graph {
+    bucket: Bucket,
+    module: CModule,
+    weights: Rc<[Tensor]>,
 }
 
 impl Artifacts {
     fn load(&mut self, load: &Load) -> Result<()> {
-        self.models.push(Loaded::open(load)?);
+        self.artifacts.extend(open(load)?.into_iter().map(Some));
         Ok(())
+    }
+
+    /// What is not loaded is unloaded already.
+    fn unload(&mut self, first: usize, count: usize) {
+        for artifact in self.artifacts.iter_mut().skip(first).take(count) {
+            *artifact = None;
+        }
     }
 
     fn answer(&self, id: u64, artifact: usize, inputs: &[HostTensor]) -> (Reply, Vec<HostTensor>) {
@@ -98,56 +117,55 @@ impl Artifacts {
     }
 
     fn run(&self, artifact: usize, inputs: &[HostTensor]) -> Result<HostTensor> {
-        let mut index = artifact;
-        for model in &self.models {
-            match index.checked_sub(model.graphs.len()) {
-                None => return model.run(index, inputs),
-                Some(beyond) => index = beyond,
-            }
+        match self.artifacts.get(artifact) {
+            Some(Some(graph)) => graph.run(inputs),
+            Some(None) => bail!("artifact {artifact} was unloaded"),
+            None => bail!(
+                "there is no artifact {artifact}, only {}",
+                self.artifacts.len()
+            ),
         }
-        bail!("there is no artifact {artifact}, only {}", artifact - index)
     }
 }
 
-impl Loaded {
-    fn open(load: &Load) -> Result<Self> {
-        ensure!(
-            load.protocol == PROTOCOL,
-            "the request is of protocol {}, this worker speaks {PROTOCOL}",
-            load.protocol
-        );
-        ensure!(
-            (1..=THREADS_MAX).contains(&load.threads),
-            "an operator cannot use {} threads",
-            load.threads
-        );
-        if let Some(module) = &load.module {
-            bail!("this worker is no interpreter and cannot import `{module}`");
-        }
-        tch::set_num_threads(i32::try_from(load.threads)?);
-        if let Some(plugin) = &load.plugin {
-            plugin::open(plugin)?;
-        }
-        let graphs = load.artifacts.iter().map(|Artifact { bucket, file }| {
-            let graph = CModule::load(file);
-            Ok((
-                *bucket,
-                graph.with_context(|| format!("loading `{}`", file.display()))?,
-            ))
-        });
-        Ok(Self {
-            weights: weights(load)?,
-            graphs: graphs.collect::<Result<_>>()?,
-        })
+/// The graphs of a bundle.
+fn open(load: &Load) -> Result<Vec<Graph>> {
+    ensure!(
+        load.protocol == PROTOCOL,
+        "the request is of protocol {}, this worker speaks {PROTOCOL}",
+        load.protocol
+    );
+    ensure!(
+        (1..=THREADS_MAX).contains(&load.threads),
+        "an operator cannot use {} threads",
+        load.threads
+    );
+    if let Some(module) = &load.module {
+        bail!("this worker is no interpreter and cannot import `{module}`");
     }
+    tch::set_num_threads(i32::try_from(load.threads)?);
+    if let Some(plugin) = &load.plugin {
+        plugin::open(plugin)?;
+    }
+    let weights: Rc<[Tensor]> = weights(load)?.into();
+    let graphs = load.artifacts.iter().map(|Artifact { bucket, file }| {
+        let module = CModule::load(file);
+        Ok(Graph {
+            bucket: *bucket,
+            module: module.with_context(|| format!("loading `{}`", file.display()))?,
+            weights: Rc::clone(&weights),
+        })
+    });
+    graphs.collect()
+}
 
-    fn run(&self, graph: usize, inputs: &[HostTensor]) -> Result<HostTensor> {
-        let (bucket, graph) = &self.graphs[graph];
-        check(*bucket, inputs)?;
+impl Graph {
+    fn run(&self, inputs: &[HostTensor]) -> Result<HostTensor> {
+        check(self.bucket, inputs)?;
         let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = self.weights.iter().chain(&inputs).collect();
-        let output = graph.forward_ts(&inputs);
-        to_host(&output.with_context(|| format!("running bucket {bucket}"))?)
+        let output = self.module.forward_ts(&inputs);
+        to_host(&output.with_context(|| format!("running bucket {}", self.bucket))?)
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Check {
 #[derive(Debug, Clone)]
 pub struct Bundle {
     folder: PathBuf,
+    /// The sha256 of the manifest.
+    digest: String,
     pub manifest: Manifest,
 }
 
@@ -64,8 +66,34 @@ impl Bundle {
                 return Err(damaged("has another sha256 than the manifest".to_owned()).into());
             }
         }
+        let digest = files::sha256(&folder.join(MANIFEST_FILE))?;
         let folder = std::path::absolute(folder)?;
-        Ok(Self { folder, manifest })
+        Ok(Self {
+            folder,
+            digest,
+            manifest,
+        })
+    }
+
+    /// Opens what is in its folder now, and fails unless that is this bundle, whole.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let now = Self::open(&self.folder, Check::Sizes)?;
+        if now.digest != self.digest {
+            let folder = self.folder.display();
+            return Err(
+                Failure::usage(format!("the bundle `{folder}` was replaced"))
+                    .why("its manifest is another one than when it was opened")
+                    .help("put the old one back, or load the new one under a name of its own")
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells this bundle from every other one, wherever it lies: the sha256 of its manifest, which has
+    /// the sha256 of all other files.
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// True when `folder` has a manifest, whether or not it can be opened.

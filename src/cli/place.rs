@@ -18,6 +18,7 @@ use crate::placement::capacity::Capacity;
 use crate::placement::machine::MachineMemory;
 use crate::placement::{self, Placement, Worker, gib};
 use crate::profile;
+use crate::runtime::simulated::Simulation;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -114,7 +115,7 @@ fn expected(
     placement: &Placement,
 ) -> Result<Vec<Capacity>> {
     let named = args.timings.as_deref();
-    let timings = simulating::timings(opened, named, &site.profile.name)?;
+    let timings = simulating::timings(opened, &Simulation::new(&site.profile.name, named))?;
     simulating::check(&timings, site)?;
     let plans = opened.iter().map(|opened| &opened.bundle.manifest.plan);
     let buckets: Vec<Vec<Bucket>> = plans.map(|plan| plan.buckets.clone()).collect();

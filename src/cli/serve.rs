@@ -23,7 +23,7 @@ use crate::cli::simulating::{self, SimulationFlags};
 use crate::failure::Failure;
 use crate::placement::Placement;
 use crate::serve::config::{Config, ListenConfig};
-use crate::serve::{self, Deployment, Limits, Listener, Runtime};
+use crate::serve::{self, Deployment, Door, Limits, Listener, Runtime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,6 +57,15 @@ pub(super) struct Args {
     #[arg(long)]
     port: Option<u16>,
 
+    /// Also listen on this port for management, which changes what is served; on loopback unless
+    /// `--management-host` says otherwise.
+    #[arg(long, value_name = "PORT")]
+    management_port: Option<u16>,
+
+    /// The address for management; whoever reaches it is an operator.
+    #[arg(long, value_name = "HOST", requires = "management_port")]
+    management_host: Option<IpAddr>,
+
     /// Also give each core a port of its own: core i answers on PORT + i, and only through core i.
     #[arg(long, value_name = "PORT")]
     listen_per_core: Option<u16>,
@@ -88,6 +97,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let deployment = Deployment {
         bundles: opened.into_iter().map(|opened| opened.bundle).collect(),
         placement,
+        profile: site.profile,
         runtime,
         log: File::from(
             stderr()
@@ -138,8 +148,7 @@ impl Args {
         if self.simulation.is_on() {
             let instance = self.simulation.instance.as_deref();
             let named = self.simulation.timings.as_deref();
-            let (site, timings) = simulating::site(opened, instance, named, None)?;
-            let simulation = simulating::simulation(opened, timings)?;
+            let (site, simulation) = simulating::site(opened, instance, named)?;
             return Ok((site, Runtime::Simulated(simulation)));
         }
         chip(opened)?;
@@ -155,8 +164,15 @@ impl Args {
         let port = self.port.or(config.port).unwrap_or(PORT);
         let mut listeners = vec![Listener {
             socket: serve::listen(SocketAddr::new(host, port))?,
-            worker: None,
+            door: Door::All,
         }];
+        if let Some(port) = self.management_port.or(config.management_port) {
+            let host = self.management_host.or(config.management_host);
+            listeners.push(Listener {
+                socket: serve::listen(SocketAddr::new(host.unwrap_or(HOST), port))?,
+                door: Door::Management,
+            });
+        }
         let Some(first) = self.listen_per_core.or(config.per_core) else {
             return Ok(listeners);
         };
@@ -172,7 +188,7 @@ impl Args {
             })?;
             listeners.push(Listener {
                 socket: serve::listen(SocketAddr::new(host, port))?,
-                worker: Some(index),
+                door: Door::Worker(index),
             });
         }
         Ok(listeners)
@@ -187,6 +203,10 @@ fn first_lines(
     listeners: &[Listener],
 ) -> Result<String> {
     let names: Vec<&str> = opened.iter().map(|opened| opened.name.as_str()).collect();
+    let runtime = match runtime {
+        Runtime::Processes(backend) => backend.to_string(),
+        Runtime::Simulated(simulation) => simulating::describe(opened, simulation)?,
+    };
     let plans = opened.iter().map(|opened| &opened.bundle.manifest.plan);
     let buckets: usize = plans.map(|plan| plan.buckets.len()).sum();
     let address = listeners[0].socket.local_addr()?;
@@ -200,10 +220,14 @@ fn first_lines(
         names[0],
     );
     for listener in listeners {
-        if let Some(index) = listener.worker {
-            let cores = &placement.workers[index].cores;
-            let address = listener.socket.local_addr()?;
-            text.push_str(&format!("\n  core {cores}: http://{address}"));
+        let address = listener.socket.local_addr()?;
+        match listener.door {
+            Door::All => {}
+            Door::Management => text.push_str(&format!("\n  management: http://{address}")),
+            Door::Worker(index) => {
+                let cores = &placement.workers[index].cores;
+                text.push_str(&format!("\n  core {cores}: http://{address}"));
+            }
         }
     }
     Ok(text)

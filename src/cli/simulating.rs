@@ -1,13 +1,11 @@
 //! The options of the simulated device: what `serve`, `bench` and `place` have in common.
 
-use std::path::Path;
-
 use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::cli::placing::{Opened, Site, chip};
 use crate::failure::Failure;
-use crate::runtime::simulated::{self, Simulation};
+use crate::runtime::simulated::{SIMULATED, Simulation};
 use crate::timings::Timings;
 
 /// What runs the batches.
@@ -64,40 +62,33 @@ impl SimulationFlags {
     }
 }
 
-/// The times of each opened bundle on one chip.
-pub(super) fn timings(opened: &[Opened], named: Option<&str>, chip: &str) -> Result<Vec<Timings>> {
-    let of = |opened: &Opened| match named {
-        Some(name) => Timings::load(name),
-        None => Timings::of_shape(
-            chip,
-            simulated::shape(&opened.bundle.manifest.plan).as_ref(),
-        ),
-    };
-    opened.iter().map(of).collect()
+/// The times of each opened bundle.
+pub(super) fn timings(opened: &[Opened], simulation: &Simulation) -> Result<Vec<Timings>> {
+    let plans = opened.iter().map(|opened| &opened.bundle.manifest.plan);
+    plans.map(|plan| simulation.timings(plan)).collect()
 }
 
-/// The machine that is simulated for the opened bundles, and how long each takes there. `profile` is
-/// a chip profile of the user's.
+/// The machine that is simulated for the opened bundles, and the device.
 pub(super) fn site(
     opened: &[Opened],
     instance: Option<&str>,
     named: Option<&str>,
-    profile: Option<&Path>,
-) -> Result<(Site, Vec<Timings>)> {
-    let site = instance.map(|name| Site::instance(name, profile, opened));
+) -> Result<(Site, Simulation)> {
+    let site = instance.map(|name| Site::instance(name, None, opened));
     let site = site.transpose()?;
     let chip = match &site {
         Some(site) => &site.profile.name,
         None => chip(opened)?,
     };
-    let timings = timings(opened, named, chip)?;
+    let simulation = Simulation::new(chip, named);
+    let timings = timings(opened, &simulation)?;
     let site = match (site, timings.first()) {
         (Some(site), _) => site,
-        (None, Some(first)) => Site::instance(&first.model.instance, profile, opened)?,
+        (None, Some(first)) => Site::instance(&first.model.instance, None, opened)?,
         (None, None) => return Err(Failure::usage("no bundle is given").into()),
     };
     check(&timings, &site)?;
-    Ok((site, timings))
+    Ok((site, simulation))
 }
 
 /// Refuses times of another chip than that of `site`.
@@ -116,8 +107,15 @@ pub(super) fn check(timings: &[Timings], site: &Site) -> Result<()> {
     }
 }
 
-/// The simulation of the opened bundles.
-pub(super) fn simulation(opened: &[Opened], timings: Vec<Timings>) -> Result<Simulation> {
-    let bundles = opened.iter().map(|opened| &opened.bundle);
-    Simulation::new(bundles.zip(timings))
+/// What is simulated, in words.
+pub(super) fn describe(opened: &[Opened], simulation: &Simulation) -> Result<String> {
+    let models = opened.iter().map(|opened| {
+        let model = simulation.open(&opened.bundle)?;
+        Ok(model.to_string())
+    });
+    let models: Vec<String> = models.collect::<Result<_>>()?;
+    Ok(format!(
+        "{SIMULATED}: no device computes; {}",
+        models.join(", ")
+    ))
 }

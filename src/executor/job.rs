@@ -14,7 +14,7 @@ use crate::family::{Family, Head};
 use crate::profile::{Attention, CompilerKind};
 
 /// The version of jobs and events; executor and caller must agree.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Trace a model of a native family into one graph per bucket.
 ///

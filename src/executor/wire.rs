@@ -29,6 +29,8 @@ pub enum Request {
     Load(Load),
     /// Run one artifact on the tensors of this frame.
     Run { id: u64, artifact: usize },
+    /// Forget artifacts: `count` of them from `first` on. Their numbers are not used again.
+    Unload { first: usize, count: usize },
 }
 
 /// What a worker loads.
@@ -74,9 +76,11 @@ pub struct Artifact {
 pub enum Reply {
     /// Everything is loaded.
     Loaded,
+    /// The artifacts are forgotten.
+    Unloaded,
     /// The output of run `id` is the one tensor of this frame.
     Output { id: u64, micros: u64 },
-    /// The request failed; the worker stays usable if it was a run.
+    /// The request failed; the worker stays usable if it was a run, or a load that was not the first.
     Failed { id: Option<u64>, message: String },
 }
 

@@ -120,7 +120,7 @@ pub fn place(
         workers,
         idle,
     };
-    check_memory(&placement)?;
+    placement.check_memory()?;
     Ok(placement)
 }
 
@@ -154,28 +154,31 @@ fn share_vcpus(machine: &Machine, workers: &mut [Worker]) {
     }
 }
 
-fn check_memory(placement: &Placement) -> Result<()> {
-    match placement.machine.memory {
-        MachineMemory::PerCore(_) => {
-            let over = placement
-                .workers
-                .iter()
-                .find(|worker| Some(worker.memory_bytes) > worker.memory_limit_bytes);
-            over.map_or(Ok(()), |worker| Err(too_large(placement, worker).into()))
+impl Placement {
+    /// Refuses what does not fit the machine.
+    pub fn check_memory(&self) -> Result<()> {
+        match self.machine.memory {
+            MachineMemory::PerCore(_) => {
+                let over = self
+                    .workers
+                    .iter()
+                    .find(|worker| Some(worker.memory_bytes) > worker.memory_limit_bytes);
+                over.map_or(Ok(()), |worker| Err(too_large(self, worker).into()))
+            }
+            MachineMemory::Shared(limit) if self.memory_bytes() > limit => Err(Failure::new(
+                Class::Negative,
+                format!("the models do not fit {}", self.machine.name),
+            )
+            .why(format!(
+                "{} workers need about {}, it has {}",
+                self.workers.len(),
+                gib(self.memory_bytes()),
+                gib(limit)
+            ))
+            .help("give fewer `--cores`, or serve fewer models")
+            .into()),
+            MachineMemory::Shared(_) => Ok(()),
         }
-        MachineMemory::Shared(limit) if placement.memory_bytes() > limit => Err(Failure::new(
-            Class::Negative,
-            format!("the models do not fit {}", placement.machine.name),
-        )
-        .why(format!(
-            "{} workers need about {}, it has {}",
-            placement.workers.len(),
-            gib(placement.memory_bytes()),
-            gib(limit)
-        ))
-        .help("give fewer `--cores`, or serve fewer models")
-        .into()),
-        MachineMemory::Shared(_) => Ok(()),
     }
 }
 

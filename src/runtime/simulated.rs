@@ -1,7 +1,7 @@
 //! A device that is not here: it takes exactly as long as a core of the real one would, none of the
 //! host's processors, and answers with numbers that mean nothing but have the right shape.
 //!
-//! [`Simulation`] is what all cores have in common, [`Core`] the clock of one. The time of a batch comes
+//! [`Simulation`] is what all cores have in common, [`SimulatedModel`] what a bundle adds, [`Clock`] that of one core. The time of a batch comes
 //! from [`Timings`].
 
 use std::fmt;
@@ -27,15 +27,18 @@ pub const SIMULATED: &str = "simulated";
 /// The numbers from which answers are cut; more than any model gives for a token.
 const POOL: usize = 1 << 16;
 
-/// The bundles on simulated cores.
+/// What all simulated cores have in common.
 #[derive(Debug)]
 pub struct Simulation {
-    models: Vec<Model>,
+    chip: String,
+    /// Whose times every model takes; those of its shape without.
+    named: Option<String>,
     pool: Vec<f32>,
 }
 
+/// A bundle on simulated cores.
 #[derive(Debug)]
-struct Model {
+pub struct SimulatedModel {
     name: String,
     /// Whose times it takes.
     timings: String,
@@ -64,38 +67,40 @@ pub fn shape(plan: &Plan) -> Option<Shape> {
 }
 
 impl Simulation {
-    /// Each bundle takes as long as its timings say.
-    pub fn new<'a>(bundles: impl IntoIterator<Item = (&'a Bundle, Timings)>) -> Result<Self> {
-        let models = bundles.into_iter().map(|(bundle, timings)| {
-            let plan = &bundle.manifest.plan;
-            let service = plan.buckets.iter();
-            Ok(Model {
-                name: plan.name.clone(),
-                service: service
-                    .map(|bucket| (*bucket, timings.model.service(*bucket)))
-                    .collect(),
-                timings: timings.name,
-                output: output(bundle)?,
-            })
-        });
-        Ok(Self {
-            models: models.collect::<Result<_>>()?,
+    /// Models take the times of `named` timings, or those on `chip` of their shape.
+    pub fn new(chip: &str, named: Option<&str>) -> Self {
+        Self {
+            chip: chip.to_owned(),
+            named: named.map(str::to_owned),
             pool: pool(),
+        }
+    }
+
+    /// The times that a model takes.
+    pub fn timings(&self, plan: &Plan) -> Result<Timings> {
+        match &self.named {
+            Some(name) => Timings::load(name),
+            None => Timings::of_shape(&self.chip, shape(plan).as_ref()),
+        }
+    }
+
+    pub fn open(&self, bundle: &Bundle) -> Result<SimulatedModel> {
+        let plan = &bundle.manifest.plan;
+        let timings = self.timings(plan)?;
+        let service = plan.buckets.iter();
+        Ok(SimulatedModel {
+            name: plan.name.clone(),
+            service: service
+                .map(|bucket| (*bucket, timings.model.service(*bucket)))
+                .collect(),
+            timings: timings.name,
+            output: output(bundle)?,
         })
     }
 
-    /// How long a core takes for a batch of model `index` in `bucket`.
-    pub fn service(&self, index: usize, bucket: Bucket) -> Result<ServiceTime> {
-        let model = &self.models[index];
-        let found = model.service.iter().find(|(known, _)| *known == bucket);
-        let (_, time) = found
-            .with_context(|| format!("bucket {bucket} of `{}` is not in its bundle", model.name))?;
-        Ok(*time)
-    }
-
-    /// What model `index` answers for `row`: finite, and the same whenever the row is the same.
-    pub fn answer(&self, index: usize, row: &Row) -> Vec<f32> {
-        let count = match self.models[index].output {
+    /// What the model answers for `row`: finite, and the same whenever the row is the same.
+    pub fn answer(&self, model: &SimulatedModel, row: &Row) -> Vec<f32> {
+        let count = match model.output {
             Output::PerRow(count) => count,
             Output::PerToken(count) => count * row.ids.len(),
         };
@@ -113,30 +118,31 @@ impl Simulation {
     }
 }
 
-impl fmt::Display for Simulation {
+impl SimulatedModel {
+    /// How long a core takes for a batch in `bucket`.
+    pub fn service(&self, bucket: Bucket) -> Result<ServiceTime> {
+        let found = self.service.iter().find(|(known, _)| *known == bucket);
+        let (_, time) = found
+            .with_context(|| format!("bucket {bucket} of `{}` is not in its bundle", self.name))?;
+        Ok(*time)
+    }
+}
+
+impl fmt::Display for SimulatedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SIMULATED}: no device computes; ")?;
-        for (index, model) in self.models.iter().enumerate() {
-            let comma = if index > 0 { ", " } else { "" };
-            write!(
-                f,
-                "{comma}{} takes the time of {}",
-                model.name, model.timings
-            )?;
-            let assumed = model.service.iter().filter(|(_, time)| time.assumed);
-            match assumed.count() {
-                0 => {}
-                count => write!(f, " ({count} of {} buckets assumed)", model.service.len())?,
-            }
+        write!(f, "{} takes the time of {}", self.name, self.timings)?;
+        let assumed = self.service.iter().filter(|(_, time)| time.assumed);
+        match assumed.count() {
+            0 => Ok(()),
+            count => write!(f, " ({count} of {} buckets assumed)", self.service.len()),
         }
-        Ok(())
     }
 }
 
 /// One simulated core: a clock that says when it is free. It computes one batch after another, without
 /// a pause between two that were given to it in time.
 #[derive(Debug)]
-pub struct Core {
+pub struct Clock {
     free_at: Moment,
 }
 
@@ -144,7 +150,7 @@ pub struct Core {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
-impl Core {
+impl Clock {
     /// A core that is idle, for the thread that calls this.
     pub fn start() -> Result<Self> {
         // The kernel lets timers be late by 50 us, so that it wakes less often: 1 % of a batch.
@@ -173,12 +179,9 @@ impl Moment {
         Self(self.0 + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2))
     }
 
-    #[must_use]
-    pub fn before(self, time: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-        )
+    /// How long it is until then.
+    pub fn from_now(self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(Self::now().0))
     }
 
     /// Sleeps until then.
@@ -270,16 +273,12 @@ fn sealed_width(bundle: &Bundle, parts: fn(&Row) -> usize) -> Result<usize> {
 mod tests {
     use super::*;
 
-    fn simulation(output: Output) -> Simulation {
-        let model = Model {
+    fn model(output: Output) -> SimulatedModel {
+        SimulatedModel {
             name: "m".to_owned(),
             timings: "t".to_owned(),
             service: Vec::new(),
             output,
-        };
-        Simulation {
-            models: vec![model],
-            pool: pool(),
         }
     }
 
@@ -293,23 +292,27 @@ mod tests {
 
     #[test]
     fn answers_are_finite_of_the_right_shape_and_of_the_row_alone() {
-        let per_row = simulation(Output::PerRow(768));
-        let answer = per_row.answer(0, &row(&[1, 2]));
+        let simulation = Simulation::new("inf2", None);
+        let per_row = model(Output::PerRow(768));
+        let answer = simulation.answer(&per_row, &row(&[1, 2]));
         assert_eq!(answer.len(), 768);
         assert!(
             answer
                 .iter()
                 .all(|value| value.is_finite() && value.abs() <= 1.0)
         );
-        assert_eq!(answer, per_row.answer(0, &row(&[1, 2])));
-        assert_ne!(answer, per_row.answer(0, &row(&[1, 3])));
-        let per_token = simulation(Output::PerToken(40_000));
-        assert_eq!(per_token.answer(0, &row(&[1, 2, 3])).len(), 120_000);
+        assert_eq!(answer, simulation.answer(&per_row, &row(&[1, 2])));
+        assert_ne!(answer, simulation.answer(&per_row, &row(&[1, 3])));
+        let per_token = model(Output::PerToken(40_000));
+        assert_eq!(
+            simulation.answer(&per_token, &row(&[1, 2, 3])).len(),
+            120_000
+        );
     }
 
     #[test]
     fn batches_given_in_time_follow_without_a_pause() {
-        let mut core = Core::start().unwrap();
+        let mut core = Clock::start().unwrap();
         let first = core.submit(Duration::from_millis(20));
         let second = core.submit(Duration::from_millis(30));
         assert_eq!(second, first.after(Duration::from_millis(30)));
@@ -319,7 +322,7 @@ mod tests {
 
     #[test]
     fn an_idle_core_begins_when_it_is_asked() {
-        let mut core = Core::start().unwrap();
+        let mut core = Clock::start().unwrap();
         let before = Moment::now().after(Duration::from_millis(2));
         before.wait().unwrap();
         let end = core.submit(Duration::from_millis(1));

@@ -43,6 +43,8 @@ pub struct ListenConfig {
     pub host: Option<IpAddr>,
     pub port: Option<u16>,
     pub per_core: Option<u16>,
+    pub management_host: Option<IpAddr>,
+    pub management_port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

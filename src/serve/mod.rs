@@ -1,24 +1,37 @@
 //! The server: an async front that parses, tokenizes and batches, and one worker process for each
 //! worker of a placement.
 //!
-//! A request goes through `http` (one file per protocol), becomes rows in `queue`, and is taken in
-//! batches that `batcher` chooses by the cores that `supervisor` keeps running. Text never reaches a
-//! worker.
+//! A request goes through `http` (one file per protocol), and becomes rows (`job`) that wait in the
+//! `queue`. `batcher` chooses what runs together. Each core has a thread, its `keeper`, in which a `feeder`
+//! gives batches to a `device`: a `process`, or a `simulated` one. `management` changes what the cores
+//! hold while they run. Text never reaches a worker.
 
+mod aliases;
 mod batcher;
 pub mod config;
+mod core;
+mod device;
+mod feeder;
 mod http;
+mod job;
+mod keeper;
+mod killers;
+mod ledger;
+mod line;
+mod management;
+mod models;
+mod pace;
+mod process;
 mod queue;
+mod restarts;
 mod simulated;
-mod supervisor;
 
-pub use http::openapi;
+pub use http::{openapi, status};
 
-use std::fmt;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -26,13 +39,13 @@ use anyhow::{Context as _, Result};
 use crate::bundle::Bundle;
 use crate::failure::Failure;
 use crate::placement::Placement;
-use crate::plan::Plan;
+use crate::profile::ChipProfile;
 use crate::runtime::Backend;
-use crate::runtime::simulated::Simulation;
-use crate::serve::http::Statistics;
+use crate::runtime::simulated::{SimulatedModel, Simulation};
+use crate::serve::core::Core;
+use crate::serve::keeper::{Keeper, Workplace};
+use crate::serve::models::{ModelId, Models, ServedModel, Use};
 use crate::serve::queue::Queue;
-use crate::serve::supervisor::{Core, CoreState, Workplace};
-use crate::task::TaskModel;
 
 /// The bounds of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +84,12 @@ pub enum Runtime {
     Simulated(Simulation),
 }
 
-impl fmt::Display for Runtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Runtime {
+    /// What a simulated device needs to know of the bundle.
+    fn simulated(&self, bundle: &Bundle) -> Result<Option<SimulatedModel>> {
         match self {
-            Runtime::Processes(backend) => backend.fmt(f),
-            Runtime::Simulated(simulation) => simulation.fmt(f),
+            Runtime::Processes(_) => Ok(None),
+            Runtime::Simulated(simulation) => simulation.open(bundle).map(Some),
         }
     }
 }
@@ -86,6 +100,8 @@ pub struct Deployment {
     /// The bundles of the placement's models, in their order.
     pub bundles: Vec<Bundle>,
     pub placement: Placement,
+    /// The chip of the machine.
+    pub profile: ChipProfile,
     pub runtime: Runtime,
     /// Where the workers' output goes.
     pub log: File,
@@ -96,70 +112,96 @@ pub struct Deployment {
 #[derive(Debug)]
 pub struct Listener {
     pub socket: TcpListener,
-    /// The worker through which alone it answers, as an index into the placement; any without.
-    pub worker: Option<usize>,
+    pub door: Door,
+}
+
+/// Who comes in through a port, and how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Requests, to any core.
+    All,
+    /// Requests, to this worker alone, as an index into the placement.
+    Worker(usize),
+    /// Requests, to any core, and operators.
+    Management,
 }
 
 /// What is being served.
 #[derive(Debug)]
 struct Served {
-    models: Vec<ServedModel>,
+    models: Models,
     queue: Arc<Queue>,
     /// One for each worker of the placement.
-    cores: Vec<Core>,
+    cores: Vec<Arc<Core>>,
     limits: Limits,
-    /// Answers mean nothing.
-    is_simulated: bool,
+    workplace: Arc<Workplace>,
+    profile: ChipProfile,
+    started: Instant,
+    /// Held while what is served changes.
+    changing: Mutex<()>,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
     stopping: AtomicBool,
-}
-
-#[derive(Debug)]
-struct ServedModel {
-    name: String,
-    model: TaskModel,
-    /// What it was compiled from and for.
-    plan: Plan,
-    statistics: Statistics,
 }
 
 impl Served {
     fn start(deployment: Deployment) -> Result<Arc<Self>> {
         let limits = deployment.limits;
-        let names = deployment.placement.models.iter().map(|model| &model.name);
-        let models = names.zip(&deployment.bundles).map(|(name, bundle)| {
-            Ok(ServedModel {
-                name: name.clone(),
-                model: TaskModel::open(bundle)?,
-                plan: bundle.manifest.plan.clone(),
-                statistics: Statistics::default(),
-            })
-        });
-        let models = models.collect::<Result<_>>()?;
-        let bundles = deployment.bundles.iter();
-        let buckets = bundles.map(|bundle| bundle.manifest.plan.buckets.clone());
-        let queue = Arc::new(Queue::new(buckets.collect(), limits.queue_rows));
+        let runtime = deployment.runtime;
         let placement = deployment.placement;
-        let is_simulated = matches!(deployment.runtime, Runtime::Simulated(_));
+        let placed = placement.models.into_iter().zip(deployment.bundles);
+        let models = placed.map(|(placed, bundle)| {
+            let simulated = runtime.simulated(&bundle)?;
+            ServedModel::open(placed, bundle, simulated)
+        });
+        let models: Vec<Arc<ServedModel>> = models.collect::<Result<_>>()?;
+        let queue = Arc::new(Queue::new(limits.queue_rows));
+        for model in &models {
+            queue.open(model.id, &model.plan().buckets);
+        }
         let workplace = Arc::new(Workplace {
-            bundles: deployment.bundles,
             machine: placement.machine,
-            runtime: deployment.runtime,
+            runtime,
             log: deployment.log,
-            run_deadline: limits.run,
+            run_limit: limits.run,
         });
-        let workers = placement.workers.into_iter().enumerate();
-        let cores = workers.map(|(index, worker)| {
-            Core::start(index, worker, Arc::clone(&workplace), Arc::clone(&queue))
-        });
+        let mut cores = Vec::new();
+        for (index, worker) in placement.workers.into_iter().enumerate() {
+            let wanted = worker
+                .models
+                .iter()
+                .map(|model| Arc::clone(&models[*model]));
+            let wanted: Vec<Arc<ServedModel>> = wanted.collect();
+            for model in &wanted {
+                queue.assign(model.id, index);
+            }
+            let core = Arc::new(Core::new(index, worker, wanted));
+            Keeper::start(
+                Arc::clone(&core),
+                Arc::clone(&workplace),
+                Arc::clone(&queue),
+            )?;
+            cores.push(core);
+        }
         Ok(Arc::new(Self {
-            models,
-            cores: cores.collect::<Result<_>>()?,
+            models: Models::new(models),
             queue,
+            cores,
             limits,
-            is_simulated,
+            workplace,
+            profile: deployment.profile,
+            started: Instant::now(),
+            changing: Mutex::new(()),
             stopping: AtomicBool::new(false),
         }))
+    }
+
+    /// Answers mean nothing.
+    fn is_simulated(&self) -> bool {
+        matches!(self.workplace.runtime, Runtime::Simulated(_))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 }
 
@@ -167,42 +209,57 @@ impl Served {
 #[derive(Debug, Clone)]
 struct Entrance {
     served: Arc<Served>,
-    worker: Option<usize>,
+    door: Door,
 }
 
 impl Entrance {
+    /// The worker that alone answers here.
+    fn worker(&self) -> Option<usize> {
+        match self.door {
+            Door::Worker(index) => Some(index),
+            Door::All | Door::Management => None,
+        }
+    }
+
     /// The cores that answer here.
-    fn cores(&self) -> &[Core] {
-        match self.worker {
+    fn cores(&self) -> &[Arc<Core>] {
+        match self.worker() {
             None => &self.served.cores,
             Some(index) => &self.served.cores[index..=index],
         }
     }
 
-    /// The models that are served here, as indexes.
-    fn models(&self) -> impl Iterator<Item = usize> {
-        let is_here = |model: &usize| {
-            self.cores()
-                .iter()
-                .any(|core| core.models().contains(model))
-        };
-        (0..self.served.models.len()).filter(is_here)
+    fn is_here(&self, model: ModelId) -> bool {
+        self.worker()
+            .is_none_or(|index| self.served.cores[index].wants(model))
+    }
+
+    /// The models that are served here, the first one first.
+    fn models(&self) -> Vec<Arc<ServedModel>> {
+        let mut models = self.served.models.all();
+        models.retain(|model| self.is_here(model.id));
+        models
+    }
+
+    /// The model of that name, or the one whose turn it is under an alias, if it is served here.
+    fn find(&self, name: &str) -> Option<Use> {
+        self.served
+            .models
+            .find(name)
+            .filter(|model| self.is_here(model.id))
     }
 
     /// True when a request for any model would be answered.
     fn is_ready(&self) -> bool {
-        self.models().all(|model| self.is_model_ready(model))
+        let models = self.models();
+        models.iter().all(|model| self.is_model_ready(model.id)) && !self.served.is_stopping()
     }
 
     /// True when a request for this model would be answered: the server is not stopping and the model
     /// has a core that is ready.
-    fn is_model_ready(&self, model: usize) -> bool {
-        let mut cores = self
-            .cores()
-            .iter()
-            .filter(|core| core.models().contains(&model));
-        !self.served.stopping.load(Ordering::Relaxed)
-            && cores.any(|core| matches!(core.state(), CoreState::Ready { .. }))
+    fn is_model_ready(&self, model: ModelId) -> bool {
+        let mut cores = self.cores().iter();
+        !self.served.is_stopping() && cores.any(|core| core.is_ready_for(model))
     }
 }
 

@@ -1,93 +1,88 @@
-//! A core of the simulated device: a thread that sleeps where another one waits for its worker.
+//! A simulated core as the device of a core: its clock, and answers that mean nothing.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::runtime::simulated::{Core, Moment, Simulation};
-use crate::serve::queue::{Batch, Queue, RowError, RowOutput, Taken, Timing};
+use crate::bucket::{Bucket, Row};
+use crate::runtime::RunError;
+use crate::runtime::simulated::{Clock, Moment, SimulatedModel, Simulation};
+use crate::serve::device::Device;
+use crate::serve::models::ServedModel;
 
-/// A core that has nothing to do looks this often whether the server ends.
-const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// So long before a batch ends the core is given its next one, if a full one waits; one that is not full
-/// may still grow until then. A chip's runtime takes work ahead in the same way.
-const AHEAD: Duration = Duration::from_millis(1);
-
-/// Where the core is.
-pub(super) struct Seat<'a> {
-    /// Of the worker.
-    pub(super) index: usize,
-    pub(super) models: &'a [usize],
-    /// As answers name it.
-    pub(super) core: Arc<str>,
+/// A core that only waits.
+pub(super) struct SimulatedCore<'a> {
+    simulation: &'a Simulation,
+    clock: Clock,
 }
 
-/// A batch on the core.
-struct Running {
-    batch: Batch,
-    time: Duration,
+/// When a run is done.
+pub(super) struct Run {
     ends: Moment,
 }
 
-/// Runs batches until the queue is closed and empty.
-pub(super) fn feed(simulation: &Simulation, seat: &Seat<'_>, queue: &Queue) -> Result<()> {
-    let mut core = Core::start()?;
-    let mut begin = |batch: Batch| -> Option<Running> {
-        match simulation.service(batch.model, batch.bucket) {
-            Ok(service) => Some(Running {
-                ends: core.submit(service.duration),
-                time: service.duration,
-                batch,
-            }),
-            Err(error) => {
-                batch.answer(&RowError::Failed(format!("{error:#}")));
-                None
-            }
-        }
-    };
-    let mut running: Option<Running> = None;
-    loop {
-        let Some(current) = running.take() else {
-            match queue.take(seat.index, seat.models, IDLE_INTERVAL) {
-                Taken::Closed => return Ok(()),
-                Taken::Nothing => {}
-                Taken::Batch(batch) => running = begin(batch),
-            }
-            continue;
-        };
-        current.ends.before(AHEAD).wait()?;
-        running = queue
-            .take_full(seat.index, seat.models)
-            .and_then(&mut begin);
-        current.ends.wait()?;
-        let ended = Instant::now();
-        if running.is_none()
-            && let Taken::Batch(batch) = queue.take(seat.index, seat.models, Duration::ZERO)
-        {
-            running = begin(batch);
-        }
-        answer(simulation, &seat.core, current, ended);
+impl<'a> SimulatedCore<'a> {
+    /// A core for the thread that calls this.
+    pub(super) fn start(simulation: &'a Simulation) -> Result<Self> {
+        let clock = Clock::start()?;
+        Ok(Self { simulation, clock })
     }
 }
 
-fn answer(simulation: &Simulation, core: &Arc<str>, done: Running, ended: Instant) {
-    let (model, bucket) = (done.batch.model, done.batch.bucket);
-    for (index, job) in done.batch.jobs.into_iter().enumerate() {
-        let total = ended.saturating_duration_since(job.accepted);
-        let timing = Timing {
-            waited: total.saturating_sub(done.time),
-            ran: done.time,
-            leads: index == 0,
-        };
-        let output = RowOutput {
-            values: simulation.answer(model, &job.row),
-            bucket,
-            core: Arc::clone(core),
-            timing,
-        };
-        // The client may have gone meanwhile.
-        let _ = job.reply.send(Ok(output));
+fn simulated(model: &ServedModel) -> Result<&SimulatedModel> {
+    let simulated = model.simulated.as_ref();
+    simulated.context("the model was not opened for a simulated device")
+}
+
+impl Device for SimulatedCore<'_> {
+    type Run = Run;
+
+    fn load(&mut self, _: &ServedModel) -> Result<()> {
+        Ok(())
+    }
+
+    fn unload(&mut self, _: &ServedModel) -> Result<()> {
+        Ok(())
+    }
+
+    fn check(&mut self, _: &ServedModel, _: Bucket) -> Result<()> {
+        Ok(())
+    }
+
+    fn begin(&mut self, model: &ServedModel, bucket: Bucket, _: &[&Row]) -> Result<Run> {
+        let service = simulated(model)?
+            .service(bucket)
+            .map_err(|error| RunError {
+                message: format!("{error:#}"),
+                diagnosis: None,
+            })?;
+        let ends = self.clock.submit(service.duration);
+        Ok(Run { ends })
+    }
+
+    fn ends(&self, run: &Run) -> Option<Instant> {
+        Some(Instant::now() + run.ends.from_now())
+    }
+
+    fn is_done_before(&self, run: &Run, moment: Instant) -> Result<bool> {
+        let left = moment.saturating_duration_since(Instant::now());
+        let moment = Moment::now().after(left);
+        run.ends.min(moment).wait()?;
+        Ok(run.ends <= moment)
+    }
+
+    fn finish(&mut self, run: Run, model: &ServedModel, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
+        run.ends.wait()?;
+        let model = simulated(model)?;
+        let answer = |row: &&Row| self.simulation.answer(model, row);
+        Ok(rows.iter().map(answer).collect())
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn process_id(&self) -> Option<u32> {
+        None
     }
 }

@@ -13,7 +13,7 @@ import failures
 import packages
 
 # Executor and caller must agree on this number; it is neuronc's `job::PROTOCOL`.
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 class Events:

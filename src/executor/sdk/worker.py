@@ -37,8 +37,10 @@ def run():
                 message, tensors = frame
                 request = message.get("request") if isinstance(message, dict) else None
                 if request == "load":
-                    loaded.add(message)
-                    wire.send(stream, {"reply": "loaded"})
+                    wire.send(stream, loaded.replied(message))
+                elif request == "unload":
+                    loaded.forget(message["first"], message["count"])
+                    wire.send(stream, {"reply": "unloaded"})
                 elif request == "run" and not loaded.is_empty():
                     reply, output = loaded.answer(message, tensors)
                     wire.send(stream, reply, output)
@@ -78,6 +80,22 @@ class _Loaded:
     def is_empty(self):
         return not self._artifacts
 
+    def replied(self, load):
+        """Loads the artifacts of one more bundle; only the first one has to succeed."""
+        if self.is_empty():
+            self.add(load)
+            return {"reply": "loaded"}
+        try:
+            self.add(load)
+        except Exception as error:
+            return {"reply": "failed", "id": None, "message": _message(error)}
+        return {"reply": "loaded"}
+
+    def forget(self, first, count):
+        """Lets go of artifacts; their numbers stay taken."""
+        for index in range(first, min(first + count, len(self._artifacts))):
+            self._artifacts[index] = None
+
     def add(self, load):
         """Loads the artifacts of one more bundle."""
         if load.get("protocol") != reporting.PROTOCOL:
@@ -109,6 +127,8 @@ class _Loaded:
     def _run(self, index, tensors):
         if not 0 <= index < len(self._artifacts):
             raise wire.WireError("there is no artifact {}, only {}".format(index, len(self._artifacts)))
+        if self._artifacts[index] is None:
+            raise wire.WireError("artifact {} was unloaded".format(index))
         bucket, artifact, weights = self._artifacts[index]
         _check(bucket, tensors)
         output = artifact(*weights, *tensors)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -16,7 +17,7 @@ use serde_json::error::Category;
 
 use crate::bucket::Bucket;
 use crate::serve::Served;
-use crate::serve::queue::RowOutput;
+use crate::serve::job::RowOutput;
 use crate::task::NonFinite;
 use crate::task::invalid::{Invalid, InvalidCode};
 
@@ -25,6 +26,9 @@ const BUCKETS_HEADER: HeaderName = HeaderName::from_static("x-neuronc-buckets");
 
 /// Names the cores of the workers that ran them, such as `0, 1`; a worker with several has `0-3`.
 const CORES_HEADER: HeaderName = HeaderName::from_static("x-neuronc-cores");
+
+/// Nobody is told to come again later than that.
+const RETRY_SECONDS_MAX: f64 = 3600.0;
 
 /// No more characters of what serde says are repeated.
 const MESSAGE_MAX: usize = 300;
@@ -41,12 +45,18 @@ pub(super) enum Code {
     Unsupported,
     UnknownModel,
     UnknownRoute,
+    /// A change would break what is served.
+    Conflict,
+    /// A change was tried and taken back.
+    ChangeFailed,
     WrongMethod,
     BodyTooLarge,
     QueueFull,
     /// A model has no core that is ready.
     NotReady,
     Stopping,
+    /// A row of it ended workers a short time ago.
+    Quarantined,
     DeadlineExceeded,
     /// The model answered with a value that is not a number.
     Numeric,
@@ -58,14 +68,17 @@ impl Code {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Code::MalformedJson | Code::BadHeader | Code::Unsupported => StatusCode::BAD_REQUEST,
-            Code::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::Invalid(_) | Code::Quarantined => StatusCode::UNPROCESSABLE_ENTITY,
             Code::UnknownModel | Code::UnknownRoute => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
             Code::NotReady | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-            Code::Numeric | Code::WorkerDied | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Code::Conflict => StatusCode::CONFLICT,
+            Code::Numeric | Code::WorkerDied | Code::ChangeFailed | Code::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -77,11 +90,14 @@ impl Code {
             Code::Unsupported => "unsupported",
             Code::UnknownModel => "unknown_model",
             Code::UnknownRoute => "unknown_route",
+            Code::Conflict => "conflict",
+            Code::ChangeFailed => "change_failed",
             Code::WrongMethod => "wrong_method",
             Code::BodyTooLarge => "body_too_large",
             Code::QueueFull => "queue_full",
             Code::NotReady => "not_ready",
             Code::Stopping => "stopping",
+            Code::Quarantined => "quarantined",
             Code::DeadlineExceeded => "deadline_exceeded",
             Code::Numeric => "numeric",
             Code::WorkerDied => "worker_died",
@@ -96,6 +112,7 @@ pub(super) struct Refusal {
     code: Code,
     field: Option<String>,
     message: String,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -104,12 +121,19 @@ impl Refusal {
             code,
             field: None,
             message: message.into(),
+            retry_after: None,
         }
     }
 
     /// Adds what the client can do.
     pub(super) fn help(mut self, help: &str) -> Self {
         self.message = format!("{}; {help}", self.message);
+        self
+    }
+
+    /// Adds when to come again, where that is known.
+    pub(super) fn retry_after(mut self, time: Option<Duration>) -> Self {
+        self.retry_after = time;
         self
     }
 
@@ -140,6 +164,7 @@ impl From<Invalid> for Refusal {
             code: Code::Invalid(invalid.code),
             field: invalid.field,
             message: invalid.message,
+            retry_after: None,
         }
     }
 }
@@ -173,10 +198,12 @@ pub(super) fn with_headers(refusal: &Refusal, response: Response) -> Response {
 /// The same where the protocol has a status of its own for it.
 pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response) -> Response {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(refusal.status());
-    if refusal.code == Code::QueueFull {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if refusal.retry_after.is_some() || refusal.code == Code::QueueFull {
+        let time = refusal.retry_after.unwrap_or_default();
+        // Whole seconds are all that the header has.
+        let seconds = time.as_secs_f64().ceil().clamp(1.0, RETRY_SECONDS_MAX) as u64;
+        let value = HeaderValue::from(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, value);
     }
     response
 }

@@ -1,5 +1,6 @@
 //! HTTP: the routes, one file per protocol, and what all answers have in common.
 
+mod admin;
 mod answer;
 mod health;
 mod kserve;
@@ -25,8 +26,9 @@ use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::answer::{Code, Refusal};
-use crate::serve::{Entrance, Listener, Served};
+use crate::serve::{Door, Entrance, Listener, Served};
 
+pub use admin::status;
 pub use openapi::document as openapi;
 pub(super) use statistics::Statistics;
 
@@ -45,12 +47,12 @@ pub(super) async fn serve(
     let drain = served.limits.drain;
     let (stopping, mut stopped) = watch::channel(false);
     let mut servers = Vec::new();
-    for Listener { socket, worker } in listeners {
+    for Listener { socket, door } in listeners {
         let socket =
             tokio::net::TcpListener::from_std(socket).context("handing over the listener")?;
         let entrance = Entrance {
             served: Arc::clone(&served),
-            worker,
+            door,
         };
         let mut stopped = stopped.clone();
         let signal = async move {
@@ -88,7 +90,11 @@ pub(super) async fn serve(
 
 fn routes(entrance: Entrance) -> Router {
     let body_bytes = entrance.served.limits.body_bytes;
-    Router::new()
+    let admin = match entrance.door {
+        Door::Management => admin::routes(),
+        Door::All | Door::Worker(_) => Router::new(),
+    };
+    admin
         .route("/", get(reference::health).post(predict::root))
         .route("/predict/{model}", post(predict::predict))
         .route("/invocations", post(predict::invocations))
@@ -113,7 +119,7 @@ fn routes(entrance: Entrance) -> Router {
 
 /// Every answer of a server that computes nothing says so, whatever its protocol.
 async fn say_simulated(State(entrance): State<Entrance>, mut response: Response) -> Response {
-    if entrance.served.is_simulated {
+    if entrance.served.is_simulated() {
         let value = HeaderValue::from_static(SIMULATED);
         response.headers_mut().insert(RUNTIME_HEADER, value);
     }

@@ -155,10 +155,10 @@ pub(super) async fn embeddings(
     let prepare = move |model: &TaskModel| {
         feature_extraction::embeddings(model, &input, "input", Options::STANDARD)
     };
-    let mut prepared = work::prepare(&entrance, model, prepare).await?;
+    let mut prepared = work::prepare(&entrance, &model, prepare).await?;
     let tokens = prepared.value.tokens();
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(&entrance, model, rows, prepared.took).await?;
+    let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
     let vectors = prepared
         .value
         .vectors(outputs.values)
@@ -175,7 +175,7 @@ pub(super) async fn embeddings(
     let answer = EmbeddingsAnswer {
         object: "list",
         data,
-        model: &entrance.served.models[model].name,
+        model: &model.name,
         usage: Usage {
             prompt_tokens: tokens,
             total_tokens: tokens,
@@ -186,13 +186,10 @@ pub(super) async fn embeddings(
 
 /// `GET /v1/models`.
 pub(super) async fn models(State(entrance): State<Entrance>) -> Response {
-    let name = |model: usize| entrance.served.models[model].name.as_str();
+    let models = entrance.models();
     let answer = ModelsAnswer {
         object: "list",
-        data: entrance
-            .models()
-            .map(|model| describe(name(model)))
-            .collect(),
+        data: models.iter().map(|model| describe(&model.name)).collect(),
     };
     Json(answer).into_response()
 }
@@ -203,7 +200,7 @@ pub(super) async fn model(
     model: Result<Path<String>, PathRejection>,
 ) -> Result<Response, OpenAiRefusal> {
     let model = work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
-    Ok(Json(describe(&entrance.served.models[model].name)).into_response())
+    Ok(Json(describe(&model.name)).into_response())
 }
 
 fn describe(name: &str) -> ModelAnswer<'_> {

@@ -10,6 +10,7 @@ use axum::response::Response;
 use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::work;
+use crate::serve::models::Use;
 use crate::task;
 
 /// With it a client of a SageMaker endpoint says which model it means.
@@ -61,14 +62,14 @@ pub(super) async fn ping(State(entrance): State<Entrance>) -> Result<StatusCode,
 
 async fn run(
     entrance: &Entrance,
-    model: usize,
+    model: Use,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     let body = answer::parse(&entrance.served, body)?;
     let prepare = move |model: &task::TaskModel| task::prepare(model, &body);
-    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    let mut prepared = work::prepare(entrance, &model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
+    let outputs = work::run_rows(entrance, &model, rows, prepared.took).await?;
     let answer = prepared
         .value
         .answer(outputs.values)

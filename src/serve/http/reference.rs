@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::failure::name_list;
 use crate::family::Head;
-use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::{unknown_route, work};
+use crate::serve::models::Use;
+use crate::serve::{Door, Entrance};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::question_answering::Span;
 use crate::task::{self, Answer, OneOrMany, TaskModel};
@@ -103,9 +104,9 @@ async fn answer(
         }
         task::prepare(model, &body).map_err(renamed)
     };
-    let mut prepared = work::prepare(&entrance, model, prepare).await?;
+    let mut prepared = work::prepare(&entrance, &model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(&entrance, model, rows, prepared.took).await?;
+    let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
     let answer = prepared.value.answer(outputs.values);
     let answer = answer.map_err(|error| answer::unanswerable(&error))?;
     let Answer::Spans(OneOrMany::One(OneOrMany::One(span))) = answer else {
@@ -124,7 +125,7 @@ async fn answer(
 /// The server as it is through one core.
 fn through(entrance: &Entrance, core: &str) -> Result<Entrance, Refusal> {
     let cores = &entrance.served.cores;
-    let is_here = |worker: &usize| entrance.worker.is_none_or(|only| only == *worker);
+    let is_here = |worker: &usize| entrance.worker().is_none_or(|only| only == *worker);
     let has = |worker: &usize| {
         let number = core.parse::<u32>().ok();
         number.is_some_and(|number| cores[*worker].has(number))
@@ -132,7 +133,7 @@ fn through(entrance: &Entrance, core: &str) -> Result<Entrance, Refusal> {
     let worker = (0..cores.len()).filter(is_here).find(has).ok_or_else(|| {
         let names: Vec<String> = (0..cores.len())
             .filter(is_here)
-            .map(|worker| cores[worker].name())
+            .map(|worker| cores[worker].name.to_string())
             .collect();
         Refusal::new(Code::UnknownModel, "there is no such core").help(&format!(
             "cores: {}",
@@ -141,19 +142,20 @@ fn through(entrance: &Entrance, core: &str) -> Result<Entrance, Refusal> {
     })?;
     Ok(Entrance {
         served: std::sync::Arc::clone(&entrance.served),
-        worker: Some(worker),
+        door: Door::Worker(worker),
     })
 }
 
 /// The model of that name, or number j of the core's models by `model_j`.
-fn find(entrance: &Entrance, core: &str, asked: &str) -> Result<usize, Refusal> {
+fn find(entrance: &Entrance, core: &str, asked: &str) -> Result<Use, Refusal> {
     if let Ok(model) = work::find_model(entrance, asked) {
         return Ok(model);
     }
     let place = asked.strip_prefix("model_").and_then(|j| j.parse().ok());
-    let found = place.and_then(|place: usize| entrance.models().nth(place));
-    found.ok_or_else(|| {
-        let count = entrance.models().count();
+    let models = entrance.models();
+    let found = place.and_then(|place: usize| models.get(place));
+    found.map(Use::of).ok_or_else(|| {
+        let count = models.len();
         let names: Vec<String> = (0..count).map(|place| format!("model_{place}")).collect();
         Refusal::new(Code::UnknownModel, format!("core {core} has no such model")).help(&format!(
             "models: {}",

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::serve::http::work::Times;
-use crate::serve::queue::RowOutput;
+use crate::serve::job::RowOutput;
 
 /// The counts of one model.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 //! What a request of any protocol goes through: its model, its preparation, and the run of its rows within its deadline.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::HttpBody as _;
@@ -13,9 +12,11 @@ use axum::response::Response;
 use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
-use crate::serve::Entrance;
 use crate::serve::http::answer::{Code, Ran, Refusal};
-use crate::serve::queue::{Address, Refused, RowError, RowOutput};
+use crate::serve::job::{Address, RowError, RowOutput};
+use crate::serve::models::Use;
+use crate::serve::queue::Refused;
+use crate::serve::{Entrance, Limits, Served};
 use crate::task::TaskModel;
 use crate::task::invalid::Invalid;
 
@@ -25,6 +26,9 @@ const DEADLINE_HEADER: &str = "x-neuronc-deadline-ms";
 /// Bodies up to this size are worked on where they arrive: that takes less than a millisecond, and handing
 /// one to another thread and back costs the processors more than it saves.
 const AT_ONCE_BYTES_MAX: u64 = 4 << 10;
+
+/// When to come again to a model whose workers cannot be started.
+const BROKEN_RETRY: Duration = Duration::from_secs(30);
 
 tokio::task_local! {
     /// When the request that runs in this task must be answered, or why what it says of that cannot
@@ -80,14 +84,14 @@ pub(super) struct Timed<T> {
 /// that serve connections.
 pub(super) async fn prepare<T: Send + 'static>(
     entrance: &Entrance,
-    model: usize,
+    model: &Use,
     work: impl FnOnce(&TaskModel) -> Result<T, Invalid> + Send + 'static,
 ) -> Result<Timed<T>, Refusal> {
     deadline(entrance)?;
-    let served = Arc::clone(&entrance.served);
+    let model = model.clone();
     let timed = move || -> Result<_, Refusal> {
         let begun = Instant::now();
-        let value = work(&served.models[model].model)?;
+        let value = work(&model.model)?;
         Ok(Timed {
             value,
             took: begun.elapsed(),
@@ -128,13 +132,13 @@ pub(super) struct Times {
 /// The outputs of `rows` before the deadline of the request. `preparing` is the time that it took so far.
 pub(super) async fn run_rows(
     entrance: &Entrance,
-    model: usize,
+    model: &Use,
     rows: Vec<Row>,
     preparing: Duration,
 ) -> Result<Outputs, Refusal> {
     let begun = Instant::now();
     let outputs = outputs(entrance, model, rows).await;
-    let statistics = &entrance.served.models[model].statistics;
+    let statistics = &model.statistics;
     let outputs = outputs.inspect_err(|_| statistics.failed(begun.elapsed()))?;
     let times = Times {
         preparing,
@@ -155,36 +159,67 @@ fn longest(rows: &[RowOutput], time: impl Fn(&RowOutput) -> Duration) -> Duratio
 
 async fn outputs(
     entrance: &Entrance,
-    model: usize,
+    model: &Use,
     rows: Vec<Row>,
 ) -> Result<Vec<RowOutput>, Refusal> {
-    let limits = &entrance.served.limits;
-    let worker = entrance.worker;
-    let submitted = entrance
-        .served
-        .queue
-        .submit(Address { model, worker }, rows);
-    let receivers = submitted.map_err(|refused| match refused {
-        Refused::Full => Refusal::new(
-            Code::QueueFull,
-            format!("{} rows are waiting already", limits.queue_rows),
-        )
-        .help("try again after the time in `Retry-After`"),
-        Refused::Closed => stopping(),
-    })?;
-    let time = deadline(entrance)?.saturating_duration_since(Instant::now());
-    let outputs = tokio::time::timeout(time, futures::future::try_join_all(receivers));
+    let served = &entrance.served;
+    let deadline = deadline(entrance)?;
+    let address = Address {
+        model: model.id,
+        worker: entrance.worker(),
+    };
+    let submitted = served.queue.submit(address, rows, deadline);
+    let receivers = submitted.map_err(|refused| not_accepted(refused, &served.limits))?;
+    let outputs = futures::future::try_join_all(receivers);
+    let outputs = tokio::time::timeout_at(deadline.into(), outputs);
     let outputs = outputs
         .await
         .map_err(|_| {
             let message = "the deadline of the request came before its answer";
             Refusal::new(Code::DeadlineExceeded, message)
         })?
-        .map_err(|_| stopping())?;
+        .map_err(|_| lost(served))?;
     outputs
         .into_iter()
         .collect::<Result<_, _>>()
         .map_err(refused)
+}
+
+/// Why rows were not taken into the queue.
+fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
+    match refused {
+        Refused::Full { wait } => Refusal::new(
+            Code::QueueFull,
+            format!("{} rows are waiting already", limits.queue_rows),
+        )
+        .help("try again after the time in `Retry-After`")
+        .retry_after(wait),
+        Refused::Killer => Refusal::new(
+            Code::Quarantined,
+            "a row of this request ended the workers that ran it",
+        )
+        .help("it is refused for ten minutes"),
+        Refused::Broken => broken(),
+        Refused::Gone => gone(),
+        Refused::Closed => stopping(),
+    }
+}
+
+/// Nobody answered a row.
+fn lost(served: &Served) -> Refusal {
+    match served.is_stopping() {
+        true => stopping(),
+        false => Refusal::new(Code::WorkerDied, "the core that ran this request failed"),
+    }
+}
+
+fn broken() -> Refusal {
+    Refusal::new(Code::NotReady, "no worker of this model can be started")
+        .retry_after(Some(BROKEN_RETRY))
+}
+
+fn gone() -> Refusal {
+    Refusal::new(Code::UnknownModel, "the model was taken away")
 }
 
 fn stopping() -> Refusal {
@@ -204,16 +239,17 @@ fn refused(error: RowError) -> Refusal {
         RowError::WorkerDied => {
             Refusal::new(Code::WorkerDied, "the workers that ran this request died")
         }
+        RowError::Broken => broken(),
+        RowError::Gone => gone(),
         RowError::Closed => stopping(),
     }
 }
 
 /// The model of that name; one that is not served here is refused with the names of those that are.
-pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<usize, Refusal> {
-    let name = |model: usize| entrance.served.models[model].name.as_str();
-    let found = entrance.models().find(|model| name(*model) == asked);
-    found.ok_or_else(|| {
-        let names = name_list(entrance.models().map(name));
+pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<Use, Refusal> {
+    entrance.find(asked).ok_or_else(|| {
+        let models = entrance.models();
+        let names = name_list(models.iter().map(|model| &*model.name));
         Refusal::new(Code::UnknownModel, "there is no model of that name")
             .help(&format!("served: {names}"))
     })
@@ -224,10 +260,9 @@ pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<usize, Refu
 pub(super) fn default_model(
     entrance: &Entrance,
     is_for: impl Fn(&Head) -> bool,
-) -> Result<usize, Refusal> {
-    let fits = |model: &usize| is_for(&entrance.served.models[*model].model.head);
-    let first = entrance.models().find(fits);
-    first
-        .or_else(|| entrance.models().next())
-        .ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
+) -> Result<Use, Refusal> {
+    let models = entrance.models();
+    let first = models.iter().find(|model| is_for(&model.model.head));
+    let first = first.or(models.first()).map(Use::of);
+    first.ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
 }

@@ -114,7 +114,7 @@ class Compiling(unittest.TestCase):
         bucket = {"sequence": SEQUENCE, "batch": BATCH}
         load = {
             "request": "load",
-            "protocol": 2,
+            "protocol": 3,
             "module": GENERATIONS[name]["module"],
             "artifacts": [{"bucket": bucket, "file": artifact} for artifact in artifacts],
             "weights": "",
@@ -134,11 +134,11 @@ class Compiling(unittest.TestCase):
                 found = values[slot * width : (slot + 1) * width][: len(wanted)]
                 bound = 1e-4 * max(1.0, max(abs(each) for each in wanted))
                 self.assertLess(max(abs(a - b) for a, b in zip(found, wanted)), bound)
-        self.runs_fail_and_the_worker_stays(worker, environment, description)
+        self.runs_fail_and_the_worker_stays(worker, environment, description, load)
         status, printed, log = worker.close()
         self.assertEqual((status, printed), (0, ""), log)
 
-    def runs_fail_and_the_worker_stays(self, worker, environment, description):
+    def runs_fail_and_the_worker_stays(self, worker, environment, description, load):
         good = inputs_of(description, EXAMPLE)
         for artifact, tensors, text in (
             (9, good, "there is no artifact 9"),
@@ -154,6 +154,14 @@ class Compiling(unittest.TestCase):
         environment.set_faults(device_root=device_root())
         reply, _ = worker.ask({"request": "run", "id": 72, "artifact": 0}, good)
         self.assertEqual(reply["reply"], "output")
+        # A later load may fail, and unloading ends nothing.
+        reply, _ = worker.ask(dict(load, artifacts=[{"bucket": load["artifacts"][0]["bucket"], "file": "/no/file"}]))
+        self.assertEqual((reply["reply"], reply["id"]), ("failed", None), reply)
+        for _ in range(2):
+            reply, _ = worker.ask({"request": "unload", "first": 0, "count": 1})
+            self.assertEqual(reply, {"reply": "unloaded"})
+        reply, _ = worker.ask({"request": "run", "id": 73, "artifact": 0}, good)
+        self.assertEqual((reply["id"], reply["message"]), (73, "artifact 0 was unloaded"))
 
     def all_modules(self, name):
         model = "distilbert-question-answering"
@@ -252,7 +260,7 @@ class LibtorchWorker(unittest.TestCase):
         worker = environment.worker()
         load = {
             "request": "load",
-            "protocol": 2,
+            "protocol": 3,
             "artifacts": [{"bucket": {"sequence": SEQUENCE, "batch": BATCH}, "file": module["file"]}],
             "weights": module["weights"],
             "weight_names": module["weight_names"],
@@ -276,7 +284,7 @@ class LibtorchWorker(unittest.TestCase):
         worker = settings.environment(name).worker()
         load = {
             "request": "load",
-            "protocol": 2,
+            "protocol": 3,
             "artifacts": [{"bucket": job["bucket"], "file": job["artifact"]}],
             "weights": "",
             "weight_names": [],

@@ -8,7 +8,7 @@ use std::thread;
 use neuronc::placement::cores::CoreList;
 use neuronc::placement::machine::{Machine as Instance, MachineMemory};
 use neuronc::placement::{self, Placement, model::Model};
-use neuronc::serve::{self, Deployment, Limits, Listener, Runtime};
+use neuronc::serve::{self, Deployment, Door, Limits, Listener, Runtime};
 use serde_json::{Value, json};
 
 use crate::plugin::chip::{Bundles, Machine};
@@ -52,6 +52,7 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
     let machine = Machine::new();
     let deployment = Deployment {
         placement: placed(&bundle),
+        profile: neuronc::profile::load("inf2").unwrap(),
         bundles: vec![bundle],
         runtime: Runtime::Processes(machine.backend(None)),
         log: tempfile::tempfile().unwrap(),
@@ -61,7 +62,7 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
     let address = socket.local_addr().unwrap();
     let listeners = vec![Listener {
         socket,
-        worker: None,
+        door: Door::All,
     }];
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = thread::spawn(move || {

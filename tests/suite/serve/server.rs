@@ -213,7 +213,11 @@ impl Server {
             let core = name.trim().strip_prefix("core-")?.parse().unwrap();
             // Where in the kernel the thread sleeps.
             let place = fs::read_to_string(thread.join("wchan")).ok()?;
-            place.starts_with("unix_stream_").then_some(core)
+            let waits = ["unix_stream_", "do_poll", "do_sys_poll", "poll_"];
+            waits
+                .iter()
+                .any(|wait| place.starts_with(wait))
+                .then_some(core)
         });
         waiting.collect()
     }

@@ -12,12 +12,13 @@ use serde_json::{Map, Value, json};
 use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
+use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::kserve::outputs::{self, Ids};
 use crate::serve::http::kserve::tensor::{InputTensor, OutputTensor, Tensor, Values, wrong};
 use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
 use crate::serve::http::work;
-use crate::serve::{Entrance, ServedModel};
+use crate::serve::models::Use;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::{self, TaskModel};
 
@@ -85,11 +86,7 @@ pub(super) async fn infer(
     let body = answer::bytes(&entrance.served, body)?;
     let (json, binary) = split(&headers, &body)?;
     let request: InferRequest = answer::from_json(json)?;
-    let ServedModel {
-        name,
-        model: TaskModel { head, .. },
-        ..
-    } = &entrance.served.models[model];
+    let (name, head) = (&*model.name, &model.model.head);
     if request
         .model_name
         .as_ref()
@@ -105,8 +102,8 @@ pub(super) async fn infer(
         .iter()
         .any(|tensor| ID_INPUTS.contains(&tensor.name))
     {
-        true => from_ids(&entrance, model, tensors, &parameters).await?,
-        false => from_texts(&entrance, model, tensors, parameters).await?,
+        true => from_ids(&entrance, &model, tensors, &parameters).await?,
+        false => from_texts(&entrance, &model, tensors, parameters).await?,
     };
     let mut bytes = Vec::new();
     let outputs = chosen(tensors, &request.outputs.unwrap_or_default())?
@@ -177,7 +174,7 @@ fn binary_output(parameters: &mut Map<String, Value>) -> Result<bool, Refusal> {
 /// The texts are answered as the model's task does.
 async fn from_texts(
     entrance: &Entrance,
-    model: usize,
+    model: &Use,
     tensors: Vec<Tensor>,
     parameters: Map<String, Value>,
 ) -> Result<Vec<Tensor>, Refusal> {
@@ -228,7 +225,7 @@ fn items(names: &[&str], tensors: Vec<Tensor>) -> Result<Vec<Value>, Invalid> {
 /// Rows of ids run as they are, and what the graph computes is answered.
 async fn from_ids(
     entrance: &Entrance,
-    model: usize,
+    model: &Use,
     tensors: Vec<Tensor>,
     parameters: &Map<String, Value>,
 ) -> Result<Vec<Tensor>, Refusal> {
@@ -241,8 +238,7 @@ async fn from_ids(
     let mut prepared = work::prepare(entrance, model, prepare).await?;
     let rows: Vec<Row> = std::mem::take(&mut prepared.value.rows);
     let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
-    let head = &entrance.served.models[model].model.head;
-    let tensors = prepared.value.outputs(head, outputs.values);
+    let tensors = prepared.value.outputs(&model.model.head, outputs.values);
     tensors.map_err(|error| answer::unanswerable(&error))
 }
 

@@ -19,6 +19,7 @@ use crate::family::Head;
 use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::work;
+use crate::serve::models::Use;
 
 pub(super) use infer::{InferAnswer, InferRequest};
 
@@ -130,12 +131,11 @@ fn when(ready: bool, name: Option<&str>) -> KserveResult {
 
 async fn model_ready(State(entrance): State<Entrance>, asked: Asked) -> KserveResult {
     let model = find(&entrance, asked)?;
-    let name = &entrance.served.models[model].name;
-    when(entrance.is_model_ready(model), Some(name))
+    when(entrance.is_model_ready(model.id), Some(&model.name))
 }
 
 /// The model and version of a path.
-fn find(entrance: &Entrance, asked: Asked) -> Result<usize, Refusal> {
+fn find(entrance: &Entrance, asked: Asked) -> Result<Use, Refusal> {
     let asked = asked.map(|Path(parts)| parts).unwrap_or_default();
     let model = work::find_model(entrance, asked.first().map_or("", String::as_str))?;
     match asked.get(1) {
@@ -175,13 +175,13 @@ fn tensor(name: &'static str, datatype: &'static str, shape: &[i64]) -> TensorMe
 }
 
 async fn metadata(State(entrance): State<Entrance>, asked: Asked) -> KserveResult {
-    let model = &entrance.served.models[find(&entrance, asked)?];
+    let model = find(&entrance, asked)?;
     let texts = infer::text_inputs(&model.model.head).iter();
     let ids = infer::ID_INPUTS.map(|name| tensor(name, "INT64", &[-1, -1]));
     let answer = ModelMetadata {
         name: &model.name,
         versions: [VERSION],
-        platform: format!("neuronc_{}", model.plan.chip),
+        platform: format!("neuronc_{}", model.plan().chip),
         inputs: texts
             .map(|name| tensor(name, "BYTES", &[-1]))
             .chain(ids)

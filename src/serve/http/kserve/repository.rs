@@ -1,5 +1,7 @@
-//! The model repository extension. What is served was decided when the server started: a model that is
-//! served counts as loaded, and nothing can be unloaded. [`change`] is where management will come in.
+//! The model repository extension: the index is for everybody, loading and unloading for operators.
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,10 +12,12 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::serve::Entrance;
+use crate::serve::http::admin;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::kserve::{KserveResult, VERSION};
 use crate::serve::http::work;
+use crate::serve::models::ServedModel;
+use crate::serve::{Door, Entrance};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,8 +29,8 @@ pub(in crate::serve::http) struct IndexRequest {
 
 /// A model of the index.
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct IndexEntry<'a> {
-    name: &'a str,
+pub(in crate::serve::http) struct IndexEntry {
+    name: String,
     version: &'static str,
     state: Availability,
     reason: &'static str,
@@ -49,10 +53,10 @@ pub(super) async fn index(
         true => IndexRequest::default(),
         false => answer::from_json(&body)?,
     };
-    let entry = |model: usize| {
-        let ready = entrance.is_model_ready(model);
+    let entry = |model: &Arc<ServedModel>| {
+        let ready = entrance.is_model_ready(model.id);
         IndexEntry {
-            name: &entrance.served.models[model].name,
+            name: model.name.to_string(),
             version: VERSION,
             state: if ready {
                 Availability::Ready
@@ -62,50 +66,68 @@ pub(super) async fn index(
             reason: if ready { "" } else { "no core is ready for it" },
         }
     };
-    let entries = entrance.models().map(entry);
-    let is_asked = |entry: &IndexEntry<'_>| !request.ready || entry.state == Availability::Ready;
-    let entries: Vec<IndexEntry<'_>> = entries.filter(is_asked).collect();
+    let models = entrance.models();
+    let entries = models.iter().map(entry);
+    let is_asked = |entry: &IndexEntry| !request.ready || entry.state == Availability::Ready;
+    let entries: Vec<IndexEntry> = entries.filter(is_asked).collect();
     Ok(Json(entries).into_response())
 }
 
-/// What may be asked of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Load,
-    Unload,
+/// What to load.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve::http) struct LoadRequest {
+    #[serde(default)]
+    parameters: LoadParameters,
 }
 
-/// `POST /v2/repository/models/{model}/load`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LoadParameters {
+    /// The folder of the bundle, as the server sees it; not needed for a model that is served.
+    bundle: Option<PathBuf>,
+}
+
+/// `POST /v2/repository/models/{model}/load`: for operators, except that whoever asks for a model that is
+/// served has it.
 pub(super) async fn load(
     State(entrance): State<Entrance>,
     model: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> KserveResult {
-    change(&entrance, model, Change::Load)
+    let body = answer::bytes(&entrance.served, body)?;
+    let request: LoadRequest = match body.is_empty() {
+        true => LoadRequest::default(),
+        false => answer::from_json(&body)?,
+    };
+    let name = model.map(|Path(name)| name).unwrap_or_default();
+    let bundle = request.parameters.bundle;
+    if entrance.door == Door::Management {
+        admin::load(&entrance, name, bundle, None).await.map(drop)?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    work::find_model(&entrance, &name)?;
+    match bundle {
+        None => Ok(StatusCode::OK.into_response()),
+        Some(_) => Err(for_operators().into()),
+    }
 }
 
-/// `POST /v2/repository/models/{model}/unload`.
+/// `POST /v2/repository/models/{model}/unload`: for operators.
 pub(super) async fn unload(
     State(entrance): State<Entrance>,
     model: Result<Path<String>, PathRejection>,
 ) -> KserveResult {
-    change(&entrance, model, Change::Unload)
+    let name = model.map(|Path(name)| name).unwrap_or_default();
+    if entrance.door == Door::Management {
+        admin::unload(&entrance, name, None, true).await.map(drop)?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    work::find_model(&entrance, &name)?;
+    Err(for_operators().into())
 }
 
-/// Changes what is served, as far as that can be done while the server runs.
-fn change(
-    entrance: &Entrance,
-    model: Result<Path<String>, PathRejection>,
-    change: Change,
-) -> KserveResult {
-    work::find_model(entrance, model.as_deref().map_or("", String::as_str))?;
-    match change {
-        // It is loaded already.
-        Change::Load => Ok(StatusCode::OK.into_response()),
-        Change::Unload => Err(Refusal::new(
-            Code::Unsupported,
-            "a model cannot be unloaded by this route while the server runs",
-        )
-        .help("start the server without it")
-        .into()),
-    }
+fn for_operators() -> Refusal {
+    let message = "what is served is changed on the port for management";
+    Refusal::new(Code::Unsupported, message)
 }

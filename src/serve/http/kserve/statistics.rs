@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::serve::Entrance;
 use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
 use crate::serve::http::statistics::{Duties, Duty};
+use crate::serve::models::ServedModel;
 
 /// The statistics of one or all models.
 #[derive(Serialize, JsonSchema)]
@@ -38,18 +39,17 @@ struct BatchStatistics {
 
 /// `GET /v2/models/stats`.
 pub(super) async fn all(State(entrance): State<Entrance>) -> KserveResult {
-    answer(&entrance, entrance.models())
+    answer(entrance.models().iter().map(|model| &**model))
 }
 
 /// `GET /v2/models/{model}/stats`.
 pub(super) async fn of_model(State(entrance): State<Entrance>, asked: Asked) -> KserveResult {
     let model = find(&entrance, asked)?;
-    answer(&entrance, std::iter::once(model))
+    answer(std::iter::once(&*model))
 }
 
-fn answer(entrance: &Entrance, models: impl Iterator<Item = usize>) -> KserveResult {
-    let of = |model: usize| {
-        let model = &entrance.served.models[model];
+fn answer<'a>(models: impl Iterator<Item = &'a ServedModel>) -> KserveResult {
+    let of = |model: &'a ServedModel| {
         let counts = model.statistics.counts();
         let batch = |(batch_size, compute_infer)| BatchStatistics {
             batch_size,

@@ -171,8 +171,8 @@ fn response(description: &str, schema: &Value) -> Value {
 
 /// `GET /openapi.json`.
 pub(super) async fn serve(State(entrance): State<Entrance>) -> Json<Value> {
-    let name = |model: usize| entrance.served.models[model].name.as_str();
-    let names: Vec<&str> = entrance.models().map(name).collect();
+    let models = entrance.models();
+    let names: Vec<&str> = models.iter().map(|model| &*model.name).collect();
     Json(document(&names))
 }
 

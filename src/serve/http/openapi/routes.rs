@@ -245,7 +245,7 @@ pub(super) fn kserve_model(paths: &mut Paths, model: &str) {
 pub(super) fn kserve_repository(paths: &mut Paths) {
     let error = paths.answer::<kserve::ErrorAnswer<'static>>();
     let index = paths.request::<kserve::repository::IndexRequest>();
-    let entries = paths.json::<Vec<kserve::repository::IndexEntry<'static>>>();
+    let entries = paths.json::<Vec<kserve::repository::IndexEntry>>();
     let model = "/v2/repository/models/{model}";
     for (path, summary, request, answer) in [
         (

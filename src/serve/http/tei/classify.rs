@@ -110,7 +110,7 @@ pub(super) async fn predict(
         };
         text_classification::classify(model, &request.inputs.sequences().0, options)
     };
-    let (answer, computed) = run(&entrance, model, prepare, (begun, characters)).await?;
+    let (answer, computed) = run(&entrance, &model, prepare, (begun, characters)).await?;
     let Answer::Labels(mut labels) = answer else {
         return Err(unexpected().into());
     };
@@ -118,7 +118,7 @@ pub(super) async fn predict(
         true => OneOrMany::Many(labels),
         false => OneOrMany::One(labels.pop().unwrap_or_default()),
     };
-    Ok(computed.answer::<OneOrMany<Vec<Label>>>(&entrance, model, &answer)?)
+    Ok(computed.answer::<OneOrMany<Vec<Label>>>(&model, &answer)?)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -183,7 +183,7 @@ pub(super) async fn rerank(
         };
         text_classification::classify(model, &sequences, options)
     };
-    let (answer, computed) = run(&entrance, model, prepare, (begun, characters)).await?;
+    let (answer, computed) = run(&entrance, &model, prepare, (begun, characters)).await?;
     let Answer::Labels(labels) = answer else {
         return Err(unexpected().into());
     };
@@ -195,5 +195,5 @@ pub(super) async fn rerank(
     };
     let mut ranks: Vec<Rank> = labels.into_iter().enumerate().map(rank).collect();
     ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
-    Ok(computed.answer(&entrance, model, &ranks)?)
+    Ok(computed.answer(&model, &ranks)?)
 }

@@ -13,10 +13,11 @@ use serde::Serialize;
 use crate::executor::job::{Cast, CastMode, CastType};
 use crate::family::Head;
 use crate::runtime::simulated::SIMULATED;
+use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Ran, Refusal};
 use crate::serve::http::tei::{self, TeiRefusal};
 use crate::serve::http::work::{Outputs, Times};
-use crate::serve::{Entrance, ServedModel};
+use crate::serve::models::ServedModel;
 use crate::task::TaskModel;
 
 /// What a request cost, for its headers.
@@ -47,8 +48,7 @@ impl Computed {
     /// The answer with its headers; times are in whole milliseconds.
     pub(in crate::serve::http) fn answer<T: Serialize>(
         self,
-        entrance: &Entrance,
-        model: usize,
+        model: &ServedModel,
         answer: &T,
     ) -> Result<Response, Refusal> {
         let mut response = answer::json(answer, &self.ran)?;
@@ -62,7 +62,7 @@ impl Computed {
             ("x-queue-time", milliseconds(self.times.waiting)),
             ("x-inference-time", milliseconds(self.times.running)),
         ];
-        let chip = entrance.served.models[model].plan.chip.clone();
+        let chip = model.plan().chip.clone();
         let headers: &mut HeaderMap = response.headers_mut();
         for (name, value) in numbers.into_iter().chain([("x-compute-type", chip)]) {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -123,13 +123,12 @@ pub(in crate::serve::http) async fn info(
 ) -> Result<Json<Info>, TeiRefusal> {
     let model = tei::model(&entrance, named, |_| true)?;
     let limits = &entrance.served.limits;
-    let ServedModel {
-        name, model, plan, ..
-    } = &entrance.served.models[model];
+    let (name, plan) = (&model.name, model.plan());
+    let model = &model.model;
     let buckets = || plan.buckets.iter();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Json(Info {
-        model_id: plan.model.id.clone().unwrap_or_else(|| name.clone()),
+        model_id: plan.model.id.clone().unwrap_or_else(|| name.to_string()),
         model_sha: plan.model.commit.clone(),
         model_dtype: dtype(plan.cast),
         model_type: model_type(model),
@@ -141,7 +140,7 @@ pub(in crate::serve::http) async fn info(
         auto_truncate: false,
         tokenization_workers: workers,
         version: env!("CARGO_PKG_VERSION"),
-        runtime: entrance.served.is_simulated.then_some(SIMULATED),
+        runtime: entrance.served.is_simulated().then_some(SIMULATED),
     }))
 }
 

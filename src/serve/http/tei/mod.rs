@@ -22,6 +22,7 @@ use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::tei::info::Computed;
 use crate::serve::http::work::{self, Outputs};
+use crate::serve::models::Use;
 use crate::task::feature_extraction::{self, Embeddings};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::tokens::{Side, Text, Truncation};
@@ -146,7 +147,7 @@ fn yes() -> bool {
 }
 
 /// The first model that gives a vector for a text, or the one that the path names.
-fn embedder(entrance: &Entrance, named: Named) -> Result<usize, Refusal> {
+fn embedder(entrance: &Entrance, named: Named) -> Result<Use, Refusal> {
     model(entrance, named, |head| {
         matches!(
             head,
@@ -162,7 +163,7 @@ pub(super) fn model(
     entrance: &Entrance,
     named: Named,
     is_for: impl Fn(&Head) -> bool,
-) -> Result<usize, Refusal> {
+) -> Result<Use, Refusal> {
     match named {
         Some(Path(name)) => work::find_model(entrance, &name),
         None => work::default_model(entrance, is_for),
@@ -184,15 +185,15 @@ async fn embed(State(entrance): State<Entrance>, named: Named, body: Body) -> Te
         };
         feature_extraction::embeddings(model, &request.inputs, "inputs", options)
     };
-    let mut prepared = work::prepare(&entrance, model, prepare).await?;
+    let mut prepared = work::prepare(&entrance, &model, prepare).await?;
     let tokens = prepared.value.tokens();
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(&entrance, model, rows, prepared.took).await?;
+    let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
     let computed = Computed::new(begun, characters, tokens, &outputs);
     let vectors = vectors(prepared.value, outputs)?;
     let shorten = |vector| feature_extraction::shorten(vector, dimensions, normalize);
     let vectors: Vec<Vec<f32>> = vectors.into_iter().map(shorten).collect::<Result<_, _>>()?;
-    Ok(computed.answer(&entrance, model, &vectors)?)
+    Ok(computed.answer(&model, &vectors)?)
 }
 
 /// The texts of a request; ids have no characters.
@@ -239,17 +240,17 @@ async fn embed_all(State(entrance): State<Entrance>, named: Named, body: Body) -
         let truncation = truncation(request.truncate, request.truncation_direction);
         feature_extraction::token_embeddings(model, &request.inputs, "inputs", truncation)
     };
-    let (answer, computed) = run(&entrance, model, prepare, (begun, characters)).await?;
+    let (answer, computed) = run(&entrance, &model, prepare, (begun, characters)).await?;
     let Answer::TokenVectors(vectors) = answer else {
         return Err(unexpected().into());
     };
-    Ok(computed.answer(&entrance, model, &vectors.as_slice())?)
+    Ok(computed.answer(&model, &vectors.as_slice())?)
 }
 
 /// Runs what `prepare` makes of a request that began then and has so many characters.
 async fn run(
     entrance: &Entrance,
-    model: usize,
+    model: &Use,
     prepare: impl FnOnce(&TaskModel) -> Result<Prepared, Invalid> + Send + 'static,
     (begun, characters): (Instant, usize),
 ) -> Result<(Answer, Computed), Refusal> {
@@ -321,12 +322,12 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Body) 
             embed(&source, "inputs.source_sentence")?,
         ])
     };
-    let prepared = work::prepare(&entrance, model, prepare).await?;
+    let prepared = work::prepare(&entrance, &model, prepare).await?;
     let [mut others, mut source] = prepared.value;
     let tokens = others.tokens() + source.tokens();
     let mut rows = std::mem::take(&mut others.rows);
     rows.append(&mut source.rows);
-    let mut outputs = work::run_rows(&entrance, model, rows, prepared.took).await?;
+    let mut outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
     let computed = Computed::new(begun, characters, tokens, &outputs);
     let of_source: Vec<Vec<f32>> = outputs.values.pop().into_iter().collect();
     let of_source = source.vectors(of_source);
@@ -335,5 +336,5 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Body) 
         .iter()
         .map(|other| feature_extraction::dot(other, of_source.first().map_or(&[], |v| v)))
         .collect();
-    Ok(computed.answer(&entrance, model, &cosines)?)
+    Ok(computed.answer(&model, &cosines)?)
 }

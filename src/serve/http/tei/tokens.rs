@@ -61,7 +61,7 @@ pub(in crate::serve::http) async fn tokenize(
         let texts = request.inputs.as_slice().iter().map(tokens);
         texts.collect::<Result<Vec<Vec<Token>>, Invalid>>()
     };
-    let answer = work::prepare(&entrance, model, prepare).await?;
+    let answer = work::prepare(&entrance, &model, prepare).await?;
     Ok(Json(answer.value).into_response())
 }
 
@@ -119,7 +119,7 @@ pub(in crate::serve::http) async fn decode(
         let texts = request.ids.as_slice().iter().map(decode);
         texts.collect::<Result<Vec<String>, Invalid>>()
     };
-    let answer = work::prepare(&entrance, model, prepare).await?;
+    let answer = work::prepare(&entrance, &model, prepare).await?;
     Ok(Json(answer.value).into_response())
 }
 

@@ -1,0 +1,180 @@
+//! A worker's cores as the rest of the server sees them: what they are to hold, what they hold, how they
+//! are and what happened to them. A [`Keeper`](crate::serve::keeper::Keeper) brings one to the other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use crate::placement::Worker as Place;
+use crate::serve::ledger::Ledger;
+use crate::serve::models::{ModelId, ServedModel};
+
+/// So many losses of workers are remembered.
+const INCIDENTS_MAX: usize = 20;
+
+/// What a core is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CoreState {
+    Starting,
+    /// An inference has succeeded on it, in every bucket of what it holds.
+    Ready {
+        /// Absent where the worker is no process.
+        process_id: Option<u32>,
+    },
+    /// It has nothing to hold.
+    Empty,
+    /// The worker was lost; a new one is started soon.
+    Down {
+        cause: String,
+    },
+    /// Workers were lost one after the other; a new one is tried from time to time.
+    Broken {
+        cause: String,
+    },
+    Closed,
+}
+
+/// The loss of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Incident {
+    pub(super) at: SystemTime,
+    pub(super) cause: String,
+}
+
+/// How a core is.
+#[derive(Debug, Clone)]
+pub(super) struct Status {
+    pub(super) state: CoreState,
+    /// What it is to hold.
+    pub(super) wanted: Vec<Arc<ServedModel>>,
+    /// Counts the changes of `wanted`.
+    pub(super) revision: u64,
+    /// What it holds; nothing while there is no worker.
+    pub(super) held: Vec<ModelId>,
+    /// What it could not load, and why.
+    pub(super) failed: BTreeMap<ModelId, String>,
+    /// The last losses, the latest last.
+    pub(super) incidents: VecDeque<Incident>,
+    /// Workers that were started after the first one.
+    pub(super) restarts: u64,
+}
+
+/// A worker's cores.
+#[derive(Debug)]
+pub(super) struct Core {
+    /// Its number among the workers.
+    pub(super) index: usize,
+    /// As the runtime writes them.
+    pub(super) name: Arc<str>,
+    pub(super) place: Place,
+    pub(super) ledger: Ledger,
+    status: Mutex<Status>,
+    changed: Condvar,
+}
+
+impl Core {
+    /// Cores that are to hold models, and hold nothing yet.
+    pub(super) fn new(index: usize, place: Place, wanted: Vec<Arc<ServedModel>>) -> Self {
+        Self {
+            index,
+            name: place.cores.to_string().into(),
+            place,
+            ledger: Ledger::default(),
+            status: Mutex::new(Status {
+                state: CoreState::Starting,
+                wanted,
+                revision: 0,
+                held: Vec::new(),
+                failed: BTreeMap::new(),
+                incidents: VecDeque::new(),
+                restarts: 0,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn has(&self, core: u32) -> bool {
+        self.place.cores.contains(core)
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.lock().clone()
+    }
+
+    /// Counts the changes of what it is to hold.
+    pub(super) fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
+    pub(super) fn wants(&self, model: ModelId) -> bool {
+        self.lock().wanted.iter().any(|wanted| wanted.id == model)
+    }
+
+    /// True when a request for the model would be answered here.
+    pub(super) fn is_ready_for(&self, model: ModelId) -> bool {
+        let status = self.lock();
+        matches!(status.state, CoreState::Ready { .. }) && status.held.contains(&model)
+    }
+
+    /// Changes what the core is to hold, and forgets what it could not load.
+    pub(super) fn want(&self, change: impl FnOnce(&mut Vec<Arc<ServedModel>>)) {
+        self.change(|status| {
+            change(&mut status.wanted);
+            status.revision += 1;
+            status.failed.clear();
+        });
+    }
+
+    pub(super) fn set_state(&self, state: CoreState) {
+        self.change(|status| status.state = state);
+    }
+
+    /// A worker was lost.
+    pub(super) fn lost(&self, cause: &str, is_broken: bool) {
+        let cause = cause.to_owned();
+        self.change(|status| {
+            if status.incidents.len() == INCIDENTS_MAX {
+                status.incidents.pop_front();
+            }
+            status.incidents.push_back(Incident {
+                at: SystemTime::now(),
+                cause: cause.clone(),
+            });
+            status.held.clear();
+            status.restarts += 1;
+            status.state = match is_broken {
+                true => CoreState::Broken { cause },
+                false => CoreState::Down { cause },
+            };
+        });
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Waits until `is_it` is true of the core, but not beyond `ends`; the status then.
+    pub(super) fn wait(&self, ends: Instant, is_it: impl Fn(&Status) -> bool) -> Status {
+        let left = ends.saturating_duration_since(Instant::now());
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), left, |status| !is_it(status));
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Waits until the core has closed its worker, which it does when the queue is closed and empty,
+    /// but not beyond `ends`, and not for a worker that is only starting.
+    pub(super) fn wait_closed(&self, ends: Instant) {
+        // What is still open then is killed with the server.
+        self.wait(ends, |status| {
+            matches!(status.state, CoreState::Closed | CoreState::Starting)
+        });
+    }
+
+    /// Status is replaced part by part: a panic while the lock is held leaves old and new parts, all
+    /// of which were true.
+    fn lock(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,387 @@
+//! Keeps a device busy: brings it to what its core is to hold, gives it batches, the next one a moment
+//! before it is done with the last, and sends out what it computed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::bucket::{Bucket, Row};
+use crate::runtime::{LoadError, RunError};
+use crate::serve::core::{Core, CoreState};
+use crate::serve::device::Device;
+use crate::serve::job::{Batch, Job, RowError, RowOutput, Timing, answer_all};
+use crate::serve::ledger::Tally;
+use crate::serve::models::{ModelId, ServedModel};
+use crate::serve::queue::{Queue, Taken};
+
+/// A core that has nothing to do looks this often whether its device still lives.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// So long before a batch is expected to end the device is given its next one, if a full one waits; one
+/// that is not full may still grow until then.
+const AHEAD: Duration = Duration::from_millis(1);
+
+/// A row that was on this many workers when they died is not tried again.
+const DEATHS_MAX: u32 = 2;
+
+/// What a device was given and has not answered.
+struct Open<R> {
+    model: Arc<ServedModel>,
+    batch: Batch,
+    run: R,
+    at: Instant,
+}
+
+/// Feeds one device, from its start to its loss.
+pub(super) struct Feeder<'a, D: Device> {
+    core: &'a Core,
+    queue: &'a Queue,
+    device: D,
+    /// A batch that takes longer counts as a hang.
+    run_limit: Duration,
+    held: Vec<Arc<ServedModel>>,
+    /// Of the core's wishes, the one that `held` follows.
+    revision: Option<u64>,
+    /// In the order in which they were given; two at most.
+    open: VecDeque<Open<D::Run>>,
+    /// When the last run was done.
+    done: Instant,
+    /// What gave values that are not numbers: is it the input or the device?
+    suspect: Option<(Arc<ServedModel>, Bucket)>,
+    has_served: bool,
+}
+
+impl<'a, D: Device> Feeder<'a, D> {
+    pub(super) fn new(core: &'a Core, queue: &'a Queue, device: D, run_limit: Duration) -> Self {
+        Self {
+            core,
+            queue,
+            device,
+            run_limit,
+            held: Vec::new(),
+            revision: None,
+            open: VecDeque::new(),
+            done: Instant::now(),
+            suspect: None,
+            has_served: false,
+        }
+    }
+
+    /// True when a batch was answered.
+    pub(super) fn has_served(&self) -> bool {
+        self.has_served
+    }
+
+    /// Runs batches until the queue is closed and empty; an error means that the device is lost. Nothing
+    /// that was taken from the queue is left behind.
+    pub(super) fn feed(&mut self) -> Result<()> {
+        let outcome = self.feed_on();
+        if outcome.is_err() {
+            let mut open = self.open.drain(..);
+            if let Some(running) = open.next() {
+                retry_elsewhere(self.queue, running.batch.jobs);
+            }
+            // It was only given ahead.
+            for next in open {
+                self.queue.put_back(next.batch.jobs);
+            }
+        }
+        outcome
+    }
+
+    fn feed_on(&mut self) -> Result<()> {
+        loop {
+            if !self.open.is_empty() {
+                self.finish_first()?;
+                continue;
+            }
+            self.check_suspect()?;
+            self.follow_wishes()?;
+            match self.take(LIVENESS_INTERVAL) {
+                Taken::Closed => return Ok(()),
+                Taken::Nothing => self.device.check_alive()?,
+                Taken::Batch(batch) => {
+                    if let Err(error) = self.device.check_alive() {
+                        // It died before it saw these rows: they are not to blame.
+                        self.queue.put_back(batch.jobs);
+                        return Err(error);
+                    }
+                    self.begin(batch)?;
+                }
+            }
+        }
+    }
+
+    fn ids(&self) -> Vec<ModelId> {
+        self.held.iter().map(|model| model.id).collect()
+    }
+
+    fn take(&self, patience: Duration) -> Taken {
+        self.queue.take(self.core.index, &self.ids(), patience)
+    }
+
+    /// Gives a batch to the device.
+    fn begin(&mut self, batch: Batch) -> Result<()> {
+        let model = self.held.iter().find(|model| model.id == batch.model);
+        let Some(model) = model.cloned() else {
+            self.queue.put_back(batch.jobs);
+            return Ok(());
+        };
+        let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
+        let at = Instant::now();
+        match self.device.begin(&model, batch.bucket, &rows) {
+            Ok(run) => self.open.push_back(Open {
+                model,
+                batch,
+                run,
+                at,
+            }),
+            Err(error) if error.is::<RunError>() => {
+                let refused = RowError::Failed(error.to_string());
+                answer_all(batch.jobs, &refused);
+            }
+            Err(error) => {
+                match self.open.is_empty() {
+                    true => retry_elsewhere(self.queue, batch.jobs),
+                    false => self.queue.put_back(batch.jobs),
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest open run, and sees to it that another one follows it at once.
+    fn finish_first(&mut self) -> Result<()> {
+        let Some(first) = self.open.front() else {
+            return Ok(());
+        };
+        let is_alone = self.open.len() == 1;
+        let may_follow = is_alone && self.is_settled();
+        if may_follow
+            && let Some(ends) = self.device.ends(&first.run)
+            && let Some(ahead) = ends.checked_sub(AHEAD)
+            && !self.device.is_done_before(&first.run, ahead)?
+            && let Some(batch) = self.queue.take_full(self.core.index, &self.ids())
+        {
+            self.begin(batch)?;
+        }
+        let Some(first) = self.open.front() else {
+            return Ok(());
+        };
+        let limit = first.at.max(self.done) + self.run_limit;
+        self.device.is_done_before(&first.run, limit)?;
+        let began = first.at.max(self.done);
+        self.done = Instant::now();
+        if may_follow
+            && self.open.len() == 1
+            && let Taken::Batch(batch) = self.take(Duration::ZERO)
+        {
+            self.begin(batch)?;
+        }
+        self.answer_first(began)
+    }
+
+    /// False while something else than batches is due.
+    fn is_settled(&self) -> bool {
+        self.suspect.is_none() && self.revision == Some(self.core.revision())
+    }
+
+    /// Sends out what came of the oldest open run, which is done and was at work since `began`.
+    fn answer_first(&mut self, began: Instant) -> Result<()> {
+        let Some(first) = self.open.pop_front() else {
+            return Ok(());
+        };
+        let Open {
+            model, batch, run, ..
+        } = first;
+        let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
+        let tokens = rows.iter().map(|row| row.ids.len()).sum();
+        let busy = self.done.saturating_duration_since(began);
+        match self.device.finish(run, &model, &rows) {
+            Ok(outputs) => {
+                let tally = Tally::batch(batch.bucket, rows.len(), tokens, busy);
+                self.core.ledger.add(&model.name, batch.bucket, &tally);
+                self.has_served = true;
+                self.send(&model, batch, outputs, (began, busy));
+                Ok(())
+            }
+            Err(error) => match error.downcast_ref::<RunError>() {
+                Some(refused) => {
+                    self.refuse(&model, batch, refused);
+                    Ok(())
+                }
+                None => {
+                    retry_elsewhere(self.queue, batch.jobs);
+                    // What is open was only given ahead.
+                    for next in self.open.drain(..) {
+                        self.queue.put_back(next.batch.jobs);
+                    }
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    fn send(
+        &mut self,
+        model: &Arc<ServedModel>,
+        batch: Batch,
+        outputs: Vec<Vec<f32>>,
+        (began, ran): (Instant, Duration),
+    ) {
+        let bucket = batch.bucket;
+        for (index, (job, values)) in batch.jobs.into_iter().zip(outputs).enumerate() {
+            if !values.iter().all(|value| value.is_finite()) {
+                self.suspect = Some((Arc::clone(model), bucket));
+                answer_all([job], &RowError::Numeric);
+                continue;
+            }
+            let timing = Timing {
+                waited: began.saturating_duration_since(job.accepted),
+                ran,
+                leads: index == 0,
+            };
+            let output = RowOutput {
+                values,
+                bucket,
+                core: Arc::clone(&self.core.name),
+                timing,
+            };
+            // The client may have gone meanwhile.
+            let _ = job.reply.send(Ok(output));
+        }
+    }
+
+    /// A batch that the device refused. One with values that are not numbers is run again row by row, so
+    /// that only the row that has them is refused.
+    fn refuse(&mut self, model: &Arc<ServedModel>, mut batch: Batch, refused: &RunError) {
+        let (core, bucket) = (&*self.core.name, batch.bucket);
+        tracing::error!(core, %bucket, "batch failed: {refused}");
+        if !refused.is_numeric() {
+            return answer_all(batch.jobs, &RowError::Failed(refused.to_string()));
+        }
+        if batch.jobs.len() > 1 {
+            for job in &mut batch.jobs {
+                job.is_suspect = true;
+            }
+            return self.queue.put_back(batch.jobs);
+        }
+        self.suspect = Some((Arc::clone(model), bucket));
+        answer_all(batch.jobs, &RowError::Numeric);
+    }
+
+    /// After values that are not numbers: a device that has them for a good input too is lost.
+    fn check_suspect(&mut self) -> Result<()> {
+        let Some((model, bucket)) = self.suspect.take() else {
+            return Ok(());
+        };
+        let core = &*self.core.name;
+        tracing::error!(core, model = &*model.name, %bucket, "a row made values that are not numbers");
+        let is_held = self.held.iter().any(|held| held.id == model.id);
+        match is_held {
+            true => self
+                .device
+                .check(&model, bucket)
+                .with_context(|| format!("bucket {bucket} of `{}` after such values", model.name)),
+            false => Ok(()),
+        }
+    }
+
+    /// Brings what the device holds to what it is to hold.
+    fn follow_wishes(&mut self) -> Result<()> {
+        let revision = self.core.revision();
+        if self.revision == Some(revision) {
+            return Ok(());
+        }
+        let wanted = self.core.status().wanted;
+        let is_in = |models: &[Arc<ServedModel>], model: &ServedModel| {
+            models.iter().any(|other| other.id == model.id)
+        };
+        let (staying, leaving): (Vec<_>, Vec<_>) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|model| is_in(&wanted, model));
+        self.held = staying;
+        for model in leaving {
+            self.device.unload(&model)?;
+            self.say_ready();
+        }
+        for model in wanted {
+            if !is_in(&self.held, &model) {
+                self.load(model)?;
+            }
+        }
+        self.revision = Some(revision);
+        self.say_ready();
+        Ok(())
+    }
+
+    /// Loads a model beside those that are held. One that cannot be loaded does not cost the others.
+    fn load(&mut self, model: Arc<ServedModel>) -> Result<()> {
+        let has_failed = self.core.status().failed.contains_key(&model.id);
+        if has_failed && !self.held.is_empty() {
+            return Ok(());
+        }
+        match self.device.load(&model) {
+            Ok(()) => {
+                self.core.change(|status| {
+                    status.failed.remove(&model.id);
+                });
+                self.held.push(model);
+                self.say_ready();
+                Ok(())
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                let core = &*self.core.name;
+                tracing::error!(
+                    core,
+                    model = &*model.name,
+                    "a model cannot be loaded: {why}"
+                );
+                self.core.change(|status| {
+                    status.failed.insert(model.id, why);
+                });
+                match error.is::<LoadError>() && !self.held.is_empty() {
+                    true => Ok(()),
+                    false => Err(error.context(format!("model `{}`", model.name))),
+                }
+            }
+        }
+    }
+
+    fn say_ready(&self) {
+        let held = self.ids();
+        let process_id = self.device.process_id();
+        let state = match held.is_empty() {
+            true => CoreState::Empty,
+            false => CoreState::Ready { process_id },
+        };
+        let is_new = self.core.status().state != state;
+        if is_new {
+            let core = &*self.core.name;
+            tracing::info!(core, pid = process_id, models = held.len(), "core ready");
+        }
+        self.queue.set_broken(self.core.index, false);
+        self.core.change(|status| {
+            status.state = state;
+            status.held = held;
+        });
+    }
+}
+
+/// Rows of a worker that died run once more, alone, unless they have seen too many die.
+fn retry_elsewhere(queue: &Queue, jobs: Vec<Job>) {
+    let mut again = Vec::new();
+    for mut job in jobs {
+        job.deaths += 1;
+        job.is_suspect = true;
+        match job.deaths < DEATHS_MAX {
+            true => again.push(job),
+            false => queue.condemn(job),
+        }
+    }
+    queue.put_back(again);
+}

@@ -1,0 +1,218 @@
+//! Management: what is served and how it does, and changes to it. Its routes are on a listener of their
+//! own, where nobody but operators gets in. `docs/management.md` describes them.
+
+pub mod status;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::placement::cores::CoreList;
+use crate::serve::aliases::Target;
+use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::management::{Outcome, Trouble, Wish};
+use crate::serve::{Entrance, Served};
+use crate::task::invalid::{Invalid, InvalidCode};
+
+pub(super) fn routes() -> Router<Entrance> {
+    Router::new()
+        .route("/admin/status", get(status::all))
+        .route("/admin/cores", get(status::cores))
+        .route("/admin/models", get(status::models))
+        .route("/admin/aliases", get(status::aliases))
+        .route("/admin/models/{model}", put(put_model).delete(take_model))
+        .route("/admin/aliases/{alias}", put(put_alias).delete(take_alias))
+        .route("/admin/aliases/{alias}/rollback", post(roll_back))
+}
+
+/// What a change came to.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::serve::http) struct ChangeAnswer {
+    /// False where everything was already as asked for.
+    changed: bool,
+    message: String,
+}
+
+/// What to serve under the name of the path.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve::http) struct ModelRequest {
+    /// The folder of the bundle, as the server sees it; not needed for a model that is served.
+    bundle: Option<PathBuf>,
+    /// Such as `0-3,6`; those of the model by default, or all.
+    cores: Option<String>,
+}
+
+/// What to take away.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve::http) struct TakeQuery {
+    /// Such as `0-3,6`; all by default.
+    cores: Option<String>,
+    /// Take the last copy too.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Models by their share of the requests, such as `{"old": 90, "new": 10}`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve::http) struct AliasRequest {
+    models: std::collections::BTreeMap<String, u32>,
+}
+
+type Answer = Result<Json<ChangeAnswer>, Refusal>;
+
+async fn put_model(
+    State(entrance): State<Entrance>,
+    name: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let name = name_of(name)?;
+    let body = answer::bytes(&entrance.served, body)?;
+    let request: ModelRequest = match body.is_empty() {
+        true => ModelRequest::default(),
+        false => answer::from_json(&body)?,
+    };
+    let cores = core_list(request.cores.as_deref())?;
+    load(&entrance, name, request.bundle, cores).await
+}
+
+async fn take_model(
+    State(entrance): State<Entrance>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<TakeQuery>, QueryRejection>,
+) -> Answer {
+    let name = name_of(name)?;
+    let Query(query) = query.map_err(|rejection| {
+        Refusal::from(Invalid::new(
+            InvalidCode::BadParameter,
+            "",
+            rejection.body_text(),
+        ))
+    })?;
+    let cores = core_list(query.cores.as_deref())?;
+    unload(&entrance, name, cores, query.force).await
+}
+
+/// Loads a model, or puts it on more cores; see [`Served::put_model`].
+pub(super) async fn load(
+    entrance: &Entrance,
+    name: String,
+    bundle: Option<PathBuf>,
+    cores: Option<CoreList>,
+) -> Answer {
+    change(entrance, move |served| {
+        let wish = Wish {
+            bundle: bundle.as_deref(),
+            cores: cores.as_ref(),
+        };
+        served.put_model(&name, &wish)
+    })
+    .await
+}
+
+/// Takes a model off cores; see [`Served::take_model`].
+pub(super) async fn unload(
+    entrance: &Entrance,
+    name: String,
+    cores: Option<CoreList>,
+    force: bool,
+) -> Answer {
+    change(entrance, move |served| {
+        served.take_model(&name, cores.as_ref(), force)
+    })
+    .await
+}
+
+async fn put_alias(
+    State(entrance): State<Entrance>,
+    name: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let name = name_of(name)?;
+    let request: AliasRequest = answer::request(&entrance.served, body)?;
+    let target = |(model, weight)| Target { model, weight };
+    let targets = request.models.into_iter().map(target).collect();
+    change(&entrance, move |served| served.put_alias(&name, targets)).await
+}
+
+async fn take_alias(
+    State(entrance): State<Entrance>,
+    name: Result<Path<String>, PathRejection>,
+) -> Answer {
+    let name = name_of(name)?;
+    change(&entrance, move |served| served.take_alias(&name)).await
+}
+
+async fn roll_back(
+    State(entrance): State<Entrance>,
+    name: Result<Path<String>, PathRejection>,
+) -> Answer {
+    let name = name_of(name)?;
+    change(&entrance, move |served| served.roll_back_alias(&name)).await
+}
+
+/// Names end up in paths and logs.
+fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+    const BYTES_MAX: usize = 200;
+    let name = name.map(|Path(name)| name).unwrap_or_default();
+    let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    match !name.is_empty() && name.len() <= BYTES_MAX && name.chars().all(is_good) {
+        true => Ok(name),
+        false => {
+            let message = "a name is made of letters, digits, `-`, `_` and `.`";
+            Err(Invalid::new(InvalidCode::BadParameter, "", message).into())
+        }
+    }
+}
+
+fn core_list(text: Option<&str>) -> Result<Option<CoreList>, Refusal> {
+    let parsed = text
+        .map(|text| CoreList::parse(text, "`cores`:"))
+        .transpose();
+    parsed.map_err(|error| {
+        Invalid::new(InvalidCode::BadParameter, "cores", format!("{error:#}")).into()
+    })
+}
+
+/// Makes a change where it may take its time. It goes on when the client hangs up.
+async fn change(
+    entrance: &Entrance,
+    make: impl FnOnce(&Served) -> Result<Outcome, Trouble> + Send + 'static,
+) -> Answer {
+    let served = Arc::clone(&entrance.served);
+    let made = tokio::task::spawn_blocking(move || make(&served)).await;
+    let made = made.map_err(|error| {
+        tracing::error!("a change panicked: {error}");
+        Refusal::new(
+            Code::Internal,
+            "neuronc failed on this change; its log says more",
+        )
+    })?;
+    match made {
+        Ok(Outcome { changed, message }) => {
+            tracing::info!(changed, "management: {message}");
+            Ok(Json(ChangeAnswer { changed, message }))
+        }
+        Err(trouble) => Err(refused(trouble)),
+    }
+}
+
+fn refused(trouble: Trouble) -> Refusal {
+    let (code, message) = match trouble {
+        Trouble::Unknown(message) => (Code::UnknownModel, message),
+        Trouble::Invalid(message) => (Code::Invalid(InvalidCode::BadParameter), message),
+        Trouble::Conflict(message) => (Code::Conflict, message),
+        Trouble::Failed(message) => (Code::ChangeFailed, message),
+    };
+    tracing::warn!("management: {message}");
+    Refusal::new(code, message)
+}

@@ -1,0 +1,122 @@
+//! The thread of a core: it keeps a device running, and starts another one when it is lost.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::placement::machine::Machine;
+use crate::serve::Runtime;
+use crate::serve::core::{Core, CoreState};
+use crate::serve::device::Device;
+use crate::serve::feeder::Feeder;
+use crate::serve::process::{Process, Site};
+use crate::serve::queue::Queue;
+use crate::serve::restarts::Restarts;
+use crate::serve::simulated::SimulatedCore;
+
+/// What the devices need to start.
+#[derive(Debug)]
+pub(super) struct Workplace {
+    pub(super) machine: Machine,
+    pub(super) runtime: Runtime,
+    /// Where the workers' output goes.
+    pub(super) log: File,
+    /// A batch that takes longer counts as a hang.
+    pub(super) run_limit: Duration,
+}
+
+/// The thread of a core.
+pub(super) struct Keeper {
+    core: Arc<Core>,
+    workplace: Arc<Workplace>,
+    queue: Arc<Queue>,
+}
+
+impl Keeper {
+    /// Starts the thread, which ends when the queue is closed and empty.
+    pub(super) fn start(
+        core: Arc<Core>,
+        workplace: Arc<Workplace>,
+        queue: Arc<Queue>,
+    ) -> Result<()> {
+        let name = format!("core-{}", core.name);
+        let keeper = Self {
+            core,
+            workplace,
+            queue,
+        };
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || keeper.keep())
+            .context("starting a thread")?;
+        Ok(())
+    }
+
+    fn keep(&self) {
+        let mut restarts = Restarts::default();
+        while !self.queue.is_closed() {
+            let mut has_served = false;
+            // A panic costs the core its device, as any other loss.
+            let ended = catch_unwind(AssertUnwindSafe(|| self.run_once(&mut has_served)));
+            let ended = ended.unwrap_or_else(|panic| bail_panic(panic.as_ref()));
+            let Err(error) = ended else { break };
+            let verdict = restarts.lost(has_served);
+            let cause = format!("{error:#}");
+            let (core, failures_in_a_row) = (&*self.core.name, restarts.in_a_row());
+            tracing::error!(core, failures_in_a_row, "worker ended: {cause}");
+            self.core.lost(&cause, verdict.is_broken);
+            if verdict.is_broken {
+                self.queue.set_broken(self.core.index, true);
+            }
+            self.queue.pause(verdict.pause);
+            self.core.set_state(CoreState::Starting);
+        }
+        self.core.set_state(CoreState::Closed);
+    }
+
+    /// From the start of a device to its end; an error means that it was lost.
+    fn run_once(&self, has_served: &mut bool) -> Result<()> {
+        let Workplace {
+            machine,
+            runtime,
+            log,
+            run_limit,
+        } = &*self.workplace;
+        match runtime {
+            Runtime::Simulated(simulation) => {
+                let device = SimulatedCore::start(simulation)?;
+                self.feed(device, has_served)
+            }
+            Runtime::Processes(backend) => {
+                let device = Process::new(Site {
+                    backend,
+                    machine,
+                    place: &self.core.place,
+                    log,
+                    run_limit: *run_limit,
+                    queue: &self.queue,
+                });
+                self.feed(device, has_served)
+            }
+        }
+    }
+
+    fn feed(&self, device: impl Device, has_served: &mut bool) -> Result<()> {
+        let run_limit = self.workplace.run_limit;
+        let mut feeder = Feeder::new(&self.core, &self.queue, device, run_limit);
+        let outcome = feeder.feed();
+        *has_served = feeder.has_served();
+        outcome
+    }
+}
+
+/// What a panic said, as an error.
+fn bail_panic(panic: &(dyn std::any::Any + Send)) -> Result<()> {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+    bail!("neuronc failed on this core: {}", said.unwrap_or("a panic"))
+}

@@ -1,0 +1,409 @@
+//! Changes what is served while the server runs: models come, go and are replaced under their names,
+//! and nothing that was accepted is lost.
+//!
+//! A new model is loaded on its cores first and gets its name when all of them hold it. A model that goes
+//! loses its name first, then is waited for until no request uses it, and leaves its cores last. One
+//! change is made at a time; all of this blocks.
+
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::bundle::{Bundle, Check};
+use crate::placement::cores::CoreList;
+use crate::placement::model::Model;
+use crate::placement::{self, Placement};
+use crate::serve::Served;
+use crate::serve::aliases::{Alias, Target};
+use crate::serve::core::{Core, CoreState};
+use crate::serve::models::{ModelId, ServedModel};
+
+/// How long a core may take to load or let go of a model.
+const CHANGE_LIMIT: Duration = Duration::from_secs(600);
+
+/// Why nothing was changed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// There is no such thing.
+    Unknown(String),
+    /// What is asked for is not valid.
+    Invalid(String),
+    /// It would break what is served.
+    Conflict(String),
+    /// It was tried, and taken back.
+    Failed(String),
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// False where everything was already as asked for.
+    pub(super) changed: bool,
+    pub(super) message: String,
+}
+
+impl Outcome {
+    fn changed(message: String) -> Self {
+        Self {
+            changed: true,
+            message,
+        }
+    }
+
+    fn unchanged(message: String) -> Self {
+        Self {
+            changed: false,
+            message,
+        }
+    }
+}
+
+type Changed = Result<Outcome, Trouble>;
+
+/// What an operator asks for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wish<'a> {
+    /// The folder of the bundle; without, that of the model as it is.
+    pub(super) bundle: Option<&'a Path>,
+    /// Where it is to run; without, where it does, or everywhere.
+    pub(super) cores: Option<&'a CoreList>,
+}
+
+impl Served {
+    /// Sees to it that a model of this name is served: loads it, puts it on more cores, or replaces the
+    /// one of that name by another bundle.
+    pub(super) fn put_model(&self, name: &str, wish: &Wish<'_>) -> Changed {
+        let _changing = self.change()?;
+        let known = self.models.named(name);
+        match (known, wish.bundle) {
+            (None, None) => Err(Trouble::Unknown(format!(
+                "there is no model `{name}`: give the folder of its `bundle`"
+            ))),
+            (Some(known), None) => self.spread(&known, wish.cores),
+            (known, Some(folder)) => {
+                let bundle = Bundle::open(folder, Check::Content).map_err(invalid)?;
+                match known {
+                    Some(known) if known.bundle.digest() == bundle.digest() => {
+                        self.spread(&known, wish.cores)
+                    }
+                    known => self.replace(name, bundle, known, wish.cores),
+                }
+            }
+        }
+    }
+
+    /// Takes a model off some cores, or away. The last copy goes only with `force`.
+    pub(super) fn take_model(&self, name: &str, cores: Option<&CoreList>, force: bool) -> Changed {
+        let _changing = self.change()?;
+        let Some(model) = self.models.named(name) else {
+            return Ok(Outcome::unchanged(format!("there is no model `{name}`")));
+        };
+        let holding = self.holding(model.id);
+        let leaving: Vec<&Core> = match cores {
+            None => holding.clone(),
+            Some(cores) => {
+                let asked = self.cores_of(cores)?;
+                let is_holding = |core: &&Core| core.wants(model.id);
+                asked.into_iter().filter(is_holding).collect()
+            }
+        };
+        if leaving.is_empty() {
+            let message = format!("`{name}` is on none of these cores");
+            return Ok(Outcome::unchanged(message));
+        }
+        let cores = names(&leaving);
+        if leaving.len() < holding.len() {
+            self.leave(&model, &leaving)?;
+            return Ok(Outcome::changed(format!("`{name}` left core {cores}")));
+        }
+        if !force {
+            return Err(Trouble::Conflict(format!(
+                "core {cores} has the last copy of `{name}`: `force` takes it away all the same"
+            )));
+        }
+        self.models.remove(&model);
+        self.retire(&model)?;
+        Ok(Outcome::changed(format!("`{name}` is no longer served")))
+    }
+
+    /// Makes a name stand for models, each with its share of the requests.
+    pub(super) fn put_alias(&self, name: &str, targets: Vec<Target>) -> Changed {
+        let _changing = self.change()?;
+        if self.models.named(name).is_some() {
+            return Err(Trouble::Conflict(format!("`{name}` is a model")));
+        }
+        for target in &targets {
+            if self.models.named(&target.model).is_none() {
+                let message = format!("there is no model `{}`", target.model);
+                return Err(Trouble::Invalid(message));
+            }
+        }
+        let before = self.models.aliases().remove(name);
+        if before
+            .as_ref()
+            .is_some_and(|before| before.targets() == targets)
+        {
+            return Ok(Outcome::unchanged(format!("`{name}` is that already")));
+        }
+        let alias = Alias::new(targets, before.as_deref());
+        let alias = alias.ok_or_else(|| {
+            Trouble::Invalid("an alias needs a model with a weight above 0".to_owned())
+        })?;
+        self.models.set_alias(name, Some(alias));
+        Ok(Outcome::changed(format!("`{name}` is set")))
+    }
+
+    /// Gives an alias the targets that it had before its last change.
+    pub(super) fn roll_back_alias(&self, name: &str) -> Changed {
+        let aliases = self.models.aliases();
+        let alias = aliases.get(name);
+        let alias = alias.ok_or_else(|| Trouble::Unknown(format!("there is no alias `{name}`")))?;
+        match alias.previous() {
+            Some(previous) => self.put_alias(name, previous.to_vec()),
+            None => Err(Trouble::Conflict(format!(
+                "`{name}` has been what it is since it was set"
+            ))),
+        }
+    }
+
+    pub(super) fn take_alias(&self, name: &str) -> Changed {
+        let _changing = self.change()?;
+        match self.models.aliases().contains_key(name) {
+            false => Ok(Outcome::unchanged(format!("there is no alias `{name}`"))),
+            true => {
+                self.models.set_alias(name, None);
+                Ok(Outcome::changed(format!("`{name}` is gone")))
+            }
+        }
+    }
+
+    /// Puts a model that is served on more cores.
+    fn spread(&self, model: &Arc<ServedModel>, cores: Option<&CoreList>) -> Changed {
+        let name = &model.name;
+        let mut added = match cores {
+            Some(cores) => self.cores_of(cores)?,
+            None => self.holding(model.id),
+        };
+        // Also asks again for what could not be loaded.
+        let is_missing = |core: &&Core| !core.status().held.contains(&model.id);
+        added.retain(is_missing);
+        if added.is_empty() {
+            return Ok(Outcome::unchanged(format!("`{name}` is served there")));
+        }
+        let new: Vec<&Core> = added
+            .iter()
+            .copied()
+            .filter(|core| !core.wants(model.id))
+            .collect();
+        self.check_fit(&model.placed, &new)?;
+        self.enter(model, &added)
+            .inspect_err(|_| self.take_back(model, &new))?;
+        Ok(Outcome::changed(format!(
+            "`{name}` is also on core {}",
+            names(&added)
+        )))
+    }
+
+    /// Serves a bundle under a name, in place of the model that has it, if there is one.
+    fn replace(
+        &self,
+        name: &str,
+        bundle: Bundle,
+        old: Option<Arc<ServedModel>>,
+        cores: Option<&CoreList>,
+    ) -> Changed {
+        if self.models.aliases().contains_key(name) {
+            return Err(Trouble::Conflict(format!("`{name}` is an alias")));
+        }
+        let model = self.open(name, bundle)?;
+        let cores = match (cores, &old) {
+            (Some(cores), _) => self.cores_of(cores)?,
+            (None, Some(old)) => self.holding(old.id),
+            (None, None) => self.cores.iter().map(|core| &**core).collect(),
+        };
+        self.check_fit(&model.placed, &cores)?;
+        self.queue.open(model.id, &model.plan().buckets);
+        let entered = self.enter(&model, &cores);
+        entered.inspect_err(|_| {
+            self.take_back(&model, &cores);
+            self.queue.shut(model.id);
+        })?;
+        self.models.put(model);
+        let cores = names(&cores);
+        let Some(old) = old else {
+            return Ok(Outcome::changed(format!(
+                "`{name}` is served on core {cores}"
+            )));
+        };
+        self.retire(&old)?;
+        Ok(Outcome::changed(format!(
+            "`{name}` is another bundle now, on core {cores}"
+        )))
+    }
+
+    fn open(&self, name: &str, bundle: Bundle) -> Result<Arc<ServedModel>, Trouble> {
+        let plan = &bundle.manifest.plan;
+        let chip = &self.profile.name;
+        let simulated = self.workplace.runtime.simulated(&bundle).map_err(invalid)?;
+        if simulated.is_none() && plan.chip != *chip {
+            return Err(Trouble::Invalid(format!(
+                "the bundle is for chip `{}`, and this server is on `{chip}`",
+                plan.chip
+            )));
+        }
+        let weights = bundle.weights().map_err(invalid)?;
+        let placed = Model::new(name, plan, &weights, &self.profile, None).map_err(invalid)?;
+        ServedModel::open(placed, bundle, simulated).map_err(invalid)
+    }
+
+    /// Has cores load a model, and waits until all of them hold it.
+    fn enter(&self, model: &Arc<ServedModel>, cores: &[&Core]) -> Result<(), Trouble> {
+        for core in cores {
+            self.queue.assign(model.id, core.index);
+            core.want(|wanted| {
+                wanted.retain(|other| other.id != model.id);
+                wanted.push(Arc::clone(model));
+            });
+        }
+        self.queue.call();
+        let ends = Instant::now() + CHANGE_LIMIT;
+        for core in cores {
+            let status = core.wait(ends, |status| {
+                status.held.contains(&model.id)
+                    || status.failed.contains_key(&model.id)
+                    || matches!(status.state, CoreState::Broken { .. } | CoreState::Closed)
+            });
+            if !status.held.contains(&model.id) {
+                let why = status.failed.get(&model.id).cloned();
+                let why = why.unwrap_or_else(|| "it is not running".to_owned());
+                return Err(Trouble::Failed(format!(
+                    "core {} cannot load `{}`: {why}",
+                    core.name, model.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes what was begun.
+    fn take_back(&self, model: &ServedModel, cores: &[&Core]) {
+        for core in cores {
+            core.want(|wanted| wanted.retain(|other| other.id != model.id));
+            self.queue.withdraw(model.id, core.index);
+        }
+        self.queue.call();
+    }
+
+    /// Has cores let go of a model that others still have.
+    fn leave(&self, model: &ServedModel, cores: &[&Core]) -> Result<(), Trouble> {
+        self.take_back(model, cores);
+        let ends = Instant::now() + CHANGE_LIMIT;
+        for core in cores {
+            let status = core.wait(ends, |status| !status.held.contains(&model.id));
+            if status.held.contains(&model.id) {
+                return Err(Trouble::Failed(format!(
+                    "core {} does not let go of `{}`",
+                    core.name, model.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the requests of a model that has no name any more end, and has its cores let go of it.
+    fn retire(&self, model: &ServedModel) -> Result<(), Trouble> {
+        let longest = Instant::now() + self.limits.request + self.limits.run;
+        if !model.wait_unused(longest) {
+            tracing::warn!(model = &*model.name, "requests outlived the model");
+        }
+        let cores = self.holding(model.id);
+        let left = self.leave(model, &cores);
+        self.queue.shut(model.id);
+        left
+    }
+
+    /// The cores that have a model or are to have it.
+    fn holding(&self, model: ModelId) -> Vec<&Core> {
+        let cores = self.cores.iter().map(|core| &**core);
+        cores.filter(|core| core.wants(model)).collect()
+    }
+
+    /// The workers of these cores, each of which must be asked for as a whole.
+    fn cores_of(&self, asked: &CoreList) -> Result<Vec<&Core>, Trouble> {
+        let cores = self.cores.iter().map(|core| &**core);
+        let found: Vec<&Core> = cores
+            .filter(|core| core.place.cores.overlaps(asked))
+            .collect();
+        let all = CoreList::of(found.iter().flat_map(|core| core.place.cores.iter()));
+        match all == *asked {
+            true => Ok(found),
+            false => Err(Trouble::Invalid(format!(
+                "cores {asked} are not those of workers: there are {}",
+                names(&self.cores.iter().map(|core| &**core).collect::<Vec<_>>())
+            ))),
+        }
+    }
+
+    /// Refuses a model for which `cores` have no room beside what they hold.
+    fn check_fit(&self, model: &Model, cores: &[&Core]) -> Result<(), Trouble> {
+        let width = model.width;
+        if let Some(core) = cores.iter().find(|core| core.place.cores.len() != width) {
+            return Err(Trouble::Conflict(format!(
+                "`{}` takes {width} cores, and a worker has core {}",
+                model.name, core.name
+            )));
+        }
+        let mut models: Vec<Arc<ServedModel>> = Vec::new();
+        let mut workers = Vec::new();
+        for core in &self.cores {
+            let mut worker = core.place.clone();
+            worker.models.clear();
+            for wanted in core.status().wanted {
+                let known = models.iter().position(|model| model.id == wanted.id);
+                let place = known.unwrap_or_else(|| {
+                    models.push(wanted);
+                    models.len() - 1
+                });
+                worker.models.push(place);
+            }
+            workers.push(worker);
+        }
+        let mut placed: Vec<Model> = models.iter().map(|model| model.placed.clone()).collect();
+        for core in cores {
+            workers[core.index].models.push(placed.len());
+        }
+        placed.push(model.clone());
+        for worker in &mut workers {
+            let each = |place: &usize| placed[*place].memory.each();
+            worker.memory_bytes = worker.models.iter().map(each).sum();
+        }
+        let placement = Placement {
+            schema_version: placement::SCHEMA_VERSION,
+            machine: self.workplace.machine.clone(),
+            models_per_core: 1,
+            models: placed,
+            workers,
+            idle: CoreList::first(0),
+        };
+        let fits = placement.check_memory();
+        fits.map_err(|error| Trouble::Conflict(format!("{error:#}")))
+    }
+
+    /// One change at a time; none while the server stops.
+    fn change(&self) -> Result<MutexGuard<'_, ()>, Trouble> {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.is_stopping() {
+            true => Err(Trouble::Conflict("the server is stopping".to_owned())),
+            false => Ok(changing),
+        }
+    }
+}
+
+fn invalid(error: anyhow::Error) -> Trouble {
+    Trouble::Invalid(format!("{error:#}"))
+}
+
+fn names(cores: &[&Core]) -> String {
+    let names: Vec<&str> = cores.iter().map(|core| &*core.name).collect();
+    names.join(", ")
+}

@@ -1,0 +1,209 @@
+//! The models that are served, under the names by which they are asked for.
+//!
+//! A request holds a [`Use`] of its model from the moment its name is looked up until it is answered, so
+//! that a model can be taken away without a request losing it: see [`ServedModel::wait_unused`].
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::bundle::Bundle;
+use crate::placement;
+use crate::plan::Plan;
+use crate::runtime::simulated::SimulatedModel;
+use crate::serve::aliases::Alias;
+use crate::serve::http::Statistics;
+use crate::task::TaskModel;
+
+/// A model of this server, never used again for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ModelId(u64);
+
+impl ModelId {
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A bundle that is served.
+#[derive(Debug)]
+pub(super) struct ServedModel {
+    pub(super) id: ModelId,
+    pub(super) name: Arc<str>,
+    pub(super) bundle: Arc<Bundle>,
+    pub(super) model: TaskModel,
+    /// What it takes of a core.
+    pub(super) placed: placement::model::Model,
+    /// Where a device is simulated.
+    pub(super) simulated: Option<SimulatedModel>,
+    pub(super) statistics: Statistics,
+    uses: Mutex<usize>,
+    unused: Condvar,
+}
+
+impl ServedModel {
+    pub(super) fn open(
+        placed: placement::model::Model,
+        bundle: Bundle,
+        simulated: Option<SimulatedModel>,
+    ) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            id: ModelId::next(),
+            name: placed.name.as_str().into(),
+            model: TaskModel::open(&bundle)?,
+            bundle: Arc::new(bundle),
+            placed,
+            simulated,
+            statistics: Statistics::default(),
+            uses: Mutex::new(0),
+            unused: Condvar::new(),
+        }))
+    }
+
+    /// What it was compiled from and for.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.bundle.manifest.plan
+    }
+
+    /// Waits until no request uses the model; false when that took too long.
+    pub(super) fn wait_unused(&self, ends: Instant) -> bool {
+        let left = ends.saturating_duration_since(Instant::now());
+        let waited = self
+            .unused
+            .wait_timeout_while(self.uses(), left, |uses| *uses > 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
+    }
+
+    fn uses(&self) -> MutexGuard<'_, usize> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request's hold on its model.
+#[derive(Debug)]
+pub(super) struct Use(Arc<ServedModel>);
+
+impl Use {
+    pub(super) fn of(model: &Arc<ServedModel>) -> Self {
+        *model.uses() += 1;
+        Self(Arc::clone(model))
+    }
+}
+
+impl Clone for Use {
+    fn clone(&self) -> Self {
+        Self::of(&self.0)
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        let mut uses = self.0.uses();
+        *uses -= 1;
+        if *uses == 0 {
+            self.0.unused.notify_all();
+        }
+    }
+}
+
+impl Deref for Use {
+    type Target = ServedModel;
+
+    fn deref(&self) -> &ServedModel {
+        &self.0
+    }
+}
+
+/// Models and aliases by name.
+#[derive(Debug, Default)]
+pub(super) struct Models {
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order in which they came; the first one is that of routes that name none.
+    models: Vec<Arc<ServedModel>>,
+    aliases: BTreeMap<String, Arc<Alias>>,
+}
+
+impl Models {
+    pub(super) fn new(models: Vec<Arc<ServedModel>>) -> Self {
+        Self {
+            state: RwLock::new(State {
+                models,
+                aliases: BTreeMap::new(),
+            }),
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<ServedModel>> {
+        self.read().models.clone()
+    }
+
+    /// The model of that name, or the one whose turn it is under an alias.
+    pub(super) fn find(&self, name: &str) -> Option<Use> {
+        let state = self.read();
+        if let Some(model) = state.named(name) {
+            return Some(Use::of(model));
+        }
+        let target = state.aliases.get(name)?.choose();
+        state.named(target).map(Use::of)
+    }
+
+    /// The model of exactly that name.
+    pub(super) fn named(&self, name: &str) -> Option<Arc<ServedModel>> {
+        self.read().named(name).cloned()
+    }
+
+    /// From now on `model` is asked for by its name, in place of the one that it returns.
+    pub(super) fn put(&self, model: Arc<ServedModel>) -> Option<Arc<ServedModel>> {
+        let mut state = self.write();
+        let known = |known: &Arc<ServedModel>| known.name == model.name;
+        match state.models.iter().position(known) {
+            Some(place) => Some(std::mem::replace(&mut state.models[place], model)),
+            None => {
+                state.models.push(model);
+                None
+            }
+        }
+    }
+
+    pub(super) fn remove(&self, model: &ServedModel) {
+        self.write().models.retain(|known| known.id != model.id);
+    }
+
+    pub(super) fn aliases(&self) -> BTreeMap<String, Arc<Alias>> {
+        self.read().aliases.clone()
+    }
+
+    pub(super) fn set_alias(&self, name: &str, alias: Option<Alias>) {
+        let mut state = self.write();
+        match alias {
+            Some(alias) => state.aliases.insert(name.to_owned(), Arc::new(alias)),
+            None => state.aliases.remove(name),
+        };
+    }
+
+    /// Lists and maps are changed by calls that cannot panic halfway.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn named(&self, name: &str) -> Option<&Arc<ServedModel>> {
+        self.models.iter().find(|model| *model.name == *name)
+    }
+}

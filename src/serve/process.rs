@@ -1,0 +1,159 @@
+//! A worker process as the device of a core.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::bucket::{Bucket, Row};
+use crate::placement::Worker as Place;
+use crate::placement::machine::Machine;
+use crate::runtime::{Backend, Begun, LoadError, Worker};
+use crate::serve::device::Device;
+use crate::serve::models::{ModelId, ServedModel};
+use crate::serve::queue::Queue;
+
+/// What a new run counts for in the time that one of its bucket is expected to take.
+const NEW_RUN_WEIGHT: f64 = 0.2;
+
+/// What a process needs to start.
+#[derive(Debug)]
+pub(super) struct Site<'a> {
+    pub(super) backend: &'a Backend,
+    pub(super) machine: &'a Machine,
+    pub(super) place: &'a Place,
+    /// Where its output goes.
+    pub(super) log: &'a File,
+    /// A batch that takes longer counts as a hang.
+    pub(super) run_limit: Duration,
+    /// When it is closed, nothing needs to start any more.
+    pub(super) queue: &'a Queue,
+}
+
+/// A process, from the first load on.
+pub(super) struct Process<'a> {
+    site: Site<'a>,
+    worker: Option<Worker>,
+    /// How long runs take, in seconds.
+    seconds: HashMap<(ModelId, Bucket), f64>,
+    /// When the last run was done: the next one cannot have begun before.
+    done: Instant,
+}
+
+/// A run on the process.
+pub(super) struct Run {
+    begun: Begun,
+    at: Instant,
+    kind: (ModelId, Bucket),
+}
+
+impl<'a> Process<'a> {
+    pub(super) fn new(site: Site<'a>) -> Self {
+        Self {
+            site,
+            worker: None,
+            seconds: HashMap::new(),
+            done: Instant::now(),
+        }
+    }
+
+    fn worker(&mut self) -> Result<&mut Worker> {
+        self.worker.as_mut().context("nothing is loaded")
+    }
+
+    fn start(&self, model: &ServedModel) -> Result<Worker> {
+        let Site { place, machine, .. } = &self.site;
+        let log = self.site.log.try_clone();
+        let log = log.context("sharing the log of a worker")?;
+        let tag = format!("neuronc {}", model.name);
+        let backend = self.site.backend.on_cores(place.environment(machine), &tag);
+        Worker::start(&backend, &model.bundle, place.threads, log)
+    }
+}
+
+/// The longest reference row that fits a bucket: what it is warmed up with.
+fn warm_up_row(rows: &[Row], bucket: Bucket) -> Option<&Row> {
+    let mut fitting = rows.iter().rev();
+    fitting.find(|row| row.ids.len() <= bucket.sequence)
+}
+
+impl Device for Process<'_> {
+    type Run = Run;
+
+    fn load(&mut self, model: &ServedModel) -> Result<()> {
+        let changed = |error| LoadError::from_error("the bundle cannot be loaded", &error);
+        model.bundle.check_unchanged().map_err(changed)?;
+        let threads = self.site.place.threads;
+        match &mut self.worker {
+            Some(worker) => worker.load(&model.bundle, threads)?,
+            None => self.worker = Some(self.start(model)?),
+        }
+        for artifact in &model.bundle.manifest.artifacts {
+            if self.site.queue.is_closed() {
+                bail!("the server stopped before the worker was ready");
+            }
+            let bucket = artifact.bucket;
+            let warmed = self.check(model, bucket);
+            warmed.with_context(|| format!("warming up bucket {bucket}"))?;
+        }
+        Ok(())
+    }
+
+    fn unload(&mut self, model: &ServedModel) -> Result<()> {
+        self.worker()?.unload(&model.bundle)
+    }
+
+    fn check(&mut self, model: &ServedModel, bucket: Bucket) -> Result<()> {
+        let references = model.bundle.reference_rows()?;
+        let rows: Vec<&Row> = warm_up_row(&references, bucket).into_iter().collect();
+        let limit = self.site.run_limit;
+        let worker = self.worker()?;
+        let outputs = worker.run_rows(&model.bundle, bucket, &rows, limit)?;
+        match outputs.iter().flatten().all(|value| value.is_finite()) {
+            true => Ok(()),
+            false => {
+                bail!("values that are not numbers came out for an input that is known to be good")
+            }
+        }
+    }
+
+    fn begin(&mut self, model: &ServedModel, bucket: Bucket, rows: &[&Row]) -> Result<Run> {
+        let limit = self.site.run_limit;
+        let at = Instant::now();
+        let begun = self.worker()?.begin(&model.bundle, bucket, rows, limit)?;
+        let kind = (model.id, bucket);
+        Ok(Run { begun, at, kind })
+    }
+
+    fn ends(&self, run: &Run) -> Option<Instant> {
+        let seconds = self.seconds.get(&run.kind)?;
+        Some(run.at.max(self.done) + Duration::try_from_secs_f64(*seconds).ok()?)
+    }
+
+    fn is_done_before(&self, _: &Run, moment: Instant) -> Result<bool> {
+        let worker = self.worker.as_ref().context("nothing is loaded")?;
+        worker.is_done_before(moment)
+    }
+
+    fn finish(&mut self, run: Run, _: &ServedModel, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
+        let outputs = self.worker()?.finish(run.begun, rows);
+        let now = Instant::now();
+        let took = (now - run.at.max(self.done)).as_secs_f64();
+        self.done = now;
+        let seconds = self.seconds.entry(run.kind).or_insert(took);
+        *seconds += NEW_RUN_WEIGHT * (took - *seconds);
+        outputs
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        match &mut self.worker {
+            Some(worker) => worker.check_alive(),
+            None => Ok(()),
+        }
+    }
+
+    fn process_id(&self) -> Option<u32> {
+        self.worker.as_ref().map(Worker::process_id)
+    }
+}

@@ -1,0 +1,73 @@
+//! When a worker that was lost is started again: sooner after a single failure, later after several in
+//! a row, and after many only to see whether it works again.
+
+use std::time::Duration;
+
+/// The pause after the first failure; it doubles with each further one in a row.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// After so many failures in a row the core counts as broken: nothing waits for it any more.
+const BROKEN_AFTER: u32 = 6;
+
+/// How long a broken core rests between two attempts.
+const BROKEN_PAUSE: Duration = Duration::from_secs(30);
+
+/// The failures of one worker. A failure is in a row with the one before unless a batch ran between.
+#[derive(Debug, Default)]
+pub(super) struct Restarts {
+    in_a_row: u32,
+}
+
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Until the next attempt.
+    pub(super) pause: Duration,
+    /// The core counts as broken until a worker is ready again.
+    pub(super) is_broken: bool,
+}
+
+impl Restarts {
+    /// A worker was lost; `served` says whether it had run a batch.
+    pub(super) fn lost(&mut self, served: bool) -> Verdict {
+        self.in_a_row = match served {
+            true => 1,
+            false => self.in_a_row.saturating_add(1),
+        };
+        let is_broken = self.in_a_row >= BROKEN_AFTER;
+        let doubled = PAUSE.saturating_mul(1 << (self.in_a_row - 1).min(BROKEN_AFTER));
+        Verdict {
+            pause: if is_broken { BROKEN_PAUSE } else { doubled },
+            is_broken,
+        }
+    }
+
+    pub(super) fn in_a_row(&self) -> u32 {
+        self.in_a_row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_until_the_core_counts_as_broken() {
+        let mut restarts = Restarts::default();
+        let verdicts: Vec<Verdict> = (0..7).map(|_| restarts.lost(false)).collect();
+        let pauses: Vec<u128> = verdicts.iter().map(|v| v.pause.as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 30_000, 30_000]);
+        let broken = verdicts.iter().position(|verdict| verdict.is_broken);
+        assert_eq!(broken, Some(5));
+    }
+
+    #[test]
+    fn a_worker_that_served_starts_over() {
+        let mut restarts = Restarts::default();
+        for _ in 0..9 {
+            restarts.lost(false);
+        }
+        let verdict = restarts.lost(true);
+        assert_eq!((verdict.pause, verdict.is_broken), (PAUSE, false));
+    }
+}

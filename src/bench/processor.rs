@@ -9,9 +9,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::files;
-
-/// `/proc` counts in these; Linux has had this value on every machine for twenty years.
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::processes::{Process, Processors};
 
 /// Processor time so far, in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +36,12 @@ pub struct Usage {
 impl Snapshot {
     /// Now, with the server's process `server`.
     pub fn take(server: u32) -> Option<Self> {
+        let root = Path::new("/");
         Some(Self {
             at: Instant::now(),
             server: family_seconds(server)?,
-            client: process(std::process::id())?.seconds,
-            machine: machine_seconds()?,
+            client: Process::read(root, std::process::id())?.cpu_seconds,
+            machine: Processors::read(root)?.busy_seconds,
         })
     }
 
@@ -64,37 +63,18 @@ impl Snapshot {
     }
 }
 
-struct Process {
-    parent: u32,
-    seconds: f64,
-}
-
-fn process(id: u32) -> Option<Process> {
-    let stat = files::read_text(Path::new(&format!("/proc/{id}/stat"))).ok()?;
-    // The name before it is in parentheses and may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
-    // Children that ended count to who waited for them.
-    let ticks = ticks(11)? + ticks(12)? + ticks(13)? + ticks(14)?;
-    Some(Process {
-        parent: fields.get(1)?.parse().ok()?,
-        seconds: ticks / TICKS_PER_SECOND,
-    })
-}
-
 /// Of a process and all its descendants.
 fn family_seconds(root: u32) -> Option<f64> {
     let processes: BTreeMap<u32, Process> = process_ids()
-        .filter_map(|id| Some((id, process(id)?)))
+        .filter_map(|id| Some((id, Process::read(Path::new("/"), id)?)))
         .collect();
-    let mut seconds = processes.get(&root)?.seconds;
+    let mut seconds = processes.get(&root)?.cpu_seconds;
     let mut family = BTreeSet::from([root]);
     loop {
         let known = family.len();
         for (id, process) in &processes {
             if family.contains(&process.parent) && family.insert(*id) {
-                seconds += process.seconds;
+                seconds += process.cpu_seconds;
             }
         }
         if family.len() == known {
@@ -106,16 +86,6 @@ fn family_seconds(root: u32) -> Option<f64> {
 fn process_ids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-}
-
-/// Busy time of all processors.
-fn machine_seconds() -> Option<f64> {
-    let stat = files::read_text(Path::new("/proc/stat")).ok()?;
-    let fields = stat.lines().next()?.split_whitespace().skip(1);
-    let ticks: Vec<f64> = fields.filter_map(|field| field.parse().ok()).collect();
-    // user, nice, system, idle, iowait, irq, softirq
-    let busy = ticks.iter().take(7).sum::<f64>() - ticks.get(3)? - ticks.get(4)?;
-    Some(busy / TICKS_PER_SECOND)
 }
 
 /// The process that listens on `address`, where that is on this machine and ours to look into.

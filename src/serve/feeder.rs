@@ -203,7 +203,10 @@ impl<'a, D: Device> Feeder<'a, D> {
         match self.device.finish(run, &model, &rows) {
             Ok(outputs) => {
                 let tally = Tally::batch(batch.bucket, rows.len(), tokens, busy);
-                self.core.ledger.add(&model.name, batch.bucket, &tally);
+                let wait = |job: &Job| began.saturating_duration_since(job.accepted);
+                let waits = batch.jobs.iter().map(wait);
+                let ledger = &self.core.ledger;
+                ledger.add(&model.name, batch.bucket, &tally, waits);
                 self.has_served = true;
                 self.send(&model, batch, outputs, (began, busy));
                 Ok(())

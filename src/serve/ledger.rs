@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::bucket::Bucket;
+use crate::serve::histogram::{Histogram, SECONDS, SHARES};
 
 /// What was run in one bucket of one model on one core.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,36 +44,105 @@ impl Tally {
     }
 }
 
-/// The tallies of one core.
+/// What was run in one bucket of one model on one core, and how long its runs took.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Runs {
+    pub(super) tally: Tally,
+    /// Seconds of each run.
+    pub(super) times: Histogram,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self {
+            tally: Tally::default(),
+            times: Histogram::new(SECONDS),
+        }
+    }
+}
+
+/// How the rows of one model came to one core.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Arrivals {
+    /// Seconds that each row waited.
+    pub(super) waits: Histogram,
+    /// The share of each batch that was rows, not padding.
+    pub(super) fills: Histogram,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            waits: Histogram::new(SECONDS),
+            fills: Histogram::new(SHARES),
+        }
+    }
+}
+
+/// The account of one core.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    tallies: Mutex<BTreeMap<(Arc<str>, Bucket), Tally>>,
+    book: Mutex<Book>,
+}
+
+/// What a ledger has written down.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Book {
+    pub(super) runs: BTreeMap<(Arc<str>, Bucket), Runs>,
+    pub(super) arrivals: BTreeMap<Arc<str>, Arrivals>,
 }
 
 impl Ledger {
-    pub(super) fn add(&self, model: &Arc<str>, bucket: Bucket, batch: &Tally) {
-        let mut tallies = self.lock();
-        let tally = tallies.entry((Arc::clone(model), bucket)).or_default();
-        tally.add(batch);
+    /// Writes down a batch whose rows waited for `waits`.
+    pub(super) fn add(
+        &self,
+        model: &Arc<str>,
+        bucket: Bucket,
+        batch: &Tally,
+        waits: impl Iterator<Item = Duration>,
+    ) {
+        let mut book = self.lock();
+        let runs = book.runs.entry((Arc::clone(model), bucket)).or_default();
+        runs.tally.add(batch);
+        runs.times.observe(batch.busy.as_secs_f64());
+        let arrivals = book.arrivals.entry(Arc::clone(model)).or_default();
+        for wait in waits {
+            arrivals.waits.observe(wait.as_secs_f64());
+        }
+        let places = (batch.rows + batch.padding_rows).max(1);
+        arrivals.fills.observe(batch.rows as f64 / places as f64);
+    }
+
+    pub(super) fn book(&self) -> Book {
+        self.lock().clone()
     }
 
     /// By model and bucket.
     pub(super) fn tallies(&self) -> BTreeMap<(Arc<str>, Bucket), Tally> {
-        self.lock().clone()
+        let book = self.lock();
+        let runs = book.runs.iter();
+        runs.map(|(key, runs)| (key.clone(), runs.tally)).collect()
     }
 
     /// Of all models and buckets.
     pub(super) fn total(&self) -> Tally {
-        let mut total = Tally::default();
-        for tally in self.lock().values() {
-            total.add(tally);
-        }
-        total
+        self.lock().total()
     }
 
     /// Only numbers are changed while it is held.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, Bucket), Tally>> {
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    /// Of all models and buckets.
+    pub(super) fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        for runs in self.runs.values() {
+            total.add(&runs.tally);
+        }
+        total
     }
 }
 
@@ -89,10 +159,20 @@ mod tests {
         };
         let busy = Duration::from_millis(5);
         let model: Arc<str> = "m".into();
-        ledger.add(&model, bucket, &Tally::batch(bucket, 6, 100, busy));
-        ledger.add(&model, bucket, &Tally::batch(bucket, 8, 256, busy));
+        let waits = |rows| std::iter::repeat_n(busy, rows);
+        let add = |rows, tokens| {
+            let tally = Tally::batch(bucket, rows, tokens, busy);
+            ledger.add(&model, bucket, &tally, waits(rows));
+        };
+        add(6, 100);
+        add(8, 256);
         let total = ledger.total();
-        assert_eq!(ledger.tallies()[&(model, bucket)], total);
+        let book = ledger.book();
+        let key = (Arc::clone(&model), bucket);
+        assert_eq!(ledger.tallies()[&key], total);
+        assert_eq!(book.runs[&key].times.count(), 2);
+        assert_eq!(book.arrivals[&model].waits.count(), 14);
+        assert_eq!(book.arrivals[&model].fills.sum(), 0.75 + 1.0);
         assert_eq!((total.batches, total.rows, total.padding_rows), (2, 14, 2));
         assert_eq!((total.tokens, total.padding_tokens), (356, 156));
         assert_eq!(total.busy, 2 * busy);

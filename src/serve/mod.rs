@@ -12,6 +12,7 @@ pub mod config;
 mod core;
 mod device;
 mod feeder;
+mod histogram;
 mod http;
 mod job;
 mod keeper;
@@ -137,6 +138,7 @@ struct Served {
     workplace: Arc<Workplace>,
     profile: ChipProfile,
     started: Instant,
+    traffic: http::Traffic,
     /// Held while what is served changes.
     changing: Mutex<()>,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
@@ -190,6 +192,7 @@ impl Served {
             workplace,
             profile: deployment.profile,
             started: Instant::now(),
+            traffic: http::Traffic::default(),
             changing: Mutex::new(()),
             stopping: AtomicBool::new(false),
         }))

@@ -11,6 +11,7 @@ const LAYERS: [&[&str]; 19] = [
         "failure",
         "files",
         "host_memory",
+        "processes",
         "tensor",
         "command",
     ],
@@ -35,10 +36,11 @@ const LAYERS: [&[&str]; 19] = [
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 7] = [
+const SIDEWAYS: [(&str, &str); 8] = [
     ("command", "cleanup"),
     ("files", "failure"),
     ("host_memory", "files"),
+    ("processes", "files"),
     ("tensor", "failure"),
     ("profile", "bucket"),
     ("recipe", "profile"),

@@ -169,6 +169,10 @@ impl From<Invalid> for Refusal {
     }
 }
 
+/// The code of a refusal, on its response: for what counts them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reason(pub(super) &'static str);
+
 /// Every refusal of the native routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
@@ -198,6 +202,7 @@ pub(super) fn with_headers(refusal: &Refusal, response: Response) -> Response {
 /// The same where the protocol has a status of its own for it.
 pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response) -> Response {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(refusal.status());
+    response.extensions_mut().insert(Reason(refusal.name()));
     if refusal.retry_after.is_some() || refusal.code == Code::QueueFull {
         let time = refusal.retry_after.unwrap_or_default();
         // Whole seconds are all that the header has.

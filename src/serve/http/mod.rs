@@ -4,12 +4,14 @@ mod admin;
 mod answer;
 mod health;
 mod kserve;
+mod metrics;
 mod openai;
 mod openapi;
 mod predict;
 mod reference;
 mod statistics;
 mod tei;
+mod traffic;
 mod work;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use crate::serve::{Door, Entrance, Listener, Served};
 pub use admin::status;
 pub use openapi::document as openapi;
 pub(super) use statistics::Statistics;
+pub(super) use traffic::Traffic;
 
 /// There where the answer is not that of the model.
 const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
@@ -105,6 +108,7 @@ fn routes(entrance: Entrance) -> Router {
         .route("/openapi.json", get(openapi::serve))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::serve))
         .route("/{core}/{model}", any(reference::predictions))
         .merge(tei::routes(""))
         .merge(tei::routes("/tei/{model}"))
@@ -114,6 +118,7 @@ fn routes(entrance: Entrance) -> Router {
         .layer(from_fn_with_state(entrance.clone(), work::in_scope))
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(map_response_with_state(entrance.clone(), say_simulated))
+        .layer(from_fn_with_state(entrance.clone(), traffic::count))
         .with_state(entrance)
 }
 

@@ -13,6 +13,7 @@ use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::http::answer::{Code, Ran, Refusal};
+use crate::serve::http::traffic;
 use crate::serve::job::{Address, RowError, RowOutput};
 use crate::serve::models::Use;
 use crate::serve::queue::Refused;
@@ -137,6 +138,7 @@ pub(super) async fn run_rows(
     preparing: Duration,
 ) -> Result<Outputs, Refusal> {
     let begun = Instant::now();
+    traffic::is_for(&model.name);
     let outputs = outputs(entrance, model, rows).await;
     let statistics = &model.statistics;
     let outputs = outputs.inspect_err(|_| statistics.failed(begun.elapsed()))?;

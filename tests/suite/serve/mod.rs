@@ -12,6 +12,7 @@ mod deadlines;
 mod health;
 mod kserve;
 mod load;
+mod metrics;
 mod minilm;
 mod numeric;
 mod openai;

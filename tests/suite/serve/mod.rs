@@ -12,6 +12,7 @@ mod deadlines;
 mod health;
 mod kserve;
 mod load;
+mod management;
 mod minilm;
 mod numeric;
 mod openai;

@@ -189,6 +189,17 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The address for management, which is one of the lines after the first.
+    pub(super) fn management(&mut self) -> SocketAddr {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "no such line");
+            if let Some(url) = line.trim().strip_prefix("management: http://") {
+                return url.parse().unwrap();
+            }
+        }
+    }
+
     /// What it wrote to stdout after the first line; waits for its end.
     pub(super) fn rest_of_stdout(&mut self) -> String {
         let mut rest = String::new();

@@ -9,6 +9,7 @@ mod client;
 mod clients;
 mod crashes;
 mod deadlines;
+mod faults;
 mod health;
 mod kserve;
 mod load;

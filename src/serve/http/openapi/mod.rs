@@ -1,6 +1,7 @@
 //! The OpenAPI document: every route with what it takes, answers and refuses with. The schemas come
 //! from the types that read requests and write answers.
 
+mod management;
 mod routes;
 
 use axum::Json;
@@ -9,13 +10,14 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::serve::Entrance;
+use crate::serve::{Door, Entrance};
 
 /// Where the schemas of types are.
 const SCHEMAS: &str = "/components/schemas";
 
-/// The document of a server of these models; of any server where there are none.
-pub fn document(models: &[&str]) -> Value {
+/// The document of a server of these models, of any server where there are none, as it is seen through a
+/// port.
+pub fn document(models: &[&str], door: Door) -> Value {
     let mut paths = Paths::new(models);
     routes::native(&mut paths);
     routes::openai(&mut paths);
@@ -32,6 +34,9 @@ pub fn document(models: &[&str]) -> Value {
     routes::kserve_repository(&mut paths);
     routes::sagemaker(&mut paths);
     routes::fastapi(&mut paths);
+    if door == Door::Management {
+        management::routes(&mut paths);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -124,6 +129,7 @@ impl Paths {
             let schema = match name {
                 "model" => self.model.clone(),
                 "version" => json!({"type": "string", "enum": ["1"]}),
+                "alias" => json!({"type": "string"}),
                 _ => json!({"type": "integer", "minimum": 0}),
             };
             json!({"name": name, "in": "path", "required": true, "schema": schema})
@@ -173,7 +179,7 @@ fn response(description: &str, schema: &Value) -> Value {
 pub(super) async fn serve(State(entrance): State<Entrance>) -> Json<Value> {
     let models = entrance.models();
     let names: Vec<&str> = models.iter().map(|model| &*model.name).collect();
-    Json(document(&names))
+    Json(document(&names, entrance.door))
 }
 
 /// What a status means in every protocol.

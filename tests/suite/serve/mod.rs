@@ -5,13 +5,17 @@
 
 mod answers;
 mod bundles;
+mod capacity;
 mod client;
 mod clients;
+mod connections;
 mod crashes;
 mod deadlines;
 mod health;
+mod keys;
 mod kserve;
 mod load;
+mod malformed;
 mod minilm;
 mod numeric;
 mod openai;
@@ -26,6 +30,7 @@ mod shutdown;
 mod simulated;
 mod soak;
 mod tei;
+mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -306,6 +306,8 @@ fn a_log_on_a_full_disk_ends_no_server() {
             let now = pid(client.get("/health/ready").unwrap().json())?;
             (now != worker).then_some(())
         });
+        // A worker that served is no failure in a row with the one before.
+        assert_eq!(client.post(&path, &body).unwrap().body, expected.body);
         (fs::metadata(&log).unwrap().len() >= 4 << 10).then_some(())
     });
     for _ in 0..20 {

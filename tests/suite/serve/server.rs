@@ -123,7 +123,7 @@ impl Server {
             process,
             stdout,
             log,
-            address: url.strip_prefix("http://").unwrap().parse().unwrap(),
+            address: url.split_once("://").unwrap().1.parse().unwrap(),
             model: model.to_owned(),
         }
     }

@@ -148,7 +148,15 @@ impl Paths {
         };
         let mut responses = Map::new();
         responses.insert("200".to_owned(), answered);
-        for status in route.statuses {
+        let mut statuses = route.statuses.to_vec();
+        // Where there are API keys, and where there is a body.
+        statuses.extend([401, 429]);
+        if route.request.is_some() {
+            statuses.push(408);
+        }
+        statuses.sort_unstable();
+        statuses.dedup();
+        for status in &statuses {
             let refused = response(meaning(*status), &route.error);
             responses.insert(status.to_string(), refused);
         }
@@ -186,11 +194,13 @@ pub(super) async fn serve(State(entrance): State<Entrance>) -> Json<Value> {
 fn meaning(status: u16) -> &'static str {
     match status {
         400 => "the body or a header cannot be read",
+        401 => "no API key, or one that is not known",
         404 => "no such model",
+        408 => "the body did not come in time",
         413 => "the body is too large, or has too many inputs",
         422 => "the request cannot be answered as it is",
         424 => "the model is for something else, or failed",
-        429 => "too many rows are waiting; `Retry-After` has seconds",
+        429 => "too many rows are waiting, or a limit of the API key; `Retry-After` has seconds",
         500 => "the model or the server failed on this request",
         503 => "no core is ready, or the server is stopping",
         _ => "no answer in time",

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the two Python environments that the doubles of the Neuron SDK run in (tests/sdk/README.md), in
 # ${XDG_CACHE_HOME:-~/.cache}/neuronc/sdk-doubles, and builds the doubles of libtorchneuron.so beside them:
-#   inf1     Debian's torch 1.13.1, by apt-get; the one place in this repository that uses it
+#   inf1     Debian's torch 1.13.1, by apt-get; the one place in this repository that uses it (and, for tests of
+#            serve, libfaketime)
 #   neuronx  torch 2.9.0 and torch-xla 2.9.0 from the Python index
 # Does nothing where they are there already; what was interrupted is made anew.
 set -euo pipefail
@@ -9,9 +10,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 sdk=$root/tests/sdk
 doubles=${XDG_CACHE_HOME:-$HOME/.cache}/neuronc/sdk-doubles
-debian=(python3-torch libtorch-dev python3-venv)
+debian=(python3-torch libtorch-dev python3-venv faketime)
 
-installed() { dpkg-query -W -f '${db:Status-Status} ' "${debian[@]}" 2>/dev/null | grep -qx 'installed installed installed '; }
+installed() { dpkg-query -W -f '${db:Status-Status} ' "${debian[@]}" 2>/dev/null | grep -qx 'installed installed installed installed '; }
 
 debian_packages() {
     ! installed || return 0

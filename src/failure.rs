@@ -130,6 +130,14 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// An error in one line, for logs and answers: what failed, why, and what to do.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let text = text.replace("\n  why:  ", ": ").replace("\n  help: ", "; ");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
 /// Continuation lines stand under the first one, behind the label.
 fn indent(text: &str) -> String {
     text.replace('\n', "\n        ")

@@ -12,7 +12,9 @@ mod duration;
 mod environment;
 mod explain;
 mod fold;
+mod gate_flags;
 mod interrupt;
+mod key;
 mod migrate;
 mod model_files;
 mod model_source;
@@ -65,6 +67,7 @@ enum Command {
     Place(place::Args),
     Chips(chips::Args),
     Migrate(migrate::Args),
+    Key(key::Args),
     Completions(completions::Args),
 }
 
@@ -100,6 +103,7 @@ fn run(command: Command) -> Result<()> {
         Command::Place(args) => place::run(&args, &environment),
         Command::Chips(args) => chips::run(&args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

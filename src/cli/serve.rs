@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bundle::Check;
 use crate::cleanup;
 use crate::cli::environment::Environment;
+use crate::cli::gate_flags::GateFlags;
 use crate::cli::output;
 use crate::cli::placing::{NamedBundle, Opened, Site, Wish, chip};
 use crate::cli::runtime_flags::RuntimeFlags;
@@ -23,7 +24,7 @@ use crate::cli::simulating::{self, SimulationFlags};
 use crate::failure::Failure;
 use crate::placement::Placement;
 use crate::serve::config::{Config, ListenConfig};
-use crate::serve::{self, Deployment, Door, Limits, Listener, Runtime};
+use crate::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,6 +32,7 @@ Examples:
   curl -d '{\"inputs\": \"a text\"}' http://127.0.0.1:8080/predict/all-MiniLM-L6-v2
   neuronc serve --model search=a.bundle@0-1 --model rank=b.bundle@2
   neuronc serve --config serve.yaml
+  neuronc serve my-bundle --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --api-keys keys.yaml
   neuronc serve my-bundle --runtime simulated --instance inf2.xlarge
 
 Exit codes: 0 stopped by SIGTERM or Ctrl-C, with every accepted request answered; 1 the models do not
@@ -71,6 +73,9 @@ pub(super) struct Args {
     listen_per_core: Option<u16>,
 
     #[command(flatten)]
+    gate: GateFlags,
+
+    #[command(flatten)]
     runtime: RuntimeFlags,
 
     #[command(flatten)]
@@ -89,11 +94,15 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let opened = wish.open(Check::Content)?;
     let (site, runtime) = args.runtime(&wish, &opened, environment)?;
     let placement = wish.place(&opened, &site, environment)?;
-    let limits = config.limits(Limits::STANDARD)?;
-    let listeners = args.listen(&config.listen, &placement)?;
+    let mut limits = config.limits(Limits::STANDARD)?;
+    limits.connections = serve::places(config.connections())?;
     start_log();
+    let gate = args.gate.open(&config)?;
+    let listeners = args.listen(&config.listen, &placement)?;
     let stop = stop_signal()?;
-    output::answer(&first_lines(&opened, &runtime, &placement, &listeners)?)?;
+    output::answer(&first_lines(
+        &opened, &runtime, &placement, &listeners, &gate,
+    )?)?;
     let deployment = Deployment {
         bundles: opened.into_iter().map(|opened| opened.bundle).collect(),
         placement,
@@ -106,6 +115,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
                 .context("sharing stderr")?,
         ),
         limits,
+        gate,
     };
     let outcome = serve::run(deployment, listeners, stop);
     // A worker that hangs must not outlive the server.
@@ -201,7 +211,13 @@ fn first_lines(
     runtime: &Runtime,
     placement: &Placement,
     listeners: &[Listener],
+    gate: &Gate,
 ) -> Result<String> {
+    let scheme = if gate.tls.is_some() { "https" } else { "http" };
+    let key = match gate.keys {
+        Some(_) => "-H 'authorization: Bearer KEY' ",
+        None => "",
+    };
     let names: Vec<&str> = opened.iter().map(|opened| opened.name.as_str()).collect();
     let runtime = match runtime {
         Runtime::Processes(backend) => backend.to_string(),
@@ -211,9 +227,9 @@ fn first_lines(
     let buckets: usize = plans.map(|plan| plan.buckets.len()).sum();
     let address = listeners[0].socket.local_addr()?;
     let mut text = format!(
-        "serving {} on http://{address} with {} workers and {buckets} buckets\n  \
+        "serving {} on {scheme}://{address} with {} workers and {buckets} buckets\n  \
          runtime: {runtime}\n  \
-         try: curl -d '{}' http://{address}/predict/{}",
+         try: curl {key}-d '{}' {scheme}://{address}/predict/{}",
         names.join(","),
         placement.workers.len(),
         example(opened[0].bundle.manifest.plan.head.task()),
@@ -223,10 +239,10 @@ fn first_lines(
         let address = listener.socket.local_addr()?;
         match listener.door {
             Door::All => {}
-            Door::Management => text.push_str(&format!("\n  management: http://{address}")),
+            Door::Management => text.push_str(&format!("\n  management: {scheme}://{address}")),
             Door::Worker(index) => {
                 let cores = &placement.workers[index].cores;
-                text.push_str(&format!("\n  core {cores}: http://{address}"));
+                text.push_str(&format!("\n  core {cores}: {scheme}://{address}"));
             }
         }
     }

@@ -45,11 +45,28 @@ pub struct ListenConfig {
     pub per_core: Option<u16>,
     pub management_host: Option<IpAddr>,
     pub management_port: Option<u16>,
+    tls: Option<TlsConfig>,
+    api_keys: Option<PathBuf>,
+    #[serde(default)]
+    pub log_requests: bool,
+}
+
+/// Relative to the file, as bundles are.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsConfig {
+    cert: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct LimitsConfig {
+    connections: Option<NonZeroUsize>,
+    requests_per_connection: Option<NonZeroUsize>,
+    head_seconds: Option<f64>,
+    body_seconds: Option<f64>,
+    idle_seconds: Option<f64>,
     body_bytes: Option<NonZeroUsize>,
     queue_rows: Option<NonZeroUsize>,
     request_seconds: Option<f64>,
@@ -103,10 +120,36 @@ impl Config {
         Ok(Some((self.folder.join(&model.bundle), cores.transpose()?)))
     }
 
+    /// The certificate and the key of TLS.
+    pub fn tls(&self) -> Option<(PathBuf, PathBuf)> {
+        let tls = self.listen.tls.as_ref()?;
+        Some((self.folder.join(&tls.cert), self.folder.join(&tls.key)))
+    }
+
+    /// The file of API keys.
+    pub fn api_keys(&self) -> Option<PathBuf> {
+        let keys = self.listen.api_keys.as_ref()?;
+        Some(self.folder.join(keys))
+    }
+
+    /// The number of connections that is asked for.
+    pub fn connections(&self) -> Option<NonZeroUsize> {
+        self.limits.connections
+    }
+
     /// The limits, with those of `standard` that the file does not name.
     pub fn limits(&self, standard: Limits) -> Result<Limits> {
         let own = &self.limits;
         Ok(Limits {
+            connections: own
+                .connections
+                .map_or(standard.connections, NonZeroUsize::get),
+            requests_per_connection: own
+                .requests_per_connection
+                .map_or(standard.requests_per_connection, NonZeroUsize::get),
+            head: seconds("head_seconds", own.head_seconds, standard.head)?,
+            body: seconds("body_seconds", own.body_seconds, standard.body)?,
+            idle: seconds("idle_seconds", own.idle_seconds, standard.idle)?,
             body_bytes: own
                 .body_bytes
                 .map_or(standard.body_bytes, NonZeroUsize::get),

@@ -122,6 +122,10 @@ impl Core {
             change(&mut status.wanted);
             status.revision += 1;
             status.failed.clear();
+            if matches!(status.state, CoreState::Broken { .. }) {
+                // It is tried again at once.
+                status.state = CoreState::Starting;
+            }
         });
     }
 

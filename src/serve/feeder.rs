@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::bucket::{Bucket, Row};
+use crate::failure::sentence;
 use crate::runtime::{LoadError, RunError};
-use crate::serve::core::{Core, CoreState};
+use crate::serve::core::{Core, CoreState, Status};
 use crate::serve::device::Device;
 use crate::serve::job::{Batch, Job, RowError, RowOutput, Timing, answer_all};
 use crate::serve::ledger::Tally;
@@ -299,7 +300,11 @@ impl<'a, D: Device> Feeder<'a, D> {
         if self.revision == Some(revision) {
             return Ok(());
         }
-        let wanted = self.core.status().wanted;
+        let Status {
+            mut wanted, failed, ..
+        } = self.core.status();
+        // What failed before must not keep the others from being loaded.
+        wanted.sort_by_key(|model| failed.contains_key(&model.id));
         let is_in = |models: &[Arc<ServedModel>], model: &ServedModel| {
             models.iter().any(|other| other.id == model.id)
         };
@@ -311,33 +316,38 @@ impl<'a, D: Device> Feeder<'a, D> {
             self.device.unload(&model)?;
             self.say_ready();
         }
-        for model in wanted {
-            if !is_in(&self.held, &model) {
+        for model in &wanted {
+            if !is_in(&self.held, model) {
                 self.load(model)?;
             }
+        }
+        if self.held.is_empty() && !wanted.is_empty() {
+            let failed = self.core.status().failed;
+            bail!("{}", failed.into_values().next().unwrap_or_default());
         }
         self.revision = Some(revision);
         self.say_ready();
         Ok(())
     }
 
-    /// Loads a model beside those that are held. One that cannot be loaded does not cost the others.
-    fn load(&mut self, model: Arc<ServedModel>) -> Result<()> {
+    /// Loads a model beside those that are held. One that failed before is not tried again where it might
+    /// cost others.
+    fn load(&mut self, model: &Arc<ServedModel>) -> Result<()> {
         let has_failed = self.core.status().failed.contains_key(&model.id);
         if has_failed && !self.held.is_empty() {
             return Ok(());
         }
-        match self.device.load(&model) {
+        match self.device.load(model) {
             Ok(()) => {
                 self.core.change(|status| {
                     status.failed.remove(&model.id);
                 });
-                self.held.push(model);
+                self.held.push(Arc::clone(model));
                 self.say_ready();
                 Ok(())
             }
             Err(error) => {
-                let why = format!("{error:#}");
+                let why = sentence(&error);
                 let core = &*self.core.name;
                 tracing::error!(
                     core,
@@ -347,7 +357,7 @@ impl<'a, D: Device> Feeder<'a, D> {
                 self.core.change(|status| {
                     status.failed.insert(model.id, why);
                 });
-                match error.is::<LoadError>() && !self.held.is_empty() {
+                match error.is::<LoadError>() {
                     true => Ok(()),
                     false => Err(error.context(format!("model `{}`", model.name))),
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::failure::sentence;
 use crate::placement::machine::Machine;
 use crate::serve::Runtime;
 use crate::serve::core::{Core, CoreState};
@@ -65,7 +66,7 @@ impl Keeper {
             let ended = ended.unwrap_or_else(|panic| bail_panic(panic.as_ref()));
             let Err(error) = ended else { break };
             let verdict = restarts.lost(has_served);
-            let cause = format!("{error:#}");
+            let cause = sentence(&error);
             let (core, failures_in_a_row) = (&*self.core.name, restarts.in_a_row());
             tracing::error!(core, failures_in_a_row, "worker ended: {cause}");
             self.core.lost(&cause, verdict.is_broken);

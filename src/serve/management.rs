@@ -10,6 +10,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::bundle::{Bundle, Check};
+use crate::failure::sentence;
 use crate::placement::cores::CoreList;
 use crate::placement::model::Model;
 use crate::placement::{self, Placement};
@@ -115,6 +116,16 @@ impl Served {
         if leaving.len() < holding.len() {
             self.leave(&model, &leaving)?;
             return Ok(Outcome::changed(format!("`{name}` left core {cores}")));
+        }
+        let aliases = self.models.aliases();
+        let uses = |target: &Target| target.model == name;
+        let mut using = aliases
+            .iter()
+            .filter(|(_, alias)| alias.targets().iter().any(uses));
+        if let Some((alias, _)) = using.next() {
+            return Err(Trouble::Conflict(format!(
+                "the alias `{alias}` stands for `{name}`: change it first"
+            )));
         }
         if !force {
             return Err(Trouble::Conflict(format!(
@@ -386,7 +397,7 @@ impl Served {
             idle: CoreList::first(0),
         };
         let fits = placement.check_memory();
-        fits.map_err(|error| Trouble::Conflict(format!("{error:#}")))
+        fits.map_err(|error| Trouble::Conflict(sentence(&error)))
     }
 
     /// One change at a time; none while the server stops.
@@ -400,7 +411,7 @@ impl Served {
 }
 
 fn invalid(error: anyhow::Error) -> Trouble {
-    Trouble::Invalid(format!("{error:#}"))
+    Trouble::Invalid(sentence(&error))
 }
 
 fn names(cores: &[&Core]) -> String {

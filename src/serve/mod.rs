@@ -27,10 +27,11 @@ mod queue;
 mod restarts;
 mod simulated;
 
-pub use http::{openapi, status};
+pub use http::{Gate, Keys, Tls, check_key_name, openapi, status};
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -51,6 +52,16 @@ use crate::serve::queue::Queue;
 /// The bounds of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// Connections at a time, of all ports.
+    pub connections: usize,
+    /// Requests at a time of one connection.
+    pub requests_per_connection: usize,
+    /// How long a client may take to connect and to send the head of a request.
+    pub head: Duration,
+    /// How long it may take to send a body, and to take something of an answer.
+    pub body: Duration,
+    /// How long a connection is kept on which nothing is asked.
+    pub idle: Duration,
     /// The largest body of a request.
     pub body_bytes: usize,
     /// Rows of one model that may wait for a core; more are refused with 429.
@@ -67,6 +78,12 @@ pub struct Limits {
 
 impl Limits {
     pub const STANDARD: Limits = Limits {
+        connections: 16_384,
+        requests_per_connection: 128,
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(30),
+        // Longer than the load balancers of clouds keep theirs, who must be the ones to close.
+        idle: Duration::from_secs(75),
         body_bytes: 2 << 20,
         queue_rows: 1024,
         request: Duration::from_secs(30),
@@ -107,6 +124,13 @@ pub struct Deployment {
     /// Where the workers' output goes.
     pub log: File,
     pub limits: Limits,
+    pub gate: Gate,
+}
+
+/// How many connections there can be: those asked for, else the standard ones, if the limit of open
+/// files, which is raised for it, has place for them.
+pub fn places(asked: Option<NonZeroUsize>) -> Result<usize> {
+    http::places(asked)
 }
 
 /// A port of the server.
@@ -280,16 +304,17 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
 /// Serves until `stop` is done, then answers what was accepted and ends. Workers that do not close
 /// in time are left to `cleanup`.
 pub fn run(
-    deployment: Deployment,
+    mut deployment: Deployment,
     listeners: Vec<Listener>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
+    let gate = Arc::new(std::mem::take(&mut deployment.gate));
     let served = Served::start(deployment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    let outcome = runtime.block_on(http::serve(Arc::clone(&served), listeners, stop));
+    let outcome = runtime.block_on(http::serve(Arc::clone(&served), gate, listeners, stop));
     // Requests that outlived the drain must not keep the process.
     runtime.shutdown_background();
     served.queue.close();

@@ -17,6 +17,7 @@ use serde_json::error::Category;
 
 use crate::bucket::Bucket;
 use crate::serve::Served;
+use crate::serve::http::connections::TooSlow;
 use crate::serve::job::RowOutput;
 use crate::task::NonFinite;
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -41,6 +42,14 @@ pub(super) enum Code {
     Invalid(InvalidCode),
     /// A header that cannot be read.
     BadHeader,
+    /// No API key, or one that is not known.
+    InvalidApiKey,
+    /// The key is not for this.
+    Forbidden,
+    /// The key has a limit of its own.
+    KeyLimit,
+    /// The body did not come in time.
+    BodyTooSlow,
     /// What is asked for cannot be done while the server runs.
     Unsupported,
     UnknownModel,
@@ -69,10 +78,13 @@ impl Code {
         match self {
             Code::MalformedJson | Code::BadHeader | Code::Unsupported => StatusCode::BAD_REQUEST,
             Code::Invalid(_) | Code::Quarantined => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::InvalidApiKey => StatusCode::UNAUTHORIZED,
+            Code::Forbidden => StatusCode::FORBIDDEN,
+            Code::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Code::UnknownModel | Code::UnknownRoute => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+            Code::QueueFull | Code::KeyLimit => StatusCode::TOO_MANY_REQUESTS,
             Code::NotReady | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Code::Conflict => StatusCode::CONFLICT,
@@ -87,6 +99,10 @@ impl Code {
             Code::MalformedJson => "malformed_json",
             Code::Invalid(code) => code.name(),
             Code::BadHeader => "bad_header",
+            Code::InvalidApiKey => "invalid_api_key",
+            Code::Forbidden => "forbidden",
+            Code::KeyLimit => "key_limit",
+            Code::BodyTooSlow => "body_too_slow",
             Code::Unsupported => "unsupported",
             Code::UnknownModel => "unknown_model",
             Code::UnknownRoute => "unknown_route",
@@ -203,6 +219,11 @@ pub(super) fn with_headers(refusal: &Refusal, response: Response) -> Response {
 pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response) -> Response {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(refusal.status());
     response.extensions_mut().insert(Reason(refusal.name()));
+    if refusal.code == Code::BodyTooSlow {
+        // What else comes is not the next request.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     if refusal.retry_after.is_some() || refusal.code == Code::QueueFull {
         let time = refusal.retry_after.unwrap_or_default();
         // Whole seconds are all that the header has.
@@ -227,6 +248,10 @@ pub(super) fn bytes(
             )
             .help("send fewer inputs at a time")
         }
+        _ if TooSlow::behind(&rejection) => Refusal::new(
+            Code::BodyTooSlow,
+            format!("the body did not come within {:?}", served.limits.body),
+        ),
         _ => Refusal::new(Code::MalformedJson, rejection.body_text()),
     })
 }

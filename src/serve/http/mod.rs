@@ -1,7 +1,12 @@
 //! HTTP: the routes, one file per protocol, and what all answers have in common.
 
+mod access;
+mod access_log;
 mod admin;
 mod answer;
+mod connections;
+mod form;
+mod gate;
 mod health;
 mod kserve;
 mod metrics;
@@ -9,6 +14,8 @@ mod openai;
 mod openapi;
 mod predict;
 mod reference;
+mod reloaded;
+mod request_id;
 mod statistics;
 mod tei;
 mod traffic;
@@ -17,20 +24,26 @@ mod work;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
-use axum::middleware::{from_fn_with_state, map_response_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
+use crate::serve::http::access::{Access, Role};
 use crate::serve::http::answer::{Code, Refusal};
+use crate::serve::http::connections::{Accepting, Connections};
 use crate::serve::{Door, Entrance, Listener, Served};
 
+pub use access::{Keys, check_key_name};
 pub use admin::status;
+pub(super) use connections::places;
+pub use connections::tls::Tls;
+pub use gate::Gate;
 pub use openapi::document as openapi;
 pub(super) use statistics::Statistics;
 pub(super) use traffic::Traffic;
@@ -44,26 +57,30 @@ const ROUTES: &str = "`GET /openapi.json` lists the routes";
 /// Answers requests on all `listeners` until `stop` is done and those that were accepted are answered.
 pub(super) async fn serve(
     served: Arc<Served>,
+    gate: Arc<Gate>,
     listeners: Vec<Listener>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let drain = served.limits.drain;
     let (stopping, mut stopped) = watch::channel(false);
+    let _following = Arc::clone(&gate).follow_files()?;
+    let connections = Connections::new(Arc::clone(&gate), served.limits);
+    let accepting = Accepting::new(connections, stopped.clone());
     let mut servers = Vec::new();
     for Listener { socket, door } in listeners {
-        let socket =
-            tokio::net::TcpListener::from_std(socket).context("handing over the listener")?;
         let entrance = Entrance {
             served: Arc::clone(&served),
             door,
         };
-        let mut stopped = stopped.clone();
-        let signal = async move {
-            // An error means that nobody can tell us any more.
-            let _ = stopped.wait_for(|stopping| *stopping).await;
+        // Whoever reaches the port for management is an operator, unless there are keys.
+        let role = match door {
+            Door::Management => Role::Admin,
+            Door::All | Door::Worker(_) => Role::Predict,
         };
-        let server = axum::serve(socket, routes(entrance)).with_graceful_shutdown(signal);
-        servers.push(server.into_future());
+        let access = Access::new(Arc::clone(&gate), role);
+        let counted = from_fn_with_state(Arc::clone(&served), traffic::count);
+        let app = guarded(routes(entrance), access, &gate).layer(counted);
+        servers.push(accepting.clone().run(socket, app));
     }
     let signal = async move {
         stop.await;
@@ -81,7 +98,7 @@ pub(super) async fn serve(
         tokio::time::sleep(drain).await;
     };
     let outcome = tokio::select! {
-        result = futures::future::try_join_all(servers) => result.map(drop).context("serving"),
+        result = futures::future::try_join_all(servers) => result.map(drop),
         () = bounded => {
             tracing::warn!(?drain, "requests were still open when the drain ended");
             Ok(())
@@ -94,7 +111,7 @@ pub(super) async fn serve(
 fn routes(entrance: Entrance) -> Router {
     let body_bytes = entrance.served.limits.body_bytes;
     let admin = match entrance.door {
-        Door::Management => admin::routes(),
+        Door::Management => admin::routes().layer(from_fn(access::require_admin)),
         Door::All | Door::Worker(_) => Router::new(),
     };
     admin
@@ -118,8 +135,14 @@ fn routes(entrance: Entrance) -> Router {
         .layer(from_fn_with_state(entrance.clone(), work::in_scope))
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(map_response_with_state(entrance.clone(), say_simulated))
-        .layer(from_fn_with_state(entrance.clone(), traffic::count))
         .with_state(entrance)
+}
+
+/// `routes` behind the checks of who asks, and in the log.
+fn guarded(routes: Router, access: Access, gate: &Arc<Gate>) -> Router {
+    routes
+        .layer(from_fn_with_state(access, access::checked))
+        .layer(from_fn_with_state(Arc::clone(gate), access_log::observed))
 }
 
 /// Every answer of a server that computes nothing says so, whatever its protocol.

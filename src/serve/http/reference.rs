@@ -20,7 +20,7 @@ use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::question_answering::Span;
 use crate::task::{self, Answer, OneOrMany, TaskModel};
 
-const PREFIX: &str = "predictions_neuron_core_";
+pub(super) const PREFIX: &str = "predictions_neuron_core_";
 
 /// What is answered to a request that says nothing: the load generator of the post sends such.
 const EXAMPLE: [&str; 2] = [
@@ -55,7 +55,7 @@ pub(super) async fn predictions(
 }
 
 /// A refusal as FastAPI writes it.
-struct Detail(Refusal);
+pub(super) struct Detail(pub(super) Refusal);
 
 /// Every refusal of these routes.
 #[derive(Serialize, JsonSchema)]

@@ -10,7 +10,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::serve::Entrance;
+use crate::serve::Served;
 use crate::serve::histogram::{Histogram, SECONDS};
 use crate::serve::http::answer::Reason;
 
@@ -94,12 +94,12 @@ impl Drop for Open<'_> {
 
 /// Counts each request when it is answered.
 pub(super) async fn count(
-    State(entrance): State<Entrance>,
+    State(served): State<Arc<Served>>,
     route: Option<MatchedPath>,
     request: Request,
     next: Next,
 ) -> Response {
-    let traffic = &entrance.served.traffic;
+    let traffic = &served.traffic;
     let _open = Open::of(traffic);
     let begun = Instant::now();
     let answer = async {

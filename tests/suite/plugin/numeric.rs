@@ -8,7 +8,7 @@ use std::thread;
 use neuronc::placement::cores::CoreList;
 use neuronc::placement::machine::{Machine as Instance, MachineMemory};
 use neuronc::placement::{self, Placement, model::Model};
-use neuronc::serve::{self, Deployment, Door, Limits, Listener, Runtime};
+use neuronc::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime};
 use serde_json::{Value, json};
 
 use crate::plugin::chip::{Bundles, Machine};
@@ -57,6 +57,7 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
         runtime: Runtime::Processes(machine.backend(None)),
         log: tempfile::tempfile().unwrap(),
         limits: Limits::STANDARD,
+        gate: Gate::default(),
     };
     let socket = serve::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();

@@ -71,6 +71,28 @@ impl Client {
         }
     }
 
+    /// Sends a request with these headers, which end their lines.
+    pub(super) fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &Value,
+    ) -> io::Result<Response> {
+        let body = body.to_string();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: t\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
+        self.write(request.as_bytes())?;
+        self.read()
+    }
+
+    /// Ends this side: nothing more is sent.
+    pub(super) fn end(&mut self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }

@@ -5,13 +5,19 @@
 
 mod answers;
 mod bundles;
+mod capacity;
 mod client;
 mod clients;
+mod connections;
 mod crashes;
 mod deadlines;
+mod faults;
 mod health;
+mod keys;
 mod kserve;
 mod load;
+mod malformed;
+mod management;
 mod metrics;
 mod minilm;
 mod numeric;
@@ -27,6 +33,7 @@ mod shutdown;
 mod simulated;
 mod soak;
 mod tei;
+mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};

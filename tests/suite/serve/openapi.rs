@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use neuronc::serve::Door;
+
 use crate::serve::server::shared;
 use crate::support::repository;
 
 #[test]
 fn the_document_is_the_one_that_is_served() {
     let path = repository().join("docs/openapi.json");
-    let document = serde_json::to_string_pretty(&neuronc::serve::openapi(&[])).unwrap();
+    let document =
+        serde_json::to_string_pretty(&neuronc::serve::openapi(&[], Door::Management)).unwrap();
     if std::env::var("NEURONC_BLESS").is_ok() {
         fs::write(&path, format!("{document}\n")).unwrap();
     }
@@ -21,7 +24,10 @@ fn the_document_is_the_one_that_is_served() {
         "run this test with NEURONC_BLESS=1 and look at the difference"
     );
     let served = shared("feature-extraction").get("/openapi.json").json();
-    assert_eq!(served, neuronc::serve::openapi(&["feature-extraction"]));
+    assert_eq!(
+        served,
+        neuronc::serve::openapi(&["feature-extraction"], Door::All)
+    );
 }
 
 /// What stands in quotation marks after `.route(` or `at(` in the sources of the routes.
@@ -46,7 +52,7 @@ fn every_route_is_in_the_document() {
     let mut found = BTreeSet::new();
     routes(&repository().join("src/serve/http"), &mut found);
     assert!(found.len() > 25, "{found:?}");
-    let document = neuronc::serve::openapi(&[]);
+    let document = neuronc::serve::openapi(&[], Door::Management);
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     for route in &found {
         // Its template is narrower than the router can say.

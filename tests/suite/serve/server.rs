@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -99,9 +99,14 @@ impl Server {
 
     /// The same with these arguments, on a free port.
     pub(super) fn start_with(place: &Workplace, args: &[&str]) -> Self {
+        let command = place.command(&[&["serve", "--port", "0"], args].concat());
+        Self::start_command(place, command)
+    }
+
+    /// The same of a command, which has to be `serve` on a free port.
+    pub(super) fn start_command(place: &Workplace, mut command: Command) -> Self {
         let log = place.path("serve.log");
-        let mut process = place
-            .command(&[&["serve", "--port", "0"], args].concat())
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
@@ -118,7 +123,7 @@ impl Server {
             process,
             stdout,
             log,
-            address: url.strip_prefix("http://").unwrap().parse().unwrap(),
+            address: url.split_once("://").unwrap().1.parse().unwrap(),
             model: model.to_owned(),
         }
     }
@@ -187,6 +192,17 @@ impl Server {
     /// What it wrote to stderr so far, with what its workers wrote.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The address for management, which is one of the lines after the first.
+    pub(super) fn management(&mut self) -> SocketAddr {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "no such line");
+            if let Some(url) = line.trim().strip_prefix("management: http://") {
+                return url.parse().unwrap();
+            }
+        }
     }
 
     /// What it wrote to stdout after the first line; waits for its end.

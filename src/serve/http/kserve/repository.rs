@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::serve::http::access::Role;
 use crate::serve::http::admin;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::kserve::{KserveResult, VERSION};
@@ -92,6 +93,7 @@ struct LoadParameters {
 /// served has it.
 pub(super) async fn load(
     State(entrance): State<Entrance>,
+    Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> KserveResult {
@@ -102,7 +104,7 @@ pub(super) async fn load(
     };
     let name = model.map(|Path(name)| name).unwrap_or_default();
     let bundle = request.parameters.bundle;
-    if entrance.door == Door::Management {
+    if is_for_operators(&entrance, role) {
         admin::load(&entrance, name, bundle, None).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
@@ -116,10 +118,11 @@ pub(super) async fn load(
 /// `POST /v2/repository/models/{model}/unload`: for operators.
 pub(super) async fn unload(
     State(entrance): State<Entrance>,
+    Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
 ) -> KserveResult {
     let name = model.map(|Path(name)| name).unwrap_or_default();
-    if entrance.door == Door::Management {
+    if is_for_operators(&entrance, role) {
         admin::unload(&entrance, name, None, true).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
@@ -127,7 +130,11 @@ pub(super) async fn unload(
     Err(for_operators().into())
 }
 
+fn is_for_operators(entrance: &Entrance, role: Role) -> bool {
+    entrance.door == Door::Management && role == Role::Admin
+}
+
 fn for_operators() -> Refusal {
-    let message = "what is served is changed on the port for management";
+    let message = "what is served is changed by operators, on the port for management";
     Refusal::new(Code::Unsupported, message)
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI document: every route with what it takes, answers and refuses with. The schemas come
 //! from the types that read requests and write answers.
 
+mod management;
 mod routes;
 
 use axum::Json;
@@ -9,13 +10,14 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::serve::Entrance;
+use crate::serve::{Door, Entrance};
 
 /// Where the schemas of types are.
 const SCHEMAS: &str = "/components/schemas";
 
-/// The document of a server of these models; of any server where there are none.
-pub fn document(models: &[&str]) -> Value {
+/// The document of a server of these models, of any server where there are none, as it is seen through a
+/// port.
+pub fn document(models: &[&str], door: Door) -> Value {
     let mut paths = Paths::new(models);
     routes::native(&mut paths);
     routes::openai(&mut paths);
@@ -32,6 +34,9 @@ pub fn document(models: &[&str]) -> Value {
     routes::kserve_repository(&mut paths);
     routes::sagemaker(&mut paths);
     routes::fastapi(&mut paths);
+    if door == Door::Management {
+        management::routes(&mut paths);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -124,6 +129,7 @@ impl Paths {
             let schema = match name {
                 "model" => self.model.clone(),
                 "version" => json!({"type": "string", "enum": ["1"]}),
+                "alias" => json!({"type": "string"}),
                 _ => json!({"type": "integer", "minimum": 0}),
             };
             json!({"name": name, "in": "path", "required": true, "schema": schema})
@@ -142,7 +148,15 @@ impl Paths {
         };
         let mut responses = Map::new();
         responses.insert("200".to_owned(), answered);
-        for status in route.statuses {
+        let mut statuses = route.statuses.to_vec();
+        // Where there are API keys, and where there is a body.
+        statuses.extend([401, 429]);
+        if route.request.is_some() {
+            statuses.push(408);
+        }
+        statuses.sort_unstable();
+        statuses.dedup();
+        for status in &statuses {
             let refused = response(meaning(*status), &route.error);
             responses.insert(status.to_string(), refused);
         }
@@ -173,18 +187,20 @@ fn response(description: &str, schema: &Value) -> Value {
 pub(super) async fn serve(State(entrance): State<Entrance>) -> Json<Value> {
     let models = entrance.models();
     let names: Vec<&str> = models.iter().map(|model| &*model.name).collect();
-    Json(document(&names))
+    Json(document(&names, entrance.door))
 }
 
 /// What a status means in every protocol.
 fn meaning(status: u16) -> &'static str {
     match status {
         400 => "the body or a header cannot be read",
+        401 => "no API key, or one that is not known",
         404 => "no such model",
+        408 => "the body did not come in time",
         413 => "the body is too large, or has too many inputs",
         422 => "the request cannot be answered as it is",
         424 => "the model is for something else, or failed",
-        429 => "too many rows are waiting; `Retry-After` has seconds",
+        429 => "too many rows are waiting, or a limit of the API key; `Retry-After` has seconds",
         500 => "the model or the server failed on this request",
         503 => "no core is ready, or the server is stopping",
         _ => "no answer in time",

@@ -246,6 +246,7 @@ pub(super) fn kserve_repository(paths: &mut Paths) {
     let error = paths.answer::<kserve::ErrorAnswer<'static>>();
     let index = paths.request::<kserve::repository::IndexRequest>();
     let entries = paths.json::<Vec<kserve::repository::IndexEntry>>();
+    let load = paths.request::<kserve::repository::LoadRequest>();
     let model = "/v2/repository/models/{model}";
     for (path, summary, request, answer) in [
         (
@@ -256,13 +257,13 @@ pub(super) fn kserve_repository(paths: &mut Paths) {
         ),
         (
             format!("{model}/load"),
-            "Loads a model, if it is not loaded",
-            None,
+            "Loads a model, if it is not loaded: for operators",
+            load,
             Reply::Nothing,
         ),
         (
             format!("{model}/unload"),
-            "Refused: what is served is decided at the start",
+            "Takes a model away: for operators",
             None,
             Reply::Nothing,
         ),

@@ -86,7 +86,7 @@ impl IntoResponse for TeiRefusal {
             Code::Invalid(InvalidCode::WrongTask) => (424, ErrorType::Backend),
             Code::Invalid(InvalidCode::Untokenizable) => (422, ErrorType::Tokenizer),
             Code::Numeric | Code::WorkerDied | Code::Internal => (424, ErrorType::Backend),
-            Code::QueueFull => (429, ErrorType::Overloaded),
+            Code::QueueFull | Code::KeyLimit => (429, ErrorType::Overloaded),
             Code::DeadlineExceeded => (504, ErrorType::Overloaded),
             Code::NotReady | Code::Stopping => (503, ErrorType::Unhealthy),
             other => (other.status().as_u16(), ErrorType::Validation),

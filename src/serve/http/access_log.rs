@@ -1,0 +1,106 @@
+//! What every request goes through first and every answer last: its name, its place in the log, and
+//! its line there when that is asked for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument as _, Span, field};
+
+use crate::serve::http::access::Caller;
+use crate::serve::http::connections::Peer;
+use crate::serve::http::gate::Gate;
+use crate::serve::http::request_id;
+
+/// A request as it is counted and logged: nothing here is what a user wrote, but for its name.
+struct Observed {
+    method: Method,
+    /// The template of the route, such as `/predict/{model}`; a path may have anything in it.
+    route: Option<MatchedPath>,
+    peer: Option<Peer>,
+    begun: Instant,
+}
+
+/// Names a request, and notes how it was answered.
+pub(super) async fn observed(
+    State(gate): State<Arc<Gate>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let id = request_id::of(request.headers());
+    // A span costs the processors as much as reading a short text does.
+    let span = match gate.log_requests {
+        true => span(&id, request.headers()),
+        false => Span::none(),
+    };
+    let observed = Observed {
+        method: request.method().clone(),
+        route: request.extensions().get().cloned(),
+        peer: request.extensions().get().copied(),
+        begun: Instant::now(),
+    };
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status();
+    // The place for what is counted per route: route, status and time are all known here.
+    if gate.log_requests {
+        let caller = response.extensions().get::<Caller>();
+        span.in_scope(|| observed.log(status, caller));
+    } else if status.is_server_error() {
+        let (id, route) = (id.to_str().unwrap_or_default(), observed.route());
+        tracing::warn!(id, route, status = status.as_u16(), "a request failed");
+    }
+    response.headers_mut().insert(request_id::REQUEST_ID, id);
+    response
+}
+
+fn span(id: &HeaderValue, headers: &HeaderMap) -> Span {
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        trace = field::Empty
+    );
+    if let Some(trace) = request_id::trace_parent(headers) {
+        span.record("trace", trace);
+    }
+    span
+}
+
+impl Observed {
+    fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(MatchedPath::as_str)
+    }
+
+    fn log(&self, status: StatusCode, caller: Option<&Caller>) {
+        // In whole microseconds.
+        let milliseconds = self.begun.elapsed().as_secs_f64() * 1e3;
+        tracing::info!(
+            method = known(&self.method),
+            route = self.route(),
+            status = status.as_u16(),
+            milliseconds = (milliseconds * 1e3).round() / 1e3,
+            client = self.peer.map(|Peer(address)| address.to_string()),
+            key = caller.map(Caller::name),
+            "answered"
+        );
+    }
+}
+
+/// A client can call a method what it likes.
+fn known(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+    ];
+    match known.contains(method) {
+        true => method.as_str(),
+        false => "other",
+    }
+}

@@ -1,0 +1,154 @@
+//! Taking connections from listeners: never more than there are places, and never without pause when
+//! the system has none to give.
+
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+
+use crate::serve::http::connections::Connections;
+use crate::serve::http::connections::places::REFUSALS_MAX;
+
+/// Connections that the system holds for us until we take them.
+const BACKLOG: i32 = 4096;
+
+/// How long a client that found no place may take to read that.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// How long nothing is taken when the system has no descriptor left, unless a connection ends before.
+const PAUSE: Duration = Duration::from_millis(200);
+
+const NO_PLACE: &str = r#"{"code":"too_many_connections","error":"the server has as many connections as it can hold"}"#;
+
+/// All listeners of a server.
+#[derive(Clone)]
+pub(in crate::serve::http) struct Accepting {
+    connections: Arc<Connections>,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    /// A connection has ended.
+    ended: Arc<Notify>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Accepting {
+    pub(in crate::serve::http) fn new(
+        connections: Connections,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(connections.limits.connections)),
+            connections: Arc::new(connections),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            ended: Arc::new(Notify::new()),
+            stopped,
+        }
+    }
+
+    /// Serves `app` on a listener until the server is told to stop, and its connections until they end.
+    pub(in crate::serve::http) async fn run(
+        mut self,
+        listener: std::net::TcpListener,
+        app: Router,
+    ) -> Result<()> {
+        // It listens already; this only makes room for many clients that come at once.
+        rustix::net::listen(&listener, BACKLOG).context("listening")?;
+        let listener = TcpListener::from_std(listener).context("handing over the listener")?;
+        // Nothing is sent: the channel ends with the last connection.
+        let (alive, mut all_ended) = mpsc::channel::<Infallible>(1);
+        let mut stopped = self.stopped.clone();
+        let mut is_short = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                // An error means that nobody can tell us any more.
+                _ = stopped.wait_for(|stopping| *stopping) => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    is_short = false;
+                    self.admit(stream, peer, &app, &alive);
+                }
+                Err(error) if is_of_client(&error) => {}
+                Err(error) => {
+                    if !is_short {
+                        tracing::error!("no connection can be taken for now: {error}");
+                    }
+                    is_short = true;
+                    self.pause().await;
+                }
+            }
+        }
+        drop((listener, alive));
+        all_ended.recv().await;
+        Ok(())
+    }
+
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        app: &Router,
+        alive: &mpsc::Sender<Infallible>,
+    ) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            // There is a place for being refused, too; without one the connection is just closed.
+            if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned()
+                && self.connections.gate.tls.is_none()
+            {
+                tokio::spawn(async move {
+                    // A client that does not read it has only itself to blame.
+                    let _ = tokio::time::timeout(REFUSAL, refuse(stream)).await;
+                    drop(place);
+                });
+            }
+            return;
+        };
+        let held = (place, alive.clone());
+        let (connections, app) = (Arc::clone(&self.connections), app.clone());
+        let (stopped, ended) = (self.stopped.clone(), Arc::clone(&self.ended));
+        tokio::spawn(async move {
+            connections.serve(stream, peer, app, stopped).await;
+            drop(held);
+            ended.notify_one();
+        });
+    }
+
+    async fn pause(&mut self) {
+        tokio::select! {
+            () = self.ended.notified() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = self.stopped.wait_for(|stopping| *stopping) => {}
+        }
+    }
+}
+
+/// Errors of one connection that was gone before it was taken.
+fn is_of_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}
+
+/// Says that there is no place, and waits until that was read: what is closed before may never be.
+async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+    let length = NO_PLACE.len();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+         connection: close\r\ncontent-length: {length}\r\n\r\n{NO_PLACE}"
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut thrown_away = [0; 1024];
+    while stream.read(&mut thrown_away).await? > 0 {}
+    Ok(())
+}

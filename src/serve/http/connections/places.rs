@@ -1,0 +1,50 @@
+//! How many connections there is place for: each needs a file descriptor, and the server needs some
+//! for itself.
+
+use std::num::NonZeroUsize;
+
+use anyhow::Result;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::failure::Failure;
+use crate::serve::Limits;
+
+/// Connections that are being told that there is no place.
+pub(super) const REFUSALS_MAX: usize = 64;
+
+/// Descriptors that are not connections: workers and their sockets, listeners, files that are read.
+const OWN: usize = 192;
+
+/// Raises the limit of open files as far as it goes, and gives the number of connections: those asked
+/// for, else the standard ones or as many as there is place for.
+pub(in crate::serve) fn places(asked: Option<NonZeroUsize>) -> Result<usize> {
+    let files = raised();
+    let room = files.saturating_sub(OWN + REFUSALS_MAX).max(1);
+    match asked {
+        None => Ok(room.min(Limits::STANDARD.connections)),
+        Some(asked) if asked.get() <= room => Ok(asked.get()),
+        Some(asked) => Err(Failure::usage(format!("limit `connections` is {asked}"))
+            .why(format!(
+                "each needs a file, this process may open {files}, and needs {} for itself",
+                OWN + REFUSALS_MAX
+            ))
+            .help(format!("ask for at most {room}, or raise `ulimit -Hn`"))
+            .into()),
+    }
+}
+
+/// The limit of open files, which is the highest that this process may give itself.
+fn raised() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current,
+    };
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}

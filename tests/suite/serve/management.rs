@@ -1,0 +1,293 @@
+//! What is served changes while the server runs, and no request notices.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::serve::client::Client;
+use crate::serve::load::Load;
+use crate::serve::server::{Server, send};
+use crate::serve::wait_until;
+use crate::support::{Workplace, edit_json, fixture};
+
+/// A server of model `m` in buckets of 12 tokens, with a port for management, and another bundle of the
+/// same model in buckets of 16 tokens.
+struct Managed {
+    server: Server,
+    address: SocketAddr,
+    other: PathBuf,
+    place: Workplace,
+}
+
+impl Managed {
+    fn start(cores: usize) -> Self {
+        let place = Workplace::new();
+        let traced = |name: &str, length: &str| {
+            let shapes = ["--batch-size", "1,2", "--sequence-length", length];
+            place.traced(&fixture("feature-extraction"), name, &shapes)
+        };
+        let model = format!("m={}", traced("one", "12").display());
+        let other = traced("other", "16");
+        let cores_text = cores.to_string();
+        let args = [
+            "--model",
+            &model,
+            "--cores",
+            &cores_text,
+            "--management-port",
+            "0",
+        ];
+        let mut server = Server::start_with(&place, &args);
+        let address = server.management();
+        server.wait_ready(cores);
+        Self {
+            server,
+            address,
+            other,
+            place,
+        }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let mut client = Client::connect(self.address).unwrap();
+        let response = client.send(method, path, body.as_bytes()).unwrap();
+        (response.status, response.json())
+    }
+
+    /// Makes a change, which has to succeed; whether there was anything to change.
+    #[track_caller]
+    fn change(&self, method: &str, path: &str, body: &Value) -> bool {
+        let (status, answer) = self.ask(method, path, body);
+        assert_eq!(status, 200, "{answer}");
+        answer["changed"].as_bool().unwrap()
+    }
+
+    /// A change is refused with this status and code, and a message with this part.
+    #[track_caller]
+    fn check_refused(&self, change: (&str, &str, Value), refusal: (u16, &str, &str)) {
+        let (method, path, body) = change;
+        let (status, answer) = self.ask(method, path, &body);
+        let code = answer["code"].as_str().unwrap();
+        assert_eq!((status, code), (refusal.0, refusal.1), "{answer}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains(refusal.2), "{answer}");
+        assert!(!error.contains('\n'), "{answer}");
+    }
+
+    fn status(&self) -> Value {
+        self.ask("GET", "/admin/status", &Value::Null).1
+    }
+
+    fn put_other(&self, name: &str) -> bool {
+        let body = json!({"bundle": self.other});
+        self.change("PUT", &format!("/admin/models/{name}"), &body)
+    }
+
+    /// The sequence length of the bucket in which a short text runs under that name.
+    fn bucket(&self, name: &str) -> String {
+        let path = format!("/predict/{name}");
+        let response = self.server.post(&path, &json!({"inputs": "the cat"}));
+        assert_eq!(response.status, 200, "{response:?}");
+        let bucket = &response.headers["x-neuronc-buckets"];
+        bucket.split_once('x').unwrap().1.to_owned()
+    }
+}
+
+#[test]
+fn a_model_is_replaced_under_load_and_no_request_notices() {
+    let managed = Managed::start(2);
+    let load = Load::start(&managed.server, 6);
+    load.wait_answers(50);
+    assert_eq!(managed.bucket("m"), "12");
+    let workers = managed.server.workers();
+    assert!(managed.put_other("m"));
+    assert_eq!(managed.bucket("m"), "16");
+    assert!(!managed.put_other("m"), "it is that bundle already");
+    load.wait_answers(50);
+    load.finish();
+    assert_eq!(managed.server.workers(), workers, "no process was replaced");
+    for core in managed.status()["cores"].as_array().unwrap() {
+        let models = json!([{"name": "m", "state": "loaded", "cause": null}]);
+        assert_eq!(core["models"], models);
+    }
+}
+
+#[test]
+fn a_bundle_that_cannot_run_replaces_nothing() {
+    let managed = Managed::start(1);
+    // A sealed bundle whose second graph is one of another shape.
+    edit_json(&managed.other.join("manifest.json"), |manifest| {
+        let artifacts = manifest["artifacts"].as_array_mut().unwrap();
+        let file = artifacts[0]["file"].clone();
+        artifacts[1]["file"] = file;
+    });
+    let body = json!({"bundle": managed.other});
+    let change = ("PUT", "/admin/models/m", body.clone());
+    managed.check_refused(change, (500, "change_failed", "warming up bucket 2x16"));
+    assert_eq!(managed.bucket("m"), "12");
+    let change = ("PUT", "/admin/models/new", body);
+    managed.check_refused(change, (500, "change_failed", "2x16"));
+    let models = managed.status()["models"].clone();
+    assert_eq!(models.as_array().unwrap().len(), 1, "{models}");
+    managed.server.wait_ready(1);
+    assert_eq!(managed.bucket("m"), "12");
+}
+
+#[test]
+fn models_come_and_go_and_the_last_copy_stays() {
+    let managed = Managed::start(2);
+    let on_core = |core: &str| json!({"bundle": managed.other, "cores": core});
+    assert!(managed.change("PUT", "/admin/models/n", &on_core("1")));
+    assert!(!managed.change("PUT", "/admin/models/n", &on_core("1")));
+    assert_eq!(managed.bucket("n"), "16");
+    assert!(managed.change("PUT", "/admin/models/n", &json!({"cores": "0-1"})));
+    let cores = &managed.status()["models"][1]["cores"];
+    assert_eq!(*cores, json!(["0", "1"]));
+    assert!(managed.change("DELETE", "/admin/models/n?cores=1", &Value::Null));
+    assert!(!managed.change("DELETE", "/admin/models/n?cores=1", &Value::Null));
+    let last = ("DELETE", "/admin/models/n", Value::Null);
+    managed.check_refused(last, (409, "conflict", "last copy"));
+    assert!(managed.change("DELETE", "/admin/models/n?force=true", &Value::Null));
+    assert!(!managed.change("DELETE", "/admin/models/n?force=true", &Value::Null));
+    let gone = managed.server.post("/predict/n", &json!({"inputs": "a"}));
+    assert_eq!(gone.status, 404);
+    // All of them, and back.
+    assert!(managed.change("DELETE", "/admin/models/m?force=true", &Value::Null));
+    assert_eq!(managed.status()["cores"][0]["state"], "empty");
+    assert!(managed.put_other("m"));
+    assert_eq!(managed.bucket("m"), "16");
+}
+
+#[test]
+fn what_was_accepted_is_answered_before_a_model_goes() {
+    let managed = Managed::start(1);
+    let worker = managed.server.wait_ready(1)[0];
+    send(worker, Signal::STOP);
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| managed.bucket("m"));
+        managed.server.wait_handed_over();
+        let path = "/admin/models/m?force=true";
+        let taken = scope.spawn(|| managed.change("DELETE", path, &Value::Null));
+        wait_until("the model has lost its name", || {
+            let models = managed.status()["models"].clone();
+            models.as_array().unwrap().is_empty().then_some(())
+        });
+        assert!(!asked.is_finished() && !taken.is_finished());
+        send(worker, Signal::CONT);
+        assert_eq!(asked.join().unwrap(), "12");
+        assert!(taken.join().unwrap());
+    });
+}
+
+#[test]
+fn an_alias_shares_requests_out_and_goes_back_at_once() {
+    let managed = Managed::start(1);
+    managed.put_other("new");
+    let set = |weights: Value| {
+        let body = json!({"models": weights});
+        managed.change("PUT", "/admin/aliases/best", &body)
+    };
+    assert!(set(json!({"m": 1})));
+    assert!(!set(json!({"m": 1})));
+    assert_eq!(managed.bucket("best"), "12");
+    assert!(set(json!({"m": 3, "new": 1})));
+    let turns: Vec<String> = (0..8).map(|_| managed.bucket("best")).collect();
+    let new = turns.iter().filter(|bucket| *bucket == "16");
+    assert_eq!(new.count(), 2, "{turns:?}");
+    let used = ("DELETE", "/admin/models/new?force=true", Value::Null);
+    managed.check_refused(used, (409, "conflict", "the alias `best`"));
+    assert!(managed.change("POST", "/admin/aliases/best/rollback", &Value::Null));
+    assert!((0..4).all(|_| managed.bucket("best") == "12"));
+    let aliases = managed.status()["aliases"].clone();
+    let expected = json!({"best": {"models": {"m": 1}, "previous": {"m": 3, "new": 1}}});
+    assert_eq!(aliases, expected);
+    assert!(managed.change("DELETE", "/admin/aliases/best", &Value::Null));
+    assert!(!managed.change("DELETE", "/admin/aliases/best", &Value::Null));
+    assert!(managed.change("DELETE", "/admin/models/new?force=true", &Value::Null));
+}
+
+#[test]
+fn changes_that_mean_nothing_are_refused() {
+    let managed = Managed::start(1);
+    let put = |path: &'static str, body: Value| ("PUT", path, body);
+    let invalid = |part: &'static str| (422, "bad_parameter", part);
+    let nowhere = json!({"bundle": "/nowhere"});
+    managed.check_refused(put("/admin/models/x", nowhere), invalid("no such folder"));
+    let beyond = json!({"bundle": managed.other, "cores": "7"});
+    managed.check_refused(put("/admin/models/x", beyond), invalid("there are 0"));
+    let unknown = (404, "unknown_model", "give the folder");
+    managed.check_refused(put("/admin/models/x", Value::Null), unknown);
+    let odd = json!({"bundel": 1});
+    managed.check_refused(put("/admin/models/x", odd), (422, "wrong_type", "bundel"));
+    managed.check_refused(
+        put("/admin/models/a%20b", Value::Null),
+        invalid("a name is made"),
+    );
+    let alias = |weights: Value| json!({"models": weights});
+    let path = "/admin/aliases/best";
+    managed.check_refused(put(path, alias(json!({"x": 1}))), invalid("no model `x`"));
+    managed.check_refused(put(path, alias(json!({"m": 0}))), invalid("weight above 0"));
+    let taken = put("/admin/aliases/m", alias(json!({"m": 1})));
+    managed.check_refused(taken, (409, "conflict", "`m` is a model"));
+    let back = ("POST", "/admin/aliases/best/rollback", Value::Null);
+    managed.check_refused(back, (404, "unknown_model", "no alias"));
+    // A bundle of a chip that is not here.
+    edit_json(&managed.other.join("manifest.json"), |manifest| {
+        manifest["plan"]["chip"] = json!("inf2");
+    });
+    let other = json!({"bundle": managed.other});
+    managed.check_refused(put("/admin/models/x", other), invalid("chip `inf2`"));
+}
+
+#[test]
+fn only_the_port_for_management_changes_anything() {
+    let managed = Managed::start(1);
+    let server = &managed.server;
+    assert_eq!(server.get("/admin/status").status, 404);
+    let mut client = server.client();
+    let put = client.send("PUT", "/admin/models/m", b"{}").unwrap();
+    assert_eq!(put.status, 404);
+    let unload = "/v2/repository/models/m/unload";
+    let load = "/v2/repository/models/n/load";
+    let body = json!({"parameters": {"bundle": managed.other}});
+    assert_eq!(server.post(unload, &json!({})).status, 400);
+    assert_eq!(server.post(load, &body).status, 404);
+    let mut operator = Client::connect(managed.address).unwrap();
+    assert_eq!(operator.post(load, &body).unwrap().status, 200);
+    assert_eq!(managed.bucket("n"), "16");
+    assert_eq!(operator.post(unload, &json!({})).unwrap().status, 200);
+    assert_eq!(server.predict(&json!({"inputs": "a"})).status, 404);
+}
+
+#[test]
+fn a_bundle_that_was_replaced_on_disk_is_not_mixed_with_the_old_one() {
+    let managed = Managed::start(2);
+    let folder = managed.place.path("one");
+    fs::rename(&folder, managed.place.path("old")).unwrap();
+    fs::rename(&managed.other, &folder).unwrap();
+    // What is loaded goes on.
+    assert_eq!(managed.bucket("m"), "12");
+    let worker = managed.server.wait_ready(2)[0];
+    send(worker, Signal::KILL);
+    let cause = wait_until("the core says why it does not start", || {
+        let status = managed.status();
+        let cause = status["cores"][0]["models"][0]["cause"]
+            .as_str()?
+            .to_owned();
+        Some(cause)
+    });
+    assert!(cause.contains("was replaced"), "{cause}");
+    assert_eq!(managed.bucket("m"), "12", "the other core has it");
+    // Serving what is there now mends both.
+    assert!(managed.change("PUT", "/admin/models/m", &json!({"bundle": folder})));
+    assert_eq!(managed.bucket("m"), "16");
+    managed.server.wait_ready(2);
+}

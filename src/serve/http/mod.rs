@@ -19,6 +19,7 @@ mod request_id;
 mod statistics;
 mod tei;
 mod traffic;
+mod ui;
 mod work;
 
 use std::sync::Arc;
@@ -111,7 +112,9 @@ pub(super) async fn serve(
 fn routes(entrance: Entrance) -> Router {
     let body_bytes = entrance.served.limits.body_bytes;
     let admin = match entrance.door {
-        Door::Management => admin::routes().layer(from_fn(access::require_admin)),
+        Door::Management => admin::routes()
+            .layer(from_fn(access::require_admin))
+            .merge(ui::routes()),
         Door::All | Door::Worker(_) => Router::new(),
     };
     admin

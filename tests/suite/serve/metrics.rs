@@ -107,8 +107,8 @@ fn the_page_has_every_family_that_is_served() {
     let path = repository().join("docs/metrics.md");
     let page = fs::read_to_string(&path).unwrap();
     let mut lines: Vec<&str> = page.lines().collect();
-    let head = |line: &&str| line.starts_with("| family |");
-    let first = lines.iter().position(|line| head(&line)).unwrap() + 2;
+    let head = lines.iter().position(|line| line.starts_with("| family |"));
+    let first = head.unwrap() + 2;
     let rows = lines[first..]
         .iter()
         .take_while(|line| line.starts_with('|'));
@@ -123,6 +123,40 @@ fn the_page_has_every_family_that_is_served() {
         served.join("\n"),
         "run this test with NEURONC_BLESS=1 and look at the difference"
     );
+}
+
+/// What no label may have.
+const SECRET: &str = "Zanzibarium";
+
+/// Seven rows in four requests that are answered, and three that are refused.
+fn ask_and_be_refused(server: &Server) {
+    for _ in 0..3 {
+        let inputs = json!({"inputs": ["the cat", "the river"]});
+        assert_eq!(server.post("/predict/search", &inputs).status, 200);
+    }
+    let text = json!({"inputs": format!("the {SECRET}")});
+    assert_eq!(server.post("/predict/search", &text).status, 200);
+    let nobody = server.post(&format!("/predict/{SECRET}"), &text);
+    assert_eq!(nobody.status, 404);
+    assert_eq!(
+        server.post("/v1/embeddings", &json!({"input": 7})).status,
+        422
+    );
+    let path = format!("/{SECRET}/{SECRET}/{SECRET}");
+    assert_eq!(server.get(&path).status, 404);
+}
+
+/// Every bucket has as many rows and tokens as its batches have places.
+fn check_buckets(after: &Scrape, buckets: &BTreeSet<&str>) {
+    for bucket in buckets {
+        let of = |name: &str| after.sum(name, &[("bucket", bucket)]);
+        let rows = of("neuronc_rows_total") + of("neuronc_padding_rows_total");
+        let tokens = of("neuronc_tokens_total") + of("neuronc_padding_tokens_total");
+        let (batch, sequence) = bucket.split_once('x').unwrap();
+        let [batch, sequence] = [batch, sequence].map(|number| number.parse::<f64>().unwrap());
+        assert_eq!(rows, batch * of("neuronc_batches_total"), "{bucket}");
+        assert_eq!(tokens, sequence * rows, "{bucket}");
+    }
 }
 
 #[test]
@@ -145,36 +179,13 @@ fn what_was_asked_is_counted() {
     let ready = [("state", "ready")];
     assert_eq!(before.sum("neuronc_core_state", &ready), 2.0);
 
-    const SECRET: &str = "Zanzibarium";
-    for _ in 0..3 {
-        let inputs = json!({"inputs": ["the cat", "the river"]});
-        assert_eq!(server.post("/predict/search", &inputs).status, 200);
-    }
-    let text = json!({"inputs": format!("the {SECRET}")});
-    assert_eq!(server.post("/predict/search", &text).status, 200);
-    let nobody = server.post(&format!("/predict/{SECRET}"), &text);
-    assert_eq!(nobody.status, 404);
-    assert_eq!(
-        server.post("/v1/embeddings", &json!({"input": 7})).status,
-        422
-    );
-    let path = format!("/{SECRET}/{SECRET}/{SECRET}");
-    assert_eq!(server.get(&path).status, 404);
-
+    ask_and_be_refused(&server);
     let after = Scrape::of(&server);
     assert!(!after.text.contains(SECRET), "{}", after.text);
     assert_eq!(after.sum("neuronc_rows_total", &[("model", "search")]), 7.0);
     // Two words each with [CLS] and [SEP]; the secret may be several tokens.
     assert!(after.sum("neuronc_tokens_total", &[]) >= 7.0 * 4.0);
-    for bucket in buckets {
-        let of = |name: &str| after.sum(name, &[("bucket", bucket)]);
-        let rows = of("neuronc_rows_total") + of("neuronc_padding_rows_total");
-        let tokens = of("neuronc_tokens_total") + of("neuronc_padding_tokens_total");
-        let (batch, sequence) = bucket.split_once('x').unwrap();
-        let [batch, sequence] = [batch, sequence].map(|number| number.parse::<f64>().unwrap());
-        assert_eq!(rows, batch * of("neuronc_batches_total"), "{bucket}");
-        assert_eq!(tokens, sequence * rows, "{bucket}");
-    }
+    check_buckets(&after, &buckets);
     let batches = after.sum("neuronc_batches_total", &[]);
     assert_eq!(
         after.sum("neuronc_run_duration_seconds_count", &[]),

@@ -4,6 +4,7 @@
 //! promise of `docs/serve.md`. Nothing waits for a time: `wait_until` waits for a condition.
 
 mod answers;
+mod browser;
 mod bundles;
 mod capacity;
 mod client;
@@ -34,6 +35,7 @@ mod simulated;
 mod soak;
 mod tei;
 mod tls;
+mod ui;
 
 use std::thread;
 use std::time::{Duration, Instant};

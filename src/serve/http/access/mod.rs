@@ -21,13 +21,16 @@ use keys::{Beyond, Key};
 /// The other header that may have a key.
 const KEY_HEADER: &str = "x-api-key";
 
-/// Routes that need no key: who starts and stops servers has none.
-const OPEN: [&str; 7] = [
+/// Routes that need no key: who starts and stops servers has none, and the status page asks for one.
+const OPEN: [&str; 10] = [
     "/health",
     "/health/live",
     "/health/ready",
     "/ping",
     "/tei/{model}/health",
+    "/ui",
+    "/ui/page.css",
+    "/ui/page.js",
     "/v2/health/live",
     "/v2/health/ready",
 ];

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::serve::http::admin::{self, status};
 use crate::serve::http::answer;
-use crate::serve::http::openapi::{Paths, Route};
+use crate::serve::http::openapi::{Paths, Reply, Route};
 
 pub(super) fn routes(paths: &mut Paths) {
     looks(paths);
+    page(paths);
     changes(paths);
     for (name, schema) in [
         ("cores", json!({"type": "string"})),
@@ -40,6 +41,27 @@ fn looks(paths: &mut Paths) {
             summary,
             request: None,
             answer,
+            statuses: &[],
+            error: error.clone(),
+        });
+    }
+}
+
+fn page(paths: &mut Paths) {
+    let error = paths.answer::<answer::ErrorAnswer<'static>>();
+    let files: [(_, _, &'static [&'static str]); 3] = [
+        ("/ui", "The status page", &["text/html"]),
+        ("/ui/page.css", "Its style", &["text/css"]),
+        ("/ui/page.js", "Its script", &["text/javascript"]),
+    ];
+    for (path, summary, kinds) in files {
+        paths.add(Route {
+            tag: "management",
+            method: "get",
+            path: path.to_owned(),
+            summary,
+            request: None,
+            answer: Reply::Text(kinds),
             statuses: &[],
             error: error.clone(),
         });

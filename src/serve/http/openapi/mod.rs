@@ -77,6 +77,8 @@ enum Reply {
     Json(Value),
     /// JSON, or JSON and the bytes of tensors.
     Tensors(Value),
+    /// Text of these types.
+    Text(&'static [&'static str]),
 }
 
 impl Paths {
@@ -141,6 +143,13 @@ impl Paths {
         let answered = match route.answer {
             Reply::Nothing => json!({"description": "yes"}),
             Reply::Json(schema) => response("the answer", &schema),
+            Reply::Text(kinds) => {
+                let schema = json!({"schema": {"type": "string"}});
+                let kinds = kinds
+                    .iter()
+                    .map(|kind| ((*kind).to_owned(), schema.clone()));
+                json!({"description": "the answer", "content": kinds.collect::<Map<_, _>>()})
+            }
             Reply::Tensors(schema) => json!({"description": "the answer", "content": {
                 "application/json": {"schema": schema},
                 "application/octet-stream": {"schema": {}},

@@ -62,6 +62,16 @@ pub(super) fn native(paths: &mut Paths) {
             error: json!({"type": "object"}),
         });
     }
+    paths.add(Route {
+        tag: "native",
+        method: "get",
+        path: "/metrics".to_owned(),
+        summary: "What the server counts, for Prometheus",
+        request: None,
+        answer: Reply::Text(&["text/plain", "application/openmetrics-text"]),
+        statuses: &[],
+        error,
+    });
 }
 
 pub(super) fn openai(paths: &mut Paths) {

@@ -59,5 +59,6 @@ pub mod rehearse;
 pub mod serve;
 
 pub mod bench;
+pub mod top;
 
 pub mod cli;

@@ -26,9 +26,11 @@ mod progress;
 mod rehearse;
 mod report;
 mod runtime_flags;
+mod screen;
 mod serve;
 mod simulating;
 mod tools;
+mod top;
 mod trace;
 mod verify;
 
@@ -63,6 +65,7 @@ enum Command {
     Explain(explain::Args),
     Doctor(doctor::Args),
     Serve(serve::Args),
+    Top(top::Args),
     Bench(Box<bench::Args>),
     Place(place::Args),
     Chips(chips::Args),
@@ -99,6 +102,7 @@ fn run(command: Command) -> Result<()> {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Serve(args) => serve::run(&args, &environment),
+        Command::Top(args) => top::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Place(args) => place::run(&args, &environment),
         Command::Chips(args) => chips::run(&args),

@@ -79,6 +79,11 @@ impl Secret {
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
     }
+
+    /// For the header in which it is sent.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -30,7 +30,7 @@ const LAYERS: [&[&str]; 19] = [
     &["doctor", "verify"],
     &["rehearse"],
     &["serve"],
-    &["bench"],
+    &["bench", "top"],
     &["cli"],
     &["main", "lib"],
 ];

@@ -35,6 +35,7 @@ mod simulated;
 mod soak;
 mod tei;
 mod tls;
+mod top;
 mod ui;
 
 use std::thread;

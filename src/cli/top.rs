@@ -1,0 +1,198 @@
+//! `neuronc top`.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::duration;
+use crate::cli::environment::Environment;
+use crate::cli::output::{self, Format};
+use crate::cli::screen::{self, Screen};
+use crate::failure::Failure;
+use crate::files;
+use crate::hub::Secret;
+use crate::top::monitor::Monitor;
+use crate::top::source::Source;
+use crate::top::text::{self, Colours};
+use crate::top::view::View;
+use crate::top::{Look, monitor::NeuronUse};
+
+const EXAMPLES: &str = "\
+Examples:
+  neuronc serve my-bundle --management-port 8081
+  neuronc top
+  neuronc top http://127.0.0.1:9000 --interval 5s
+  neuronc top --once
+  neuronc top --once --format json | jq '.cores[] | {core, busy}'
+
+On a terminal, q or Ctrl-C ends it.
+
+Exit codes: 0 ok; 2 not the management port of a server; 3 no server answers.";
+
+/// Show what a server's cores, models and host are doing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The management port of the server.
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    address: String,
+
+    /// Show one interval and end.
+    #[arg(long)]
+    once: bool,
+
+    /// How often the server is asked; rates are of this time.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    interval: Duration,
+
+    /// For reading, or for programs: then one JSON object for each interval, in a line of its own
+    /// unless there is only one.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// A file with the API key of an admin, where the server asks for keys.
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+
+    /// Do not start `neuron-monitor`.
+    #[arg(long)]
+    no_neuron_monitor: bool,
+}
+
+/// `neuron-monitor` may take this long beyond its period to say something for the first time.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
+    let key = match &args.api_key_file {
+        None => None,
+        Some(file) => {
+            let key = Secret::new(&files::read_text(file)?);
+            Some(key.ok_or_else(|| {
+                Failure::usage(format!("`{}` has no API key in it", file.display()))
+            })?)
+        }
+    };
+    let source = Source::new(&args.address, key)?;
+    let watch = Watch {
+        args,
+        environment,
+        monitor: None,
+        source,
+    };
+    let is_live = !args.once && args.format == Format::Text && std::io::stdout().is_terminal();
+    let stop = screen::stops(is_live && std::io::stdin().is_terminal())?;
+    match is_live {
+        true => watch.live(&stop),
+        false => watch.print(&stop),
+    }
+}
+
+/// A server that is looked at again and again.
+struct Watch<'a> {
+    args: &'a Args,
+    environment: &'a Environment,
+    monitor: Option<Result<Monitor>>,
+    source: Source,
+}
+
+impl Watch<'_> {
+    /// The first look. Only here is `neuron-monitor` started, where the server is on this machine.
+    fn first(&mut self) -> Result<Look> {
+        let look = self.look()?;
+        let places = &self.environment.places;
+        let may_start = look.host.is_some() && !self.args.no_neuron_monitor;
+        if may_start && let Some(program) = Monitor::find(places) {
+            let monitor = Monitor::start(program, self.args.interval, &places.temporary);
+            self.monitor = Some(monitor);
+        }
+        Ok(look)
+    }
+
+    fn look(&self) -> Result<Look> {
+        let status = self.source.ask()?;
+        let neuron = self.monitor.as_ref().map(|monitor| match monitor {
+            Ok(monitor) => monitor.last(Duration::ZERO),
+            Err(error) => NeuronUse::silent(format!("{error:#}")),
+        });
+        let root = &self.environment.places.root;
+        Ok(Look::at(status, self.source.is_near(), root, neuron))
+    }
+
+    /// Prints one interval after the other, or only one.
+    fn print(mut self, stop: &Receiver<()>) -> Result<()> {
+        let mut before = self.first()?;
+        if let Some(Ok(monitor)) = &self.monitor {
+            monitor.last(self.args.interval + MONITOR_PATIENCE);
+        }
+        while !is_told(stop, self.args.interval) {
+            let now = self.look()?;
+            let view = View::between(&before, &now);
+            match (self.args.format, self.args.once) {
+                (Format::Json, true) => output::json(&view)?,
+                (Format::Json, false) => output::answer(&serde_json::to_string(&view)?)?,
+                (Format::Text, _) => self.print_text(&view)?,
+            }
+            if self.args.once {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+
+    fn print_text(&self, view: &View) -> Result<()> {
+        let lines = text::lines(view, self.source.address());
+        let lines = lines.iter().map(|line| line.show(usize::MAX, Colours::No));
+        let text = lines.collect::<Vec<String>>().join("\n");
+        output::answer(&text)?;
+        match self.args.once {
+            true => Ok(()),
+            false => output::answer(""),
+        }
+    }
+
+    /// Redraws the screen until it is told to stop. A server that goes away may come back.
+    fn live(mut self, stop: &Receiver<()>) -> Result<()> {
+        let mut before = self.first()?;
+        let screen = Screen::open()?;
+        let mut shown = Vec::new();
+        screen.show(&[text::notice(&format!(
+            "asking {} for {} s; q ends",
+            self.source.address(),
+            self.args.interval.as_secs_f64()
+        ))])?;
+        while !is_told(stop, self.args.interval) {
+            match self.look() {
+                Ok(now) => {
+                    let view = View::between(&before, &now);
+                    shown = text::lines(&view, self.source.address());
+                    before = now;
+                    screen.show(&shown)?;
+                }
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    let first = why.lines().next().unwrap_or_default();
+                    let mut lines = vec![text::notice(&format!(
+                        "{first}; what is below is from before"
+                    ))];
+                    lines.extend(shown.iter().cloned());
+                    screen.show(&lines)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits; true as soon as somebody wants an end.
+fn is_told(stop: &Receiver<()>, interval: Duration) -> bool {
+    match stop.recv_timeout(interval) {
+        Ok(()) => true,
+        Err(RecvTimeoutError::Timeout) => false,
+        // Nobody is left who could say it.
+        Err(RecvTimeoutError::Disconnected) => true,
+    }
+}

@@ -1,0 +1,142 @@
+//! Asks a server how it is.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use reqwest::{Client, StatusCode, Url};
+use tokio::runtime::Runtime;
+
+use crate::failure::{Class, Failure};
+use crate::hub::Secret;
+use crate::serve::status::ServerStatus;
+
+/// A server that takes longer counts as one that does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The management port of a server.
+#[derive(Debug)]
+pub struct Source {
+    address: Url,
+    client: Client,
+    runtime: Runtime,
+    /// The API key, where the server asks for one.
+    key: Option<Secret>,
+}
+
+impl Source {
+    /// `address` is a URL, or a host and a port.
+    pub fn new(address: &str, key: Option<Secret>) -> Result<Self> {
+        let text = match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("http://{address}"),
+        };
+        let wrong = |why: String| {
+            Failure::usage(format!("`{address}` is not the address of a server"))
+                .why(why)
+                .help("such as http://127.0.0.1:8081")
+        };
+        let address = Url::parse(&text).map_err(|error| wrong(error.to_string()))?;
+        if !["http", "https"].contains(&address.scheme()) || address.host().is_none() {
+            return Err(wrong("it is neither http nor https".to_owned()).into());
+        }
+        let client = Client::builder().no_proxy().timeout(PATIENCE);
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        Ok(Self {
+            key,
+            address,
+            client: client.build().context("preparing an HTTP client")?,
+            runtime: { runtime }
+                .enable_all()
+                .build()
+                .context("starting the async runtime")?,
+        })
+    }
+
+    pub fn address(&self) -> &str {
+        self.address.as_str().trim_end_matches('/')
+    }
+
+    /// True when the address is one of this machine, though it may lead elsewhere.
+    pub fn is_near(&self) -> bool {
+        let host = self.address.host_str().unwrap_or_default();
+        let number = host.trim_matches(['[', ']']).parse();
+        number.is_ok_and(|ip: IpAddr| ip.is_loopback() || ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+            || host == "localhost"
+    }
+
+    /// How the server is now.
+    pub fn ask(&self) -> Result<ServerStatus> {
+        let asked = self.runtime.block_on(self.fetch());
+        let (status, body) = asked.map_err(|error| {
+            let why = anyhow::Error::from(error.without_url());
+            Failure::new(
+                Class::Hub,
+                format!("no server answers at {}", self.address()),
+            )
+            .why(format!("{why:#}"))
+            .help("give the management port: that of `neuronc serve --management-port PORT`")
+        })?;
+        match status {
+            StatusCode::OK => serde_json::from_slice(&body).map_err(|error| {
+                self.misfit(format!("its status cannot be read: {error}"))
+                    .help("is it a neuronc of another version?")
+                    .into()
+            }),
+            StatusCode::NOT_FOUND => Err(self
+                .misfit("it has no `/admin/status`".to_owned())
+                .help("give the management port: that of `neuronc serve --management-port PORT`")
+                .into()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::usage(format!(
+                "{} asks for the API key of an admin",
+                self.address()
+            ))
+            .help("give the file of one: `--api-key-file FILE`")
+            .into()),
+            other => Err(self
+                .misfit(format!("it answers with status {other}"))
+                .into()),
+        }
+    }
+
+    fn misfit(&self, why: String) -> Failure {
+        let what = format!("{} is not the management port of a server", self.address());
+        Failure::usage(what).why(why)
+    }
+
+    async fn fetch(&self) -> reqwest::Result<(StatusCode, Vec<u8>)> {
+        let url = format!("{}/admin/status", self.address());
+        let mut request = self.client.get(url);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.reveal());
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        Ok((status, response.bytes().await?.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        for (address, near) in [
+            ("127.0.0.1:8081", true),
+            ("http://localhost:1/", true),
+            ("http://[::1]:8081", true),
+            ("http://10.0.0.7:8081", false),
+        ] {
+            assert_eq!(
+                Source::new(address, None).unwrap().is_near(),
+                near,
+                "{address}"
+            );
+        }
+        for wrong in ["", "ftp://a", "http://", "a b"] {
+            let error = Source::new(wrong, None).unwrap_err();
+            assert_eq!(Failure::class_of(&error), Class::Usage, "{wrong}");
+        }
+    }
+}

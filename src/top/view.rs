@@ -1,0 +1,459 @@
+//! What lies between two looks, as rates.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::serve::status::{BucketWork, CoreStatus, ServerStatus, Work};
+use crate::top::Look;
+use crate::top::host::{Host, Memory};
+use crate::top::monitor::NeuronUse;
+
+/// Raised when a key of [`View`] changes its meaning or goes away.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Processors count as full above this share.
+const FULL: f64 = 0.95;
+
+/// Cores count as idle below this one.
+const IDLE: f64 = 0.80;
+
+/// A server between two looks at it.
+#[derive(Debug, Clone, Serialize)]
+pub struct View {
+    pub schema_version: u32,
+    /// Seconds since 1970.
+    pub at: f64,
+    /// From one look to the other.
+    pub seconds: f64,
+    pub server: ServerView,
+    pub cores: Vec<CoreView>,
+    pub models: Vec<ModelView>,
+    /// Where the server is on this machine.
+    pub host: Option<HostView>,
+    /// Where there is a `neuron-monitor`.
+    pub neuron: Option<NeuronUse>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerView {
+    pub version: String,
+    pub runtime: String,
+    pub chip: String,
+    pub machine: String,
+    pub ready: bool,
+    pub stopping: bool,
+    pub uptime_seconds: f64,
+    pub pid: u32,
+}
+
+/// What was done in a second, and what of it was padding.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Rates {
+    pub rows_per_second: f64,
+    pub batches_per_second: f64,
+    pub tokens_per_second: f64,
+    /// The share of the batches' rows that were not padding; absent where nothing ran.
+    pub fill: Option<f64>,
+    /// The share of the tokens that were padding.
+    pub padding_tokens: Option<f64>,
+    /// Of a batch, the mean.
+    pub run_seconds: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct CoreView {
+    pub core: String,
+    pub state: String,
+    pub cause: Option<String>,
+    /// The share of the time in which it worked.
+    pub busy: f64,
+    #[serde(flatten)]
+    pub rates: Rates,
+    /// Those that it holds or is to hold.
+    pub models: Vec<String>,
+    pub restarts: u64,
+    pub pid: Option<u32>,
+    /// Processors of the host that its worker took.
+    pub processors: Option<f64>,
+    pub resident_bytes: Option<u64>,
+    /// Shared pages divided by those that share them.
+    pub proportional_bytes: Option<u64>,
+    /// What the device says of it, in percent.
+    pub neuron_utilization: Option<f64>,
+    pub device_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelView {
+    pub model: String,
+    pub task: String,
+    pub ready: bool,
+    pub cores: Vec<String>,
+    pub queue_rows: usize,
+    pub queue_seconds: Option<f64>,
+    #[serde(flatten)]
+    pub rates: Rates,
+    pub buckets: Vec<BucketView>,
+}
+
+/// A bucket in which something ran since the start.
+#[derive(Debug, Clone, Serialize)]
+pub struct BucketView {
+    pub bucket: String,
+    #[serde(flatten)]
+    pub rates: Rates,
+}
+
+/// Processors are counted as such: 1.5 are one and a half.
+#[derive(Debug, Clone, Serialize)]
+pub struct HostView {
+    pub processors: usize,
+    pub processors_busy: f64,
+    pub front_processors: f64,
+    pub workers_processors: f64,
+    pub memory_bytes: Option<u64>,
+    pub memory_available_bytes: Option<u64>,
+    pub front_resident_bytes: u64,
+    pub front_proportional_bytes: Option<u64>,
+    /// Of the front and the workers together; absent where one of them is somebody else's.
+    pub server_proportional_bytes: Option<u64>,
+}
+
+impl View {
+    /// From `before` to `now`.
+    pub fn between(before: &Look, now: &Look) -> Self {
+        let seconds = (now.server.now - before.server.now).max(1e-3);
+        let is_same = before.server.pid == now.server.pid;
+        // What another process has counted says nothing of this one.
+        let before = if is_same { before } else { now };
+        let cores: Vec<CoreView> = now
+            .server
+            .cores
+            .iter()
+            .map(|core| core_view(core, before, now, seconds))
+            .collect();
+        let host = now.host.as_ref();
+        let host = host.map(|host| host_view(before.host.as_ref(), host, seconds));
+        let mut view = Self {
+            schema_version: SCHEMA_VERSION,
+            at: now.server.now,
+            seconds,
+            server: server_view(&now.server),
+            models: model_views(&before.server, &now.server, seconds),
+            cores,
+            host,
+            neuron: now.neuron.clone(),
+            warnings: Vec::new(),
+        };
+        view.warnings = warnings(&view);
+        view
+    }
+
+    /// The mean of the cores that are ready.
+    pub fn busy(&self) -> Option<f64> {
+        let ready = self.cores.iter().filter(|core| core.state == "ready");
+        let (count, sum) = ready.fold((0, 0.0), |(count, sum), core| (count + 1, sum + core.busy));
+        (count > 0).then(|| sum / f64::from(count))
+    }
+}
+
+fn server_view(status: &ServerStatus) -> ServerView {
+    ServerView {
+        version: status.version.clone(),
+        runtime: status.runtime.clone(),
+        chip: status.chip.clone(),
+        machine: status.machine.clone(),
+        ready: status.ready,
+        stopping: status.stopping,
+        uptime_seconds: status.uptime_seconds,
+        pid: status.pid,
+    }
+}
+
+fn core_view(core: &CoreStatus, before: &Look, now: &Look, seconds: f64) -> CoreView {
+    let old = before.server.cores.iter();
+    let old = old.clone().find(|known| known.core == core.core);
+    let done = match old {
+        Some(old) => difference(&core.total, &old.total),
+        None => core.total,
+    };
+    let worker = |look: &Look| -> Option<Memory> {
+        let host = look.host.as_ref()?;
+        host.workers.get(&core.pid?).copied()
+    };
+    let process = worker(now);
+    let device = now.neuron.as_ref();
+    let device = device.and_then(|used| used.processes.get(&core.pid?));
+    CoreView {
+        core: core.core.clone(),
+        state: core.state.clone(),
+        cause: core.cause.clone(),
+        busy: (done.busy_seconds / seconds).clamp(0.0, 1.0),
+        rates: rates(&done, seconds),
+        models: core.models.iter().map(|model| model.name.clone()).collect(),
+        restarts: core.restarts,
+        pid: core.pid,
+        processors: process
+            .zip(worker(before))
+            .map(|(now, before)| taken(&before, &now, seconds)),
+        resident_bytes: process.map(|memory| memory.process.resident_bytes),
+        proportional_bytes: process.and_then(|memory| memory.proportional_bytes),
+        neuron_utilization: device.and_then(|used| used.mean_utilization()),
+        device_bytes: device.and_then(|used| used.device_bytes),
+    }
+}
+
+/// Processors that a process took.
+fn taken(before: &Memory, now: &Memory, seconds: f64) -> f64 {
+    let took = now.process.cpu_seconds - before.process.cpu_seconds;
+    (took / seconds).max(0.0)
+}
+
+fn host_view(before: Option<&Host>, now: &Host, seconds: f64) -> HostView {
+    let before = before.unwrap_or(now);
+    let (busy, all) = (
+        now.processors.busy_seconds - before.processors.busy_seconds,
+        now.processors.seconds - before.processors.seconds,
+    );
+    let share = if all > 0.0 { busy / all } else { 0.0 };
+    let workers = now.workers.iter().filter_map(|(id, now)| {
+        let before = before.workers.get(id)?;
+        Some(taken(before, now, seconds))
+    });
+    let each = std::iter::once(&now.front).chain(now.workers.values());
+    HostView {
+        processors: now.processors.count,
+        processors_busy: share.clamp(0.0, 1.0) * now.processors.count as f64,
+        front_processors: taken(&before.front, &now.front, seconds),
+        // An empty sum of floats is -0.
+        workers_processors: workers.fold(0.0, |sum, taken| sum + taken),
+        memory_bytes: now.memory.most(),
+        memory_available_bytes: now.memory.usable(),
+        front_resident_bytes: now.front.process.resident_bytes,
+        front_proportional_bytes: now.front.proportional_bytes,
+        server_proportional_bytes: each.map(|memory| memory.proportional_bytes).sum(),
+    }
+}
+
+fn model_views(before: &ServerStatus, now: &ServerStatus, seconds: f64) -> Vec<ModelView> {
+    let (old, new) = (by_bucket(before), by_bucket(now));
+    let models = now.models.iter().map(|model| {
+        let mut all = Work::default();
+        let of_model = new.iter().filter(|((name, _), _)| *name == model.name);
+        let buckets = of_model.map(|(key, work)| {
+            let done = difference(work, old.get(key).unwrap_or(&Work::default()));
+            add(&mut all, &done);
+            BucketView {
+                bucket: key.1.to_owned(),
+                rates: rates(&done, seconds),
+            }
+        });
+        let buckets = buckets.collect();
+        ModelView {
+            model: model.name.clone(),
+            task: model.task.clone(),
+            ready: model.ready,
+            cores: model.cores.clone(),
+            queue_rows: model.queue_rows,
+            queue_seconds: model.queue_seconds,
+            rates: rates(&all, seconds),
+            buckets,
+        }
+    });
+    models.collect()
+}
+
+/// What all cores have run, by model and bucket.
+fn by_bucket(status: &ServerStatus) -> BTreeMap<(&str, &str), Work> {
+    let mut all: BTreeMap<(&str, &str), Work> = BTreeMap::new();
+    for core in &status.cores {
+        for BucketWork {
+            model,
+            bucket,
+            work,
+        } in &core.buckets
+        {
+            add(all.entry((model, bucket)).or_default(), work);
+        }
+    }
+    all
+}
+
+fn add(all: &mut Work, more: &Work) {
+    all.batches += more.batches;
+    all.rows += more.rows;
+    all.padding_rows += more.padding_rows;
+    all.tokens += more.tokens;
+    all.padding_tokens += more.padding_tokens;
+    all.busy_seconds += more.busy_seconds;
+}
+
+fn difference(now: &Work, before: &Work) -> Work {
+    Work {
+        batches: now.batches.saturating_sub(before.batches),
+        rows: now.rows.saturating_sub(before.rows),
+        padding_rows: now.padding_rows.saturating_sub(before.padding_rows),
+        tokens: now.tokens.saturating_sub(before.tokens),
+        padding_tokens: now.padding_tokens.saturating_sub(before.padding_tokens),
+        busy_seconds: (now.busy_seconds - before.busy_seconds).max(0.0),
+    }
+}
+
+fn rates(done: &Work, seconds: f64) -> Rates {
+    let share = |part: u64, rest: u64| {
+        let all = part + rest;
+        (all > 0).then(|| part as f64 / all as f64)
+    };
+    Rates {
+        rows_per_second: done.rows as f64 / seconds,
+        batches_per_second: done.batches as f64 / seconds,
+        tokens_per_second: done.tokens as f64 / seconds,
+        fill: share(done.rows, done.padding_rows),
+        padding_tokens: share(done.padding_tokens, done.tokens),
+        run_seconds: (done.batches > 0).then(|| done.busy_seconds / done.batches as f64),
+    }
+}
+
+fn warnings(view: &View) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let percent = |share: f64| share * 100.0;
+    if let (Some(host), Some(busy)) = (&view.host, view.busy()) {
+        let share = host.processors_busy / host.processors.max(1) as f64;
+        if share >= FULL && busy < IDLE {
+            let others = host.processors_busy - host.front_processors - host.workers_processors;
+            warnings.push(format!(
+                "the processors of the host are full ({:.0} %) while the cores are idle ({:.0} % busy): \
+                 neuronc has {:.1} processors, everything else {:.1}",
+                percent(share),
+                percent(busy),
+                host.front_processors + host.workers_processors,
+                others.max(0.0),
+            ));
+        }
+    }
+    for core in &view.cores {
+        if let Some(cause) = &core.cause {
+            warnings.push(format!("core {} is {}: {cause}", core.core, core.state));
+        }
+    }
+    for model in view.models.iter().filter(|model| !model.ready) {
+        warnings.push(format!("model `{}` has no core that is ready", model.model));
+    }
+    if let Some(neuron) = &view.neuron {
+        if neuron.memory_errors > 0 {
+            let count = neuron.memory_errors;
+            warnings.push(format!(
+                "the devices count {count} memory errors that could not be corrected"
+            ));
+        }
+        for problem in &neuron.problems {
+            warnings.push(format!("neuron-monitor: {problem}"));
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::host_memory::HostMemory;
+    use crate::processes::{Process, Processors};
+
+    fn status(now: f64, rows: u64, busy: f64) -> ServerStatus {
+        let work = serde_json::json!({
+            "batches": rows / 4, "rows": rows, "padding_rows": rows,
+            "tokens": rows * 10, "padding_tokens": rows * 30, "busy_seconds": busy,
+        });
+        let mut bucket = work.clone();
+        bucket["model"] = "m".into();
+        bucket["bucket"] = "8x16".into();
+        serde_json::from_value(serde_json::json!({
+            "schema_version": 1, "now": now, "uptime_seconds": now, "version": "0", "runtime": "actual",
+            "chip": "cpu", "machine": "this", "ready": true, "stopping": false, "pid": 1,
+            "cores": [{
+                "core": "0", "device": "0", "state": "ready", "pid": 2, "cause": null, "vcpus": 1,
+                "threads": 1, "memory_bytes": 0, "memory_limit_bytes": null,
+                "models": [{"name": "m", "state": "loaded", "cause": null}],
+                "restarts": 0, "incidents": [], "total": work, "buckets": [bucket],
+            }],
+            "models": [{
+                "name": "m", "bundle": "b", "digest": "d", "task": "t", "buckets": ["8x16"],
+                "cores": ["0"], "ready": true, "queue_rows": 3, "queue_seconds": 0.5,
+            }],
+            "aliases": {},
+        }))
+        .unwrap()
+    }
+
+    fn host(busy: f64, all: f64, worker: f64) -> Host {
+        let memory = |cpu_seconds| Memory {
+            process: Process {
+                parent: 1,
+                cpu_seconds,
+                started_seconds: 0.0,
+                resident_bytes: 100,
+            },
+            proportional_bytes: Some(40),
+        };
+        Host {
+            processors: Processors {
+                count: 2,
+                busy_seconds: busy,
+                seconds: all,
+            },
+            memory: HostMemory::default(),
+            front: memory(worker / 2.0),
+            workers: BTreeMap::from([(2, memory(worker))]),
+        }
+    }
+
+    fn look(server: ServerStatus, host: Host) -> Look {
+        Look {
+            server,
+            host: Some(host),
+            neuron: None,
+        }
+    }
+
+    #[test]
+    fn rates_are_differences_of_counts() {
+        let before = look(status(10.0, 80, 1.0), host(10.0, 20.0, 1.0));
+        let now = look(status(12.0, 480, 2.0), host(13.92, 24.0, 2.0));
+        let view = View::between(&before, &now);
+        let core = &view.cores[0];
+        assert_eq!((view.seconds, core.busy), (2.0, 0.5));
+        assert_eq!(core.rates.rows_per_second, 200.0);
+        assert_eq!(core.rates.fill, Some(0.5));
+        assert_eq!(core.rates.padding_tokens, Some(0.75));
+        assert_eq!(core.rates.run_seconds, Some(0.01));
+        assert_eq!(core.processors, Some(0.5));
+        let model = &view.models[0];
+        assert_eq!(model.rates.batches_per_second, 50.0);
+        assert_eq!(model.buckets[0].rates.rows_per_second, 200.0);
+        let host = view.host.as_ref().unwrap();
+        assert!((host.processors_busy - 1.96).abs() < 1e-9);
+        assert_eq!(host.server_proportional_bytes, Some(80));
+        // 98 % of the processors, with half the core's time unused.
+        assert_eq!(view.warnings.len(), 1, "{:?}", view.warnings);
+        assert!(view.warnings[0].contains("full (98 %) while the cores are idle (50 % busy)"));
+    }
+
+    #[test]
+    fn a_server_that_was_started_again_begins_anew() {
+        let before = look(status(10.0, 800, 5.0), host(10.0, 20.0, 1.0));
+        let mut now = look(status(12.0, 80, 1.0), host(11.0, 24.0, 1.0));
+        now.server.pid = 9;
+        let view = View::between(&before, &now);
+        assert_eq!(view.cores[0].rates.rows_per_second, 0.0);
+        assert!(view.warnings.is_empty(), "{:?}", view.warnings);
+    }
+
+    #[test]
+    fn a_process_that_is_not_ours_is_not_looked_into() {
+        assert_eq!(Host::read(Path::new("/"), 1, &[]), None);
+    }
+}

@@ -11,10 +11,11 @@ use neuronc::bucket::Bucket;
 use neuronc::executor::job::PROTOCOL;
 use neuronc::executor::wire::{self, Artifact, Load, Reply, Request};
 use neuronc::tensor::{Dtype, HostTensor};
-use tch::{CModule, Tensor};
+use tch::Tensor;
 
 use crate::failure::message_of;
 use crate::mapped::MappedFile;
+use crate::packed::{Graph, Packed};
 use crate::plugin;
 use crate::tensors::{to_host, to_torch};
 
@@ -73,7 +74,7 @@ struct Artifacts {
 /// The graphs of a bundle and the weights that all of them share.
 struct Loaded {
     weights: Vec<Tensor>,
-    graphs: Vec<(Bucket, CModule)>,
+    graphs: Vec<(Bucket, Graph)>,
 }
 
 impl Artifacts {
@@ -128,16 +129,12 @@ impl Loaded {
         if let Some(plugin) = &load.plugin {
             plugin::open(plugin)?;
         }
-        let graphs = load.artifacts.iter().map(|Artifact { bucket, file }| {
-            let graph = CModule::load(file);
-            Ok((
-                *bucket,
-                graph.with_context(|| format!("loading `{}`", file.display()))?,
-            ))
-        });
+        let graphs = load.artifacts.iter();
+        let graphs = graphs.map(|Artifact { bucket, file }| Ok((*bucket, Graph::load(file)?)));
+        let graphs: Vec<(Bucket, Graph)> = graphs.collect::<Result<_>>()?;
         Ok(Self {
-            weights: weights(load)?,
-            graphs: graphs.collect::<Result<_>>()?,
+            weights: weights(load, &graphs)?,
+            graphs,
         })
     }
 
@@ -146,21 +143,27 @@ impl Loaded {
         check(*bucket, inputs)?;
         let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = self.weights.iter().chain(&inputs).collect();
-        let output = graph.forward_ts(&inputs);
+        let output = graph.run(&inputs);
         to_host(&output.with_context(|| format!("running bucket {bucket}"))?)
     }
 }
 
 /// The weights that every graph takes; artifacts of a chip carry their own.
-fn weights(load: &Load) -> Result<Vec<Tensor>> {
+fn weights(load: &Load, graphs: &[(Bucket, Graph)]) -> Result<Vec<Tensor>> {
     if load.weight_names.is_empty() {
         return Ok(Vec::new());
     }
     let file = MappedFile::open(&load.weights)?;
-    load.weight_names
-        .iter()
-        .map(|name| file.tensor(name))
-        .collect()
+    let names = load.weight_names.iter();
+    let mut weights: Vec<Tensor> = names.map(|name| file.tensor(name)).collect::<Result<_>>()?;
+    let graphs: Vec<&Graph> = graphs.iter().map(|(_, graph)| graph).collect();
+    let packed = Packed::pack(&graphs, &mut weights)?;
+    for (name, is_packed) in load.weight_names.iter().zip(packed.flags()) {
+        if *is_packed {
+            file.release(name)?;
+        }
+    }
+    Ok(weights)
 }
 
 /// libtorch would broadcast a wrong shape or read a wrong type before it complains.

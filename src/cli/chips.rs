@@ -37,6 +37,9 @@ pub(super) struct Args {
 /// Raised when a key changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
 
+/// So many sizes are shown one by one.
+const SIZES_MAX: usize = 8;
+
 #[derive(Serialize)]
 struct Answer {
     schema_version: u32,
@@ -185,14 +188,33 @@ fn compiler_lines(chip: &ChipProfile) -> Vec<Line> {
         .arguments
         .values()
         .filter_map(|argument| Some(format!("{} {}", argument.flag, argument.default.as_ref()?)));
-    let sizes = |sizes: &[usize]| joined(sizes.iter().map(ToString::to_string));
     let batches = sizes(&chip.buckets.batch_size);
     let sequences = sizes(&chip.buckets.sequence_length);
+    let most = chip.buckets.tokens_max;
+    let most = most.map_or(String::new(), |most| {
+        format!(", batches up to {most} tokens")
+    });
     vec![
         ("compiler", format!("{kind}{target}")),
         ("arguments", joined(defaults)),
-        ("buckets", format!("batch {batches} x sequence {sequences}")),
+        (
+            "buckets",
+            format!("batch {batches} x sequence {sequences}{most}"),
+        ),
     ]
+}
+
+/// All sizes, or of many that are as far apart the first, the second and the last.
+fn sizes(sizes: &[usize]) -> String {
+    let step = |pair: &[usize]| pair[1].checked_sub(pair[0]);
+    let mut steps = sizes.windows(2).map(step);
+    let first = steps.next().flatten();
+    match sizes {
+        [one, two, .., last] if sizes.len() > SIZES_MAX && steps.all(|step| step == first) => {
+            format!("{one}, {two}, ..., {last}")
+        }
+        _ => joined(sizes.iter().map(ToString::to_string)),
+    }
 }
 
 fn sdk_lines(sdk: &Sdk) -> Vec<Line> {

@@ -9,6 +9,8 @@ mod memory;
 mod output;
 mod resuming;
 mod sdk;
+mod server;
+mod serving;
 mod transformers;
 
 use std::fs;

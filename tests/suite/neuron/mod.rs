@@ -11,6 +11,7 @@ mod resuming;
 mod sdk;
 mod server;
 mod serving;
+mod torchscript;
 mod transformers;
 
 use std::fs;

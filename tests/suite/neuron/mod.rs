@@ -7,6 +7,7 @@ mod faults;
 mod interruption;
 mod memory;
 mod output;
+mod rehearse;
 mod resuming;
 mod sdk;
 mod server;

@@ -1,7 +1,7 @@
 # The two commands of the README, and the steps they are made of. Each step is idempotent.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build release libtorch lint fixtures sdk-doubles clients bench soak fuzz
+.PHONY: help demo test build release libtorch lint fixtures sdk-doubles clients bench compare soak fuzz
 
 help:
 	@echo "make demo   trace, report, verify and serve a real model, and ask it something"
@@ -10,6 +10,7 @@ help:
 	@echo "make lint   rustfmt and clippy, as CI runs them"
 	@echo "make sdk-doubles  the environments for the tests of Neuron chips (1.2 GB; apt-get; minutes)"
 	@echo "make clients  the environment for the tests with client libraries (200 MB)"
+	@echo "make compare  measure it against other servers of the same model (1.1 GB of downloads; ten minutes)"
 	@echo "make bench  measure the release build; soak and fuzz run the tests of that kind for long"
 
 libtorch:
@@ -33,6 +34,9 @@ lint: libtorch
 
 bench: release
 	@python3 scripts/bench.py
+
+compare: release
+	@python3 scripts/compare.py
 
 # The only target that may use apt-get; it says so first. Without it, tests that need a double say why they skip.
 sdk-doubles:

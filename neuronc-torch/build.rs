@@ -19,6 +19,24 @@ fn main() {
     println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch");
     println!("cargo:rustc-env=LIBTORCH_VERSION={}", version(&lib));
     println!("cargo:rerun-if-changed=build.rs");
+    compile("src/packed.cpp", &Path::new(&lib).join("../include"));
+}
+
+/// Compiles what only libtorch's own headers reach, with the settings of torch-sys.
+fn compile(source: &str, include: &Path) {
+    println!("cargo:rerun-if-changed={source}");
+    println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
+    let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .include(include)
+        .include(include.join("torch/csrc/api/include"))
+        .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
+        // libtorch's headers are not free of warnings.
+        .warnings(false)
+        .file(source)
+        .compile("packed");
 }
 
 /// The version that libtorch's folder names, such as `2.9.0+cpu`.

@@ -150,6 +150,11 @@ fn buckets(
             .unwrap_or(&default.batch_size)
             .clone(),
         sequence_length: lengths.iter().map(|length| (*length).min(limit)).collect(),
+        // What is asked for is made.
+        tokens_max: match (&options.batch_sizes, &options.sequence_lengths) {
+            (None, None) => default.tokens_max,
+            _ => None,
+        },
     };
     let buckets = grid.buckets();
     let tokens = |bucket: &Bucket| bucket.batch.saturating_mul(bucket.sequence);
@@ -216,6 +221,7 @@ fn versions(profile: &ChipProfile, found: &BTreeMap<String, String>) -> BTreeMap
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket;
     use crate::family::Family;
     use crate::family::bert::BertConfig;
     use crate::profile;
@@ -323,6 +329,28 @@ mod tests {
     fn default_buckets_are_cut_to_what_the_model_takes() {
         let plan = plan_with(&Options::default()).unwrap();
         assert_eq!(plan.longest(), 100);
+    }
+
+    #[test]
+    fn on_cpu_a_text_is_padded_by_less_than_sixteen_tokens_and_large_batches_are_of_short_texts() {
+        let plan = plan_with(&Options::default()).unwrap();
+        for tokens in 1..=100 {
+            let bucket = bucket::smallest(&plan.buckets, 1, tokens).unwrap();
+            assert!(bucket.sequence - tokens < 16, "{tokens} in {bucket}");
+        }
+        let has = |batch, sequence| plan.buckets.contains(&Bucket { sequence, batch });
+        assert!(has(8, 64) && has(4, 100) && !has(8, 80) && !has(8, 100));
+    }
+
+    #[test]
+    fn buckets_that_are_asked_for_are_all_made() {
+        let options = Options {
+            batch_sizes: Some(vec![64]),
+            ..Options::default()
+        };
+        let plan = plan_with(&options).unwrap();
+        assert_eq!(plan.longest(), 100);
+        assert!(plan.buckets.iter().all(|bucket| bucket.batch == 64));
     }
 
     #[test]

@@ -41,6 +41,8 @@ const XLA_TOLERANCE: Tolerance = Tolerance {
     min_cosine: 0.99999,
 };
 
+const NOT_LOWERED: &str = "the model cannot be lowered to HLO";
+
 /// What a rehearsal found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rehearsal {
@@ -226,7 +228,7 @@ fn lower(
     if let Some((class, message)) = failed {
         return Err(not_lowered(class, message).into());
     }
-    ended?;
+    ended.map_err(|error| tracing::executor_failure(NOT_LOWERED, error))?;
     let references = verify::references(folder)?;
     let lowered = job.modules.iter().map(|module| {
         let bucket = module.bucket;
@@ -306,7 +308,7 @@ fn not_lowered(class: FailureClass, message: String) -> Failure {
         FailureClass::Sdk => Class::Executor,
         _ => Class::Compilation,
     };
-    Failure::new(class, "the model cannot be lowered to HLO")
+    Failure::new(class, NOT_LOWERED)
         .why(message)
         .help("the chip's compiler would meet the same; trace it with another tracer or attention")
 }

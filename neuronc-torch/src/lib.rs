@@ -16,6 +16,7 @@ pub mod cast;
 pub mod model;
 
 pub mod graph;
+pub mod packed;
 pub mod trace;
 pub mod worker;
 

@@ -10,6 +10,11 @@ use neuronc::executor::job::PROTOCOL;
 use neuronc_torch::failure::message_of;
 use neuronc_torch::{LIBTORCH_VERSION, trace, worker};
 
+/// Also what libtorch allocates with: it takes and returns megabytes in every run, which glibc's allocator
+/// answers with a tenth of the time of a small run, and with half as much memory again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: neuronc-torch trace | worker | --version; `neuronc` starts it";
 
 fn main() -> ExitCode {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use neuronc::failure::Failure;
 use neuronc::family::weights::{map_file, parse};
 use safetensors::{Dtype, SafeTensors};
@@ -14,6 +14,7 @@ use crate::tensors::dimensions;
 /// A mapped safetensors file. All processes that map it share its physical pages.
 pub struct MappedFile {
     path: PathBuf,
+    map: &'static Mmap,
     content: SafeTensors<'static>,
 }
 
@@ -25,6 +26,7 @@ impl MappedFile {
         let map: &'static Mmap = Box::leak(Box::new(map_file(path)?));
         Ok(Self {
             path: path.to_owned(),
+            map,
             content: parse(path, map)?,
         })
     }
@@ -62,6 +64,22 @@ impl MappedFile {
         let tensor =
             unsafe { Tensor::f_from_blob(view.data().as_ptr(), &shape, &[], kind, Device::Cpu) };
         Ok(tensor?)
+    }
+
+    /// Lets go of the pages of the tensor `name`, which come back when it is read again.
+    pub fn release(&self, name: &str) -> Result<()> {
+        let Ok(view) = self.content.tensor(name) else {
+            return Err(self.problem(name, "is missing"));
+        };
+        let data = view.data();
+        let start = data.as_ptr().addr() - self.map.as_ptr().addr();
+        // SAFETY: the map is of a file and only read, so that a page that comes back is the same.
+        #[expect(unsafe_code, reason = "only maps of files keep their content")]
+        unsafe {
+            self.map
+                .unchecked_advise_range(UncheckedAdvice::DontNeed, start, data.len())?;
+        }
+        Ok(())
     }
 
     fn problem(&self, name: &str, what: &str) -> anyhow::Error {

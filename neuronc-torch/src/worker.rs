@@ -12,10 +12,11 @@ use neuronc::bucket::Bucket;
 use neuronc::executor::job::PROTOCOL;
 use neuronc::executor::wire::{self, Artifact, Load, Reply, Request};
 use neuronc::tensor::{Dtype, HostTensor};
-use tch::{CModule, Tensor};
+use tch::Tensor;
 
 use crate::failure::message_of;
 use crate::mapped::MappedFile;
+use crate::packed::{Graph, Packed};
 use crate::plugin;
 use crate::tensors::{to_host, to_torch};
 
@@ -78,13 +79,13 @@ fn tell(stream: &mut UnixStream, error: &anyhow::Error) -> Result<()> {
 /// Everything that was loaded, numbered in the order in which it came; what was unloaded is `None`.
 #[derive(Default)]
 struct Artifacts {
-    artifacts: Vec<Option<Graph>>,
+    artifacts: Vec<Option<Loaded>>,
 }
 
 /// The graph of one bucket, and the weights that it shares with the others of its bundle.
-struct Graph {
+struct Loaded {
     bucket: Bucket,
-    module: CModule,
+    graph: Graph,
     weights: Rc<[Tensor]>,
 }
 
@@ -129,7 +130,7 @@ impl Artifacts {
 }
 
 /// The graphs of a bundle.
-fn open(load: &Load) -> Result<Vec<Graph>> {
+fn open(load: &Load) -> Result<Vec<Loaded>> {
     ensure!(
         load.protocol == PROTOCOL,
         "the request is of protocol {}, this worker speaks {PROTOCOL}",
@@ -147,38 +148,44 @@ fn open(load: &Load) -> Result<Vec<Graph>> {
     if let Some(plugin) = &load.plugin {
         plugin::open(plugin)?;
     }
-    let weights: Rc<[Tensor]> = weights(load)?.into();
-    let graphs = load.artifacts.iter().map(|Artifact { bucket, file }| {
-        let module = CModule::load(file);
-        Ok(Graph {
-            bucket: *bucket,
-            module: module.with_context(|| format!("loading `{}`", file.display()))?,
-            weights: Rc::clone(&weights),
-        })
+    let graphs = load.artifacts.iter();
+    let graphs = graphs.map(|Artifact { bucket, file }| Ok((*bucket, Graph::load(file)?)));
+    let graphs: Vec<(Bucket, Graph)> = graphs.collect::<Result<_>>()?;
+    let weights: Rc<[Tensor]> = weights(load, &graphs)?.into();
+    let graphs = graphs.into_iter().map(|(bucket, graph)| Loaded {
+        bucket,
+        graph,
+        weights: Rc::clone(&weights),
     });
-    graphs.collect()
+    Ok(graphs.collect())
 }
 
-impl Graph {
+impl Loaded {
     fn run(&self, inputs: &[HostTensor]) -> Result<HostTensor> {
         check(self.bucket, inputs)?;
         let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect::<Result<_>>()?;
         let inputs: Vec<&Tensor> = self.weights.iter().chain(&inputs).collect();
-        let output = self.module.forward_ts(&inputs);
+        let output = self.graph.run(&inputs);
         to_host(&output.with_context(|| format!("running bucket {}", self.bucket))?)
     }
 }
 
 /// The weights that every graph takes; artifacts of a chip carry their own.
-fn weights(load: &Load) -> Result<Vec<Tensor>> {
+fn weights(load: &Load, graphs: &[(Bucket, Graph)]) -> Result<Vec<Tensor>> {
     if load.weight_names.is_empty() {
         return Ok(Vec::new());
     }
     let file = MappedFile::open(&load.weights)?;
-    load.weight_names
-        .iter()
-        .map(|name| file.tensor(name))
-        .collect()
+    let names = load.weight_names.iter();
+    let mut weights: Vec<Tensor> = names.map(|name| file.tensor(name)).collect::<Result<_>>()?;
+    let graphs: Vec<&Graph> = graphs.iter().map(|(_, graph)| graph).collect();
+    let packed = Packed::pack(&graphs, &mut weights)?;
+    for (name, is_packed) in load.weight_names.iter().zip(packed.flags()) {
+        if *is_packed {
+            file.release(name)?;
+        }
+    }
+    Ok(weights)
 }
 
 /// libtorch would broadcast a wrong shape or read a wrong type before it complains.

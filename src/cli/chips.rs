@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::arguments;
 use crate::cli::fold::fold;
 use crate::cli::output::{self, Format};
 use crate::profile::{self, ChipProfile, Hardware, Instance, Sdk};
@@ -37,6 +38,9 @@ pub(super) struct Args {
 /// Raised when a key changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
 
+/// So many sizes are shown one by one.
+const SIZES_MAX: usize = 8;
+
 #[derive(Serialize)]
 struct Answer {
     schema_version: u32,
@@ -58,7 +62,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
             schema_version: SCHEMA_VERSION,
             chips,
         }),
-        Format::Text if is_one => output::answer(&chips.iter().map(details).collect::<String>()),
+        Format::Text if is_one => {
+            output::answer(&chips.iter().map(details).collect::<Result<String>>()?)
+        }
         Format::Text => output::answer(&overview(&chips)),
     }
 }
@@ -121,12 +127,12 @@ fn notes(chip: &ChipProfile) -> String {
         .collect()
 }
 
-fn details(chip: &ChipProfile) -> String {
+fn details(chip: &ChipProfile) -> Result<String> {
     let mut lines = Vec::new();
     if let Some(hardware) = &chip.hardware {
         lines.extend(hardware_lines(hardware));
     }
-    lines.extend(compiler_lines(chip));
+    lines.extend(compiler_lines(chip)?);
     if let Some(sdk) = &chip.sdk {
         lines.extend(sdk_lines(sdk));
     }
@@ -137,10 +143,10 @@ fn details(chip: &ChipProfile) -> String {
     if chip.hardware.is_some() {
         let _ = write!(text, "\n{}", table(std::slice::from_ref(chip)));
     }
-    match notes(chip) {
+    Ok(match notes(chip) {
         none if none.is_empty() => text,
         notes => format!("{text}\n{notes}"),
-    }
+    })
 }
 
 /// A name and what stands behind it.
@@ -176,23 +182,41 @@ fn hardware_lines(hardware: &Hardware) -> Vec<Line> {
     lines
 }
 
-fn compiler_lines(chip: &ChipProfile) -> Vec<Line> {
+fn compiler_lines(chip: &ChipProfile) -> Result<Vec<Line>> {
     let kind = serde_json::to_value(chip.compiler.kind).unwrap_or_default();
     let kind = kind.as_str().unwrap_or_default();
     let target = chip.compiler.target.as_ref();
     let target = target.map_or(String::new(), |target| format!(", target {target}"));
-    let defaults = chip
-        .arguments
-        .values()
-        .filter_map(|argument| Some(format!("{} {}", argument.flag, argument.default.as_ref()?)));
-    let sizes = |sizes: &[usize]| joined(sizes.iter().map(ToString::to_string));
+    // Those that the compiler of the profile's SDK gets; a newer one may take more.
+    let defaults = arguments::resolve(chip, &[], None)?;
+    let defaults = arguments::shown(chip, &defaults);
     let batches = sizes(&chip.buckets.batch_size);
     let sequences = sizes(&chip.buckets.sequence_length);
-    vec![
+    let most = chip.buckets.tokens_max;
+    let most = most.map_or(String::new(), |most| {
+        format!(", batches up to {most} tokens")
+    });
+    Ok(vec![
         ("compiler", format!("{kind}{target}")),
-        ("arguments", joined(defaults)),
-        ("buckets", format!("batch {batches} x sequence {sequences}")),
-    ]
+        ("arguments", joined(defaults.into_iter())),
+        (
+            "buckets",
+            format!("batch {batches} x sequence {sequences}{most}"),
+        ),
+    ])
+}
+
+/// All sizes, or of many that are as far apart the first, the second and the last.
+fn sizes(sizes: &[usize]) -> String {
+    let step = |pair: &[usize]| pair[1].checked_sub(pair[0]);
+    let mut steps = sizes.windows(2).map(step);
+    let first = steps.next().flatten();
+    match sizes {
+        [one, two, .., last] if sizes.len() > SIZES_MAX && steps.all(|step| step == first) => {
+            format!("{one}, {two}, ..., {last}")
+        }
+        _ => joined(sizes.iter().map(ToString::to_string)),
+    }
 }
 
 fn sdk_lines(sdk: &Sdk) -> Vec<Line> {

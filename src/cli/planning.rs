@@ -133,6 +133,14 @@ impl PlanFlags {
                         .into(),
                 );
             }
+            (Some(TracerChoice::Native | TracerChoice::Transformers), true) => {
+                return Err(
+                    Failure::usage(format!("`{}` is a TorchScript file", self.model))
+                        .why("it holds the traced model, and no other tracer reads it")
+                        .help("leave out `--tracer`, or give the model's folder")
+                        .into(),
+                );
+            }
             (Some(TracerChoice::Native), _) => checkpoint::Asked::Native,
             (Some(TracerChoice::Transformers), _) => checkpoint::Asked::Transformers,
             (None, false) => checkpoint::Asked::Nothing,

@@ -101,8 +101,12 @@ impl Args {
         let folder = match &self.output {
             None => temporary.path().to_owned(),
             Some(folder) => {
-                std::fs::create_dir(folder)
-                    .with_context(|| format!("creating the folder `{}`", folder.display()))?;
+                std::fs::create_dir(folder).map_err(|error| {
+                    let shown = folder.display();
+                    Failure::usage(format!("the folder `{shown}` cannot be made"))
+                        .why(error.to_string())
+                        .help("give `-o` a folder that does not exist, in one that does")
+                })?;
                 std::path::absolute(folder)?
             }
         };

@@ -265,6 +265,8 @@ fn example(task: crate::recipe::Task) -> &'static str {
 fn start_log() {
     let log = tracing_subscriber::fmt()
         .with_writer(stderr)
+        // It would say on stderr that stderr is full, and panic over it.
+        .log_internal_errors(false)
         .with_env_filter(EnvFilter::new("info,hf_hub=off"));
     // Set only once: `serve` is the only command that logs.
     let _ = match stderr().is_terminal() {

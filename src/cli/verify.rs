@@ -11,6 +11,7 @@ use crate::cli::output::{self, Format};
 use crate::cli::progress::Bars;
 use crate::cli::runtime_flags::RuntimeFlags;
 use crate::failure::{Class, Failure};
+use crate::placement::model;
 use crate::runtime::Worker;
 use crate::verify::{self, Verification};
 
@@ -40,7 +41,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let bundle = Bundle::open(&args.bundle, Check::Content)?;
     let profile = bundle.manifest.profile.clone();
+    let plan = &bundle.manifest.plan;
     let backend = args.runtime.backend(&profile, environment)?;
+    let cores = model::unplaced(plan, &profile)?.environment;
+    let backend = backend.on_cores(cores, &format!("neuronc {}", plan.name));
     let log = tempfile::tempfile().context("creating a log for the worker")?;
     let threads = std::thread::available_parallelism()?.get();
     let mut worker = Worker::start(&backend, &bundle, threads, log)?;

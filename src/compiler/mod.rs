@@ -12,6 +12,7 @@ pub mod neuron;
 pub mod tracing;
 pub mod work_dir;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,14 +65,23 @@ pub struct Neuron<'a> {
     pub work: PathBuf,
     /// Bytes that all compilations together may need.
     pub memory: u64,
-    /// A device is here, which runs each artifact once.
-    pub device: bool,
+    /// The chip of this machine, where it has one: it runs each artifact once.
+    pub device: Option<Device>,
     /// Ask the SDK's `analyze` too.
     pub analyze: bool,
     /// The compilation of one bucket is stopped when it takes longer.
     pub deadline: Duration,
     /// Sees what the compilers print.
     pub watch: Option<&'a Watch<'a>>,
+}
+
+/// The chip of a machine that compiles.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// What gives a process the cores for one copy of the model, and leaves the others alone.
+    pub environment: BTreeMap<&'static str, String>,
+    /// Copies that find cores at the same time.
+    pub copies: usize,
 }
 
 /// Sees each line that the compiler of a bucket prints.

@@ -63,7 +63,9 @@ pub fn compile(
     let weights = std::fs::metadata(work.folder.join(WEIGHTS_FILE)).map_or(0, |file| file.len());
     let expected = probe::sdk_of(compilation.profile)?.compile_memory;
     let need = |bucket: &Bucket| memory::estimate(&expected, weights, *bucket);
-    let mut budget = Budget::new(neuron.memory, compilation.jobs);
+    let copies = neuron.device.as_ref().map(|device| device.copies);
+    let jobs = compilation.jobs.min(copies.unwrap_or(usize::MAX));
+    let mut budget = Budget::new(neuron.memory, jobs);
     let mut failures = Vec::new();
     let (sender, messages) = mpsc::channel();
     thread::scope(|scope| -> Result<()> {
@@ -130,7 +132,11 @@ fn compile_bucket(
     let text = serde_json::to_vec_pretty(&job)?;
     files::write(&dir.folder.join("job.json"), &text)?;
     let script = work.dir.script();
-    let program = interpreter::program(&neuron.interpreter.path, &script, &dir.work(), "compile");
+    let mut program =
+        interpreter::program(&neuron.interpreter.path, &script, &dir.work(), "compile");
+    let of_device = neuron.device.iter().flat_map(|device| &device.environment);
+    let of_device = of_device.map(|(name, value)| ((*name).into(), value.into()));
+    program.environment.extend(of_device);
     let rerun = write_rerun(&dir, &program)?;
     let dots = Dots::new();
     let lines = neuron.watch.map(|watch| Lines::new(bucket, watch));
@@ -222,7 +228,7 @@ fn job(
         example,
         compiler_args: compiler_args(compilation),
         trace_options: arguments::trace_options(compilation.profile, &plan.arguments),
-        device: neuron.device,
+        device: neuron.device.is_some(),
         artifact: dir.artifact(),
         analysis: neuron.analyze.then(|| dir.analysis()),
         work: dir.work(),

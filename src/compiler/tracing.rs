@@ -226,7 +226,7 @@ fn run(
             compilation.trace_deadline,
             &mut on_line,
         )
-        .map_err(executor_failure)?;
+        .map_err(|error| executor_failure("the executor failed", error))?;
     if !done {
         return Err(Failure::new(
             Class::Compilation,
@@ -275,15 +275,13 @@ fn reported_failure(class: FailureClass, message: String) -> Failure {
     }
 }
 
-/// Gives the failure of the child process the class that its kind implies.
-fn executor_failure(error: anyhow::Error) -> anyhow::Error {
+/// Gives the failure `what` of a child process the class that its kind implies.
+pub fn executor_failure(what: &str, error: anyhow::Error) -> anyhow::Error {
     let class = match error.downcast_ref::<CommandError>() {
         Some(CommandError::NotFound { .. } | CommandError::CouldNotStart { .. }) => Class::Executor,
         Some(CommandError::Killed { signal: 9, .. }) => Class::Resources,
         Some(_) => Class::Compilation,
         None => return error,
     };
-    Failure::new(class, "the executor failed")
-        .why(error.to_string())
-        .into()
+    Failure::new(class, what).why(error.to_string()).into()
 }

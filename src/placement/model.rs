@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::arguments::{self, Arguments};
 use crate::failure::{Failure, name_list};
-use crate::placement::cores::CoreList;
+use crate::placement::cores::{self, CoreList};
 use crate::placement::memory::{self, Memory, Weight};
 use crate::plan::Plan;
 use crate::profile::ChipProfile;
@@ -48,7 +48,7 @@ impl Model {
         Ok(Self {
             name: name.to_owned(),
             chip: plan.chip.clone(),
-            width: positive(&arguments, PIPELINE)?.unwrap_or(1) as usize,
+            width: width(&arguments)? as usize,
             buckets: plan.buckets.len(),
             memory: memory::estimate(plan, weights, profile, &arguments),
             cores,
@@ -59,6 +59,29 @@ impl Model {
 /// Physical cores that make one core for the model of `plan`, where its compiler groups them.
 pub fn core_size(plan: &Plan, profile: &ChipProfile) -> Result<Option<u32>> {
     positive(&arguments_on(plan, profile)?, CORE_SIZE)
+}
+
+/// What one copy of a model asks of the runtime where nobody has placed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaced {
+    /// The cores that it takes.
+    pub width: u32,
+    /// What a process finds in its environment: so many cores, whichever are free.
+    pub environment: BTreeMap<&'static str, String>,
+}
+
+/// What one copy of the model of `plan` asks of the runtime without a placement.
+pub fn unplaced(plan: &Plan, profile: &ChipProfile) -> Result<Unplaced> {
+    let width = width(&arguments_on(plan, profile)?)?;
+    let mut environment = BTreeMap::from([(cores::NUM_CORES, width.to_string())]);
+    if let Some(size) = core_size(plan, profile)? {
+        environment.insert(cores::VIRTUAL_CORE_SIZE, size.to_string());
+    }
+    Ok(Unplaced { width, environment })
+}
+
+fn width(arguments: &Arguments) -> Result<u32> {
+    Ok(positive(arguments, PIPELINE)?.unwrap_or(1))
 }
 
 /// The compiler arguments of the plan; those that the chip has by default where it is another one.

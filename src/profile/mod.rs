@@ -100,11 +100,19 @@ pub enum Attention {
 pub struct BucketGrid {
     pub batch_size: Vec<usize>,
     pub sequence_length: Vec<usize>,
+    /// Buckets of more than one row have at most so many tokens; without it all are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_max: Option<usize>,
 }
 
 impl BucketGrid {
-    /// All buckets, shortest sequence first, each once.
+    /// All buckets, shortest sequence first, each once. Each length keeps its smallest batch.
     pub fn buckets(&self) -> Vec<Bucket> {
+        let smallest = self.batch_size.iter().min().copied();
+        let is_small_enough = |bucket: &Bucket| {
+            let tokens = bucket.batch.saturating_mul(bucket.sequence);
+            Some(bucket.batch) == smallest || self.tokens_max.is_none_or(|most| tokens <= most)
+        };
         let mut buckets: Vec<Bucket> = self
             .sequence_length
             .iter()
@@ -113,6 +121,7 @@ impl BucketGrid {
                     .iter()
                     .map(move |&batch| Bucket { sequence, batch })
             })
+            .filter(is_small_enough)
             .collect();
         buckets.sort_unstable();
         buckets.dedup();

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::report::Report;
-use crate::report::subject::{Share, Subject};
+use crate::report::rows::{self, Row};
+use crate::report::subject::Subject;
 use crate::report::verdict::Grade;
-use crate::report::{graphs, text, verdict};
+use crate::report::{text, verdict};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -58,52 +59,26 @@ fn push_table(page: &mut String, report: &Report) {
         "<table><thead><tr><th>source</th><th>what</th><th class=\"n\">on chip</th>\
          <th class=\"n\">coverage</th><th></th><th>result</th></tr></thead>\n<tbody>\n",
     );
-    let mut above = "";
-    for subject in &report.subjects {
-        let source = match subject.source == above {
-            true => "",
-            false => subject.source.as_str(),
-        };
-        above = &subject.source;
-        let (place, result) = match &subject.graph {
-            Some(graph) => (graphs::place(graph), graphs::result(graph)),
-            None => ("-", text::outcome(subject.outcome).to_owned()),
-        };
-        let names = [source, &subject.name, place, &result];
-        push_row(page, names, subject.share());
-    }
-    if let Some(counts) = report.graphs {
-        push_row(page, ["total", "", "", &counts.in_words()], report.total);
-    } else if report.subjects.len() > 1 {
-        push_row(
-            page,
-            ["total", "", "-", ""],
-            report.total.or(report.estimated),
-        );
+    for row in rows::rows(report) {
+        push_row(page, &row);
     }
     page.push_str("</tbody></table>\n");
 }
 
-/// A row: its source and name, what stands for figures where there are none, and its result.
-fn push_row(page: &mut String, cells: [&str; 4], share: Option<Share>) {
-    let [source, name, place, outcome] = cells;
-    let (count, percent, meter) = match share {
-        None => (place.to_owned(), String::new(), String::new()),
-        Some(share) => (
-            format!("{} of {}", share.part, share.whole),
-            format!("{:.2} %", share.percent),
-            format!(
-                "<span class=\"meter\"><span style=\"width:{:.1}%\"></span></span>",
-                share.percent
-            ),
-        ),
-    };
+fn push_row(page: &mut String, row: &Row) {
+    let (count, percent) = row.figures();
+    let meter = row.share.map_or_else(String::new, |share| {
+        format!(
+            "<span class=\"meter\"><span style=\"width:{:.1}%\"></span></span>",
+            share.percent
+        )
+    });
     let _ = writeln!(
         page,
         "<tr><td>{}</td><td>{}</td><td class=\"n\">{count}</td><td class=\"n\">{percent}</td><td>{meter}</td><td>{}</td></tr>",
-        escape(source),
-        escape(&name.replace(" MODULE_", " ")),
-        escape(outcome),
+        escape(&row.source),
+        escape(&row.name.replace(" MODULE_", " ")),
+        escape(&row.result),
     );
 }
 

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::report::Report;
-use crate::report::subject::{Share, Subject};
-use crate::report::{graphs, text, verdict};
+use crate::report::rows;
+use crate::report::subject::Subject;
+use crate::report::{text, verdict};
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
@@ -15,38 +16,13 @@ pub fn render(report: &Report) -> String {
     page.push_str(
         "\n| source | what | on chip | coverage | result |\n| --- | --- | ---: | ---: | --- |\n",
     );
-    let mut above = "";
-    for subject in &report.subjects {
-        let source = match subject.source == above {
-            true => "",
-            false => subject.source.as_str(),
-        };
-        above = &subject.source;
-        let (mut count, percent) = cells(subject.share());
-        let mut outcome = text::outcome(subject.outcome).to_owned();
-        if let Some(graph) = &subject.graph {
-            count = graphs::place(graph).to_owned();
-            outcome = escape(&graphs::result(graph));
-        }
-        let row = [&escape(source), &escape(&subject.name), &count, &percent];
+    for row in rows::rows(report) {
+        let (count, percent) = row.figures();
+        let (source, name, result) = (escape(&row.source), escape(&row.name), escape(&row.result));
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {} | {outcome} |",
-            row[0], row[1], row[2], row[3]
+            "| {source} | {name} | {count} | {percent} | {result} |"
         );
-    }
-    if let Some(counts) = report.graphs {
-        let total = cells(report.total);
-        let _ = writeln!(
-            page,
-            "| total | | {} | {} | {} |",
-            total.0,
-            total.1,
-            counts.in_words()
-        );
-    } else if report.subjects.len() > 1 {
-        let (count, percent) = cells(report.total.or(report.estimated));
-        let _ = writeln!(page, "| total | | {count} | {percent} | |");
     }
     for (title, subject) in text::distinct(&report.subjects) {
         push_list(&mut page, &title, subject);
@@ -54,15 +30,6 @@ pub fn render(report: &Report) -> String {
     push_errors(&mut page, report);
     push_advice(&mut page, report);
     page
-}
-
-fn cells(share: Option<Share>) -> (String, String) {
-    share.map_or(("-".to_owned(), "-".to_owned()), |share| {
-        (
-            format!("{} of {}", share.part, share.whole),
-            format!("{:.2} %", share.percent),
-        )
-    })
 }
 
 fn push_list(page: &mut String, title: &str, subject: &Subject) {

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod graphs;
 pub mod html;
 pub mod markdown;
+mod rows;
 pub mod source;
 pub mod subject;
 pub mod text;

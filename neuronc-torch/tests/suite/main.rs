@@ -6,6 +6,7 @@ mod casts;
 mod fixtures;
 mod graphs;
 mod heads;
+mod packed;
 mod support;
 mod tracer;
 mod workers;

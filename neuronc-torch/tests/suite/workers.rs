@@ -187,7 +187,7 @@ fn a_run_that_fails_is_answered_and_the_worker_lives_on() {
     let cases = [
         (1, good.clone(), "no artifact 1"),
         (0, Vec::new(), "no input"),
-        (0, good[..2].to_vec(), "missing value for argument"),
+        (0, good[..2].to_vec(), "takes 42 inputs and got 41"),
         (0, changed(0, floats), "F32"),
         (0, changed(1, longer), "[1, 9]"),
         (0, changed(0, beyond), "index out of range"),

@@ -9,9 +9,19 @@ use serde::Serialize;
 use crate::arguments;
 use crate::bucket::Bucket;
 use crate::bundle::Bundle;
+use crate::cli::fold::fold;
 use crate::cli::output::{self, Format, megabytes};
 use crate::plan::Plan;
 use crate::profile::ChipProfile;
+
+/// A plan, and what it is for.
+pub(super) struct PlannedFor<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) profile: &'a ChipProfile,
+    /// The interpreter of the SDK whose versions the plan has; without, they are those of the profile.
+    pub(super) sdk: Option<&'a Path>,
+    pub(super) place: &'a Path,
+}
 
 /// A plan as it is printed.
 #[derive(Serialize)]
@@ -19,53 +29,48 @@ struct PlanAnswer<'a> {
     schema_version: u32,
     plan_key: String,
     place: &'a Path,
+    sdk: Option<&'a Path>,
     plan: &'a Plan,
 }
 
-pub(super) fn print_plan(
-    plan: &Plan,
-    profile: &ChipProfile,
-    place: &Path,
-    format: Format,
-) -> Result<()> {
+pub(super) fn print_plan(planned: &PlannedFor, format: Format) -> Result<()> {
+    let PlannedFor {
+        plan,
+        profile,
+        sdk,
+        place,
+    } = *planned;
     let plan_key = plan.key()?;
     if format == Format::Json {
         return output::json(&PlanAnswer {
             schema_version: 1,
             plan_key,
             place,
+            sdk,
             plan,
         });
     }
-    let list = |items: Vec<String>| items.join(", ");
     let model = match (&plan.model.id, &plan.model.commit) {
         (Some(id), Some(commit)) => format!("{id} at {commit}"),
         _ => plan.name.clone(),
     };
-    let digests = plan
-        .model
-        .files
-        .iter()
-        .map(|(name, digest)| format!("{name} ({digest:.20}...)"));
+    let files = plan.model.files.iter();
+    let digests: Vec<String> = files
+        .map(|(name, digest)| format!("{name} ({digest:.20}...)"))
+        .collect();
+    let buckets: Vec<String> = plan.buckets.iter().map(ToString::to_string).collect();
+    let arguments = arguments::shown(profile, &plan.arguments);
     let lines = [
-        ("model", model),
-        ("task", plan.head.task().to_string()),
-        ("chip", plan.chip.clone()),
-        (
-            "buckets",
-            list(plan.buckets.iter().map(ToString::to_string).collect()),
-        ),
-        ("longest input", format!("{} tokens", plan.max_tokens)),
-        (
-            "arguments",
-            list(arguments::shown(profile, &plan.arguments)),
-        ),
-        (
-            "files",
-            digests.collect::<Vec<_>>().join("\n                 "),
-        ),
-        ("bundle", place.display().to_string()),
-        ("plan key", plan_key),
+        ("model", Some(model)),
+        ("task", Some(plan.head.task().to_string())),
+        ("chip", Some(plan.chip.clone())),
+        ("buckets", Some(buckets.join(", "))),
+        ("longest input", Some(format!("{} tokens", plan.max_tokens))),
+        ("arguments", Some(arguments.join(", "))),
+        ("SDK", sdk_line(profile, sdk)),
+        ("files", Some(digests.join("\n"))),
+        ("bundle", Some(place.display().to_string())),
+        ("plan key", Some(plan_key)),
     ];
     let mut text = format!(
         "would trace {} into {} buckets; nothing was traced\n",
@@ -73,9 +78,26 @@ pub(super) fn print_plan(
         plan.buckets.len()
     );
     for (label, value) in lines {
-        text.push_str(&format!("  {label:15}{value}\n"));
+        let mut label = label;
+        for line in value.iter().flat_map(|value| value.lines()) {
+            text.push_str(&fold(&format!("  {label:15}"), line));
+            text.push('\n');
+            label = "";
+        }
     }
     output::answer(&text)
+}
+
+/// Whose versions the plan key has: none without an SDK.
+fn sdk_line(profile: &ChipProfile, sdk: Option<&Path>) -> Option<String> {
+    let known = profile.sdk.as_ref()?;
+    Some(match sdk {
+        Some(path) => path.display().to_string(),
+        None => format!(
+            "none was found; plan key and arguments are those for SDK {}",
+            known.release
+        ),
+    })
 }
 
 /// What was done.

@@ -15,11 +15,15 @@ use crate::cli::environment::Environment;
 use crate::cli::output::Format;
 use crate::cli::planning::{PlanFlags, Planner};
 use crate::cli::progress::Bars;
-use crate::cli::trace::answer::{TracedBucket, Work, print_plan, print_result};
+use crate::cli::trace::answer::{PlannedFor, TracedBucket, Work, print_plan, print_result};
 use crate::cli::{duration, interrupt, tools};
-use crate::compiler::{self, Compilation, Neuron, Progress, Target};
+use crate::compiler::{self, Compilation, Device, Neuron, Progress, Target};
 use crate::executor::interpreter::Interpreter;
+use crate::executor::probe::Places;
+use crate::failure::{Class, Failure};
 use crate::host_memory::HostMemory;
+use crate::placement::machine::Machine;
+use crate::placement::model;
 use crate::plan::Plan;
 
 const EXAMPLES: &str = "\
@@ -89,9 +93,10 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let mut environment = environment.clone();
     environment.places.sdk.clone_from(&args.planning.sdk);
     // A missing SDK shows before anything is downloaded.
-    let sdk = match args.dry_run {
-        true => None,
-        false => tools::sdk(&profile, &environment.places)?,
+    let sdk = match tools::sdk(&profile, &environment.places) {
+        // The plan is then that of the SDK that the profile names, and says so.
+        Err(error) if args.goes_without_sdk(&error) => None,
+        found => found?,
     };
     let mut bars = Bars::new();
     let planner = Planner {
@@ -104,7 +109,13 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let plan = &planned.plan;
     let place = args.place(plan);
     if args.dry_run {
-        return print_plan(plan, &planned.profile, &place, args.format);
+        let planned = PlannedFor {
+            plan,
+            profile: &planned.profile,
+            sdk: sdk.as_ref().map(|sdk| sdk.path.as_path()),
+            place: &place,
+        };
+        return print_plan(&planned, args.format);
     }
     if !args.force && is_up_to_date(&place, plan)? {
         return print_result(&Bundle::open(&place, Check::Sizes)?, None, args.format);
@@ -137,6 +148,11 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
 }
 
 impl Args {
+    /// Only to print a plan, and only where the user names none.
+    fn goes_without_sdk(&self, error: &anyhow::Error) -> bool {
+        self.dry_run && self.planning.sdk.is_none() && Failure::class_of(error) == Class::Executor
+    }
+
     /// Compilers need memory rather than processors, which has a budget of its own.
     fn jobs(&self, neuron: bool) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -180,7 +196,7 @@ impl Args {
             interpreter,
             work: environment.work(),
             memory: HostMemory::read(&places.root).usable().unwrap_or(u64::MAX),
-            device: places.has_device(),
+            device: device(compilation, places)?,
             analyze: self.analyze,
             deadline: self.compile_timeout,
             watch: self.verbose.then_some(&show),
@@ -193,6 +209,21 @@ impl Args {
         let default = || PathBuf::from(format!("{}-{}", plan.name, plan.chip));
         self.output.clone().unwrap_or_else(default)
     }
+}
+
+/// The chip of this machine as a compilation uses it.
+fn device(compilation: &Compilation, places: &Places) -> Result<Option<Device>> {
+    if !places.has_device() {
+        return Ok(None);
+    }
+    let (plan, profile) = (compilation.plan, compilation.profile);
+    let core_size = model::core_size(plan, profile)?;
+    let cores = Machine::with_devices(profile, places.devices(), core_size)?.cores;
+    let alone = model::unplaced(plan, profile)?;
+    Ok(Some(Device {
+        copies: (cores / alone.width) as usize,
+        environment: alone.environment,
+    }))
 }
 
 /// True when `place` holds the complete bundle of this very plan.

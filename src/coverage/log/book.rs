@@ -283,6 +283,13 @@ impl Book {
         self.reading.errors.last_mut()
     }
 
+    /// Reports an error that stands in one line, and counts it.
+    pub(super) fn count_error(&mut self, error: LogError) {
+        if let Some(known) = self.report(error) {
+            known.count += 1;
+        }
+    }
+
     pub(super) fn notice(&mut self, kind: NoticeKind, record: &Record<'_>) {
         let notices = &mut self.reading.notices;
         if let Some(known) = notices.iter_mut().find(|notice| notice.kind == kind) {

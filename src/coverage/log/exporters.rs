@@ -145,14 +145,8 @@ fn failed_trace(record: &Record<'_>, book: &mut Book) -> Option<()> {
     }
     book.saw(Producer::OptimumNeuron);
     book.attempted = true;
-    let line = book.text(body);
-    let error = LogError {
-        line,
-        ..LogError::default()
-    };
-    if let Some(known) = book.report(error) {
-        known.count += 1;
-    }
+    let error = LogError::of(book.text(body));
+    book.count_error(error);
     Some(())
 }
 

@@ -310,6 +310,13 @@ impl Book {
         }
     }
 
+    /// Reports an error of a compiler that stands in one line, and counts it.
+    pub(super) fn count_error_of_compiler(&mut self, error: LogError) {
+        if let Some(known) = self.report_of_compiler(error) {
+            known.count += 1;
+        }
+    }
+
     /// Reports an error of a compiler, which is that of a graph.
     pub(super) fn report_of_compiler(&mut self, error: LogError) -> Option<&mut LogError> {
         let is_new = !self.knows(&error);

@@ -77,9 +77,7 @@ impl NeuronCc {
                 function: function.cloned(),
                 ..LogError::default()
             };
-            if let Some(known) = book.report_of_compiler(error) {
-                known.count += 1;
-            }
+            book.count_error_of_compiler(error);
         }
         true
     }

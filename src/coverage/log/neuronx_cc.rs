@@ -114,9 +114,7 @@ fn failed_with(record: &Record<'_>, book: &mut Book) -> Option<()> {
         exit_status: Some(code),
         ..LogError::default()
     };
-    if let Some(known) = book.report_of_compiler(error) {
-        known.count += 1;
-    }
+    book.count_error_of_compiler(error);
     Some(())
 }
 
@@ -155,14 +153,8 @@ fn usage(record: &Record<'_>, book: &mut Book) -> Option<()> {
         Producer::NeuronCc
     });
     book.attempted = true;
-    let line = book.text(record.body);
-    let error = LogError {
-        line,
-        ..LogError::default()
-    };
-    if let Some(known) = book.report_of_compiler(error) {
-        known.count += 1;
-    }
+    let error = LogError::of(book.text(record.body));
+    book.count_error_of_compiler(error);
     Some(())
 }
 
@@ -321,9 +313,7 @@ fn unsupported_without_code(record: &Record<'_>, book: &mut Book) -> bool {
         unsupported: Some(name),
         ..LogError::default()
     };
-    if let Some(known) = book.report_of_compiler(error) {
-        known.count += 1;
-    }
+    book.count_error_of_compiler(error);
     true
 }
 

@@ -115,13 +115,7 @@ fn refused(record: &Record<'_>, book: &mut Book) -> Option<()> {
         partitioning(book).support_percent = percent;
     }
     book.attempted = true;
-    let line = book.text(record.body);
-    let error = LogError {
-        line,
-        ..LogError::default()
-    };
-    if let Some(known) = book.report(error) {
-        known.count += 1;
-    }
+    let error = LogError::of(book.text(record.body));
+    book.count_error(error);
     Some(())
 }

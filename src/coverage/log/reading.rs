@@ -296,6 +296,16 @@ pub struct LogError {
     pub replayed: bool,
 }
 
+impl LogError {
+    /// An error of which nothing is known but its line.
+    pub(super) fn of(line: String) -> Self {
+        Self {
+            line,
+            ..Self::default()
+        }
+    }
+}
+
 /// Physical lines that hold a warning of some kind; duplicates count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct WarningCounts {

@@ -69,9 +69,7 @@ impl TorchNeuron {
             function: self.function.clone(),
             ..LogError::default()
         };
-        if let Some(known) = book.report(error) {
-            known.count += 1;
-        }
+        book.count_error(error);
         true
     }
 
@@ -314,14 +312,8 @@ impl TorchNeuron {
     fn runtime_error(&mut self, record: &Record<'_>, book: &mut Book) -> Option<()> {
         let mut scan = Scan::new(record.body);
         scan.lit("RuntimeError: No operations were successfully partitioned")?;
-        let line = book.text(record.body);
-        let error = LogError {
-            line,
-            ..LogError::default()
-        };
-        if let Some(known) = book.report(error) {
-            known.count += 1;
-        }
+        let error = LogError::of(book.text(record.body));
+        book.count_error(error);
         Some(())
     }
 }

@@ -193,14 +193,8 @@ fn failed(record: &Record<'_>, book: &mut Book) -> Option<()> {
     book.graph_failed(scan.rest);
     let message = after(scan.rest, "]:").unwrap_or_default().trim_ascii();
     if !message.is_empty() && !contains(message, "] ") {
-        let line = book.text(message);
-        let error = LogError {
-            line,
-            ..LogError::default()
-        };
-        if let Some(known) = book.report_of_compiler(error) {
-            known.count += 1;
-        }
+        let error = LogError::of(book.text(message));
+        book.count_error_of_compiler(error);
     }
     Some(())
 }

@@ -20,6 +20,12 @@ import traceable
 # The names of weights that a message lists.
 _NAMES_MAX = 5
 
+# What a model may take, by the names of transformers.
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+# The types of constants that are weights.
+_LIFTED = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool)
+
 
 class Loaded:
     """A module that is ready to run, and what is known about the numbers that it takes."""
@@ -63,7 +69,7 @@ def load(spec, inputs, pad_id):
     if kind == "transformers":
         return _load_transformers(spec, inputs, pad_id)
     if kind == "torchscript":
-        return Loaded(heads.TorchscriptModule(bind_torchscript(spec["file"]), spec["head"], inputs))
+        return Loaded(heads.TorchscriptModule(bind_torchscript(spec["file"], inputs), spec["head"], inputs))
     raise failures.JobError(failures.INPUT, "`{}` is not a module of this executor".format(kind))
 
 
@@ -74,7 +80,13 @@ def load_torchscript(path):
     except Exception as error:
         if failures.is_resource_failure(error):
             raise
-        raise failures.JobError(failures.INPUT, "`{}` cannot be loaded as TorchScript".format(path), str(error))
+        why = str(error).strip()
+        if "Unknown builtin op: aten::" in why:
+            # The first lines name the operator; the others quote the file.
+            why = "{}\nthis is PyTorch {}, and a newer one made the file: trace the model with this one".format(
+                why.splitlines()[0], torch.__version__
+            )
+        raise failures.JobError(failures.INPUT, "`{}` cannot be loaded as TorchScript".format(path), why)
 
 
 class BoundModule(torch.nn.Module):
@@ -106,12 +118,14 @@ def bind_graph(path, weights, names):
     return BoundModule(load_torchscript(path), safetensors_file.read(weights, names).values(), weights_first=True)
 
 
-def bind_torchscript(path):
+def bind_torchscript(path, inputs):
     """A TorchScript file with its weights lifted out of it: PyTorch cannot move those of a loaded file to XLA."""
     module = load_torchscript(path)
+    _check_inputs(path, module, [name for name in inputs if name != "position"])
     try:
         graph, weights = torch._C._jit_pass_lower_graph(module.graph, module._c)
         torch._C._jit_pass_inline(graph)
+        weights = list(weights) + _lift_constants(graph)
         function = torch._C._create_function_from_graph("forward", graph)
         # By way of a file, since a function is no module and cannot be copied.
         lifted = torch.jit.load(io.BytesIO(function.save_to_buffer()))
@@ -120,6 +134,39 @@ def bind_torchscript(path):
         sys.stderr.write("the weights of `{}` stay inside of it: {}\n".format(path, error))
         return module
     return BoundModule(lifted, [weight.detach() for weight in weights], weights_first=False)
+
+
+def _check_inputs(path, module, given):
+    """Refuses inputs that the file does not take, as far as it tells."""
+    arguments = module.forward.schema.arguments[1:]
+    named = [argument.name.split(".")[0] for argument in arguments]
+    needed = [argument for argument in arguments if not argument.has_default_value()]
+    tells_names = all(name in _INPUTS for name in named)
+    if tells_names and given != named[: len(given)] or not len(needed) <= len(given) <= len(arguments):
+        raise failures.JobError(
+            failures.INPUT,
+            "`{}` takes other inputs than {}".format(os.path.basename(path), name_list(given)),
+            "its forward takes {}: name them with `--inputs`, in its order".format(name_list(named)),
+        )
+
+
+def _lift_constants(graph):
+    """Makes inputs of the tensors that a graph holds as constants, as a frozen module has its weights; returns them.
+
+    A number alone stays: it may decide a shape, which an input cannot.
+    """
+    lifted = []
+    for node in graph.findAllNodes("prim::Constant"):
+        if not node.hasAttribute("value") or node.kindOf("value") != "t":
+            continue
+        tensor = node.t("value")
+        if tensor.dim() == 0 or tensor.layout != torch.strided or tensor.dtype not in _LIFTED:
+            continue
+        place = graph.addInput()
+        place.setType(node.output().type())
+        node.output().replaceAllUsesWith(place)
+        lifted.append(tensor.clone())
+    return lifted
 
 
 def read_config(folder):

@@ -90,8 +90,15 @@ class Runtime {
       log_error("TDRV:tdrv_get_dev_info", "No neuron device available");
       return false;
     }
-    const std::vector<int> cores = visible(count);
-    if (fault() == "busy" || !take(cores)) {
+    std::vector<int> cores = visible(count);
+    bool taken = fault() != "busy" && take(cores);
+    // Of a count, which may be anywhere, the next free cores.
+    while (!taken && fault() != "busy" && !named() && cores.back() + 1 < count) {
+      release();
+      for (int& core : cores) ++core;
+      taken = take(cores);
+    }
+    if (!taken) {
       release();
       log_error("NRT:nrt_allocate_neuron_cores", "NeuronCore(s) not available - Requested:nc" +
                                                      std::to_string(cores.front()) + "-nc" +
@@ -112,11 +119,17 @@ class Runtime {
   }
 
  private:
+  // Whether the environment says which cores.
+  static bool named() {
+    const char* text = std::getenv("NEURON_RT_VISIBLE_CORES");
+    return text != nullptr && *text != 0;
+  }
+
   // `2`, `0-3`, `3,4` or a mix, contiguous and rising.
   static std::vector<int> visible(int count) {
     std::vector<int> cores;
     const char* text = std::getenv("NEURON_RT_VISIBLE_CORES");
-    if (text == nullptr || *text == 0) {
+    if (!named()) {
       const char* number = std::getenv("NEURON_RT_NUM_CORES");
       const int wanted = number == nullptr ? 0 : std::atoi(number);
       for (int core = 0; core < (wanted > 0 ? wanted : count); ++core) cores.push_back(core);

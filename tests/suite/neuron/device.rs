@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Bench, ONE};
 
 /// A bench on a machine that seems to have a device.
-fn with_device(chip: &str) -> Option<Bench> {
+pub(super) fn with_device(chip: &str) -> Option<Bench> {
     let mut bench = Bench::new(chip)?;
     fs::create_dir_all(bench.place.path("root/dev")).unwrap();
     fs::write(bench.place.path("root/dev/neuron0"), "").unwrap();
@@ -16,7 +16,8 @@ fn with_device(chip: &str) -> Option<Bench> {
     Some(bench)
 }
 
-fn set_faults(bench: &Bench, mut faults: serde_json::Value) {
+/// What the double does wrong on that machine.
+pub(super) fn set_faults(bench: &Bench, mut faults: serde_json::Value) {
     faults["device_root"] = json!(bench.place.path("root"));
     bench.set_faults(&faults);
 }

@@ -7,8 +7,12 @@ mod faults;
 mod interruption;
 mod memory;
 mod output;
+mod rehearse;
 mod resuming;
 mod sdk;
+mod server;
+mod serving;
+mod torchscript;
 mod transformers;
 
 use std::fs;

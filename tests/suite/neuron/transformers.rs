@@ -1,19 +1,18 @@
 //! `--tracer transformers`: models that neuronc has no family for, on cpu and on the chips.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::server::Server;
 use super::{Bench, ONE};
 use crate::support::{copy_of, edit_json, repository};
 
-const DISTILBERT: &str = "distilbert-question-answering";
+pub(super) const DISTILBERT: &str = "distilbert-question-answering";
 
 /// A bench whose model is a tiny DistilBERT that the environment's transformers made.
-fn with_distilbert(chip: &str) -> Option<Bench> {
+pub(super) fn with_distilbert(chip: &str) -> Option<Bench> {
     let mut bench = Bench::new(chip)?;
     let make = format!(
         "import make_models as m; m.MODELS = {{'{DISTILBERT}': m.MODELS['{DISTILBERT}']}}; m.main('.')"
@@ -25,7 +24,7 @@ fn with_distilbert(chip: &str) -> Option<Bench> {
 }
 
 /// Runs the environment's interpreter beside the scripts of the executor's tests.
-fn python(bench: &Bench, arguments: &[&str]) {
+pub(super) fn python(bench: &Bench, arguments: &[&str]) {
     let output = Command::new(bench.place.path("sdk/bin/python3"))
         .arg("-B")
         .args(arguments)
@@ -44,33 +43,6 @@ fn pickle(bench: &Bench, more: &[&str]) {
     python(bench, &[&[script.as_str(), model.as_str()], more].concat());
 }
 
-/// The answer of `neuronc serve` to one request, with the bundle `b`.
-fn predicted(bench: &Bench, body: &Value) -> Value {
-    let mut command = bench.place.command(&["serve", "b", "--port", "0"]);
-    let mut server = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    let mut stdout = BufReader::new(server.stdout.take().unwrap());
-    stdout.read_line(&mut line).unwrap();
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let ["serving", model, "on", url, ..] = words[..] else {
-        panic!("not started: {line}");
-    };
-    let address = url.strip_prefix("http://").unwrap();
-    let body = body.to_string();
-    let length = body.len();
-    let request = format!(
-        "POST /predict/{model} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-    );
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    server.kill().unwrap();
-    server.wait().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
-}
-
 #[test]
 fn a_model_without_a_family_is_traced_verified_and_served_on_cpu() {
     let Some(mut bench) = with_distilbert("inf2") else {
@@ -84,7 +56,7 @@ fn a_model_without_a_family_is_traced_verified_and_served_on_cpu() {
     );
     bench.place.run(&["verify", "b"]).succeeds();
     let inputs = json!({"question": "w7 w8", "context": "w9 w10 w11 w12"});
-    let answer = predicted(&bench, &json!({"inputs": inputs}));
+    let answer = Server::start(&bench, "serve.log", &[]).answer(&inputs);
     let span = answer["answer"].as_str().unwrap();
     assert!(
         "w9 w10 w11 w12".contains(span) && !span.is_empty(),
@@ -132,7 +104,7 @@ fn a_family_of_ours_answers_the_same_through_transformers() {
     let expected: Value =
         serde_json::from_slice(&fs::read(bench.model.join("expected.json")).unwrap()).unwrap();
     let case = &expected["cases"][0];
-    let answer = predicted(&bench, &json!({"inputs": case["rows"][0]["text"]}));
+    let answer = Server::start(&bench, "serve.log", &[]).answer(&case["rows"][0]["text"]);
     let vector = answer.as_array().unwrap();
     assert_eq!(
         vector.len() as u64,

@@ -122,9 +122,10 @@ fn a_key_has_so_many_requests_in_flight_and_a_second() {
     let (slow, slow_lines) = made(&place, "slow");
     let (free, free_lines) = made(&place, "free");
     let lines = format!(
-        "{two_lines}  requests_in_flight: 2\n{slow_lines}  requests_per_second: 0.01\n{free_lines}"
+        "{two_lines}  requests_in_flight: 2\n{slow_lines}  requests_per_second: 0.01\n{free_lines}  role: admin\n"
     );
-    let server = server(place, &lines, &[]);
+    let mut server = server(place, &lines, &["--management-port", "0"]);
+    let management = server.management();
     // In flight: a worker that stands still keeps two of them.
     let worker = server.wait_ready(1)[0];
     send(worker, Signal::STOP);
@@ -142,11 +143,14 @@ fn a_key_has_so_many_requests_in_flight_and_a_second() {
             client
         })
         .collect();
-    let late = "x-neuronc-deadline-ms: 10\r\n";
-    let refused = wait_until("both are in flight", || {
-        let response = ask(&mut server.client(), &format!("{}{late}", bearer(&two)));
-        (response.status == 429).then_some(response)
+    wait_until("one is on the worker, and the other waits", || {
+        let mut client = Client::connect(management).unwrap();
+        let models = client.ask("GET", "/admin/models", &bearer(&free), &json!({}));
+        (models.unwrap().json()[0]["queue_rows"] == 1).then_some(())
     });
+    let late = "x-neuronc-deadline-ms: 10\r\n";
+    let refused = ask(&mut server.client(), &format!("{}{late}", bearer(&two)));
+    assert_eq!(refused.status, 429, "{refused:?}");
     assert_eq!(
         (&refused.json()["code"], &*refused.headers["retry-after"]),
         (&json!("key_limit"), "1")

@@ -65,7 +65,7 @@ pub(super) async fn serve(
     let drain = served.limits.drain;
     let (stopping, mut stopped) = watch::channel(false);
     let _following = Arc::clone(&gate).follow_files()?;
-    let connections = Connections::new(Arc::clone(&gate), served.limits);
+    let connections = Connections::new(Arc::clone(&served), Arc::clone(&gate));
     let accepting = Accepting::new(connections, stopped.clone());
     let mut servers = Vec::new();
     for Listener { socket, door } in listeners {

@@ -1,4 +1,5 @@
-//! What came in and how it was answered: the account of requests, of which `/metrics` tells.
+//! What came in and how it was answered: the account of connections and requests, of which `/metrics`
+//! tells.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -22,11 +23,12 @@ tokio::task_local! {
     static MODEL: OnceCell<Arc<str>>;
 }
 
-/// The requests of a server.
+/// The connections and requests of a server.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct Traffic {
     /// Requests that are not yet answered.
     open: AtomicUsize,
+    connections: AtomicUsize,
     account: Mutex<Account>,
 }
 
@@ -44,6 +46,21 @@ pub(super) struct Account {
 impl Traffic {
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// A connection, for as long as what is given back lives.
+    pub(super) fn connected(&self) -> Open<'_> {
+        Open::of(&self.connections)
+    }
+
+    /// A client was refused before it could ask for anything.
+    pub(super) fn refused(&self, code: &'static str) {
+        *self.lock().refused.entry(code).or_default() += 1;
     }
 
     pub(super) fn account(&self) -> Account {
@@ -76,19 +93,19 @@ impl Traffic {
     }
 }
 
-/// A request that is being answered, or whose client hangs up meanwhile.
-struct Open<'a>(&'a Traffic);
+/// A connection, or a request that is being answered or whose client hangs up meanwhile.
+pub(super) struct Open<'a>(&'a AtomicUsize);
 
 impl<'a> Open<'a> {
-    fn of(traffic: &'a Traffic) -> Self {
-        traffic.open.fetch_add(1, Ordering::Relaxed);
-        Self(traffic)
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -100,7 +117,7 @@ pub(super) async fn count(
     next: Next,
 ) -> Response {
     let traffic = &served.traffic;
-    let _open = Open::of(traffic);
+    let _open = Open::of(&traffic.open);
     let begun = Instant::now();
     let answer = async {
         let response = next.run(request).await;

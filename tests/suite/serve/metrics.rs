@@ -7,6 +7,8 @@ use regex::Regex;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::serve::client::Client;
+use crate::serve::connections::limited;
 use crate::serve::server::{Running, Server, send, serve, shapes};
 use crate::serve::wait_until;
 use crate::support::{Workplace, fixture, repository};
@@ -18,9 +20,12 @@ struct Scrape {
 
 impl Scrape {
     fn of(server: &Server) -> Self {
+        Self::asked_by(&mut server.client())
+    }
+
+    fn asked_by(client: &mut Client) -> Self {
         let head =
             b"GET /metrics HTTP/1.1\r\nhost: t\r\naccept: application/openmetrics-text\r\n\r\n";
-        let mut client = server.client();
         client.write(head).unwrap();
         let response = client.read().unwrap();
         assert_eq!(response.status, 200);
@@ -224,6 +229,26 @@ fn what_was_asked_is_counted() {
     let classic = String::from_utf8(classic.body).unwrap();
     assert!(classic.contains("\n# TYPE neuronc_rows_total counter\n"));
     assert!(!classic.contains("# UNIT") && !classic.contains("# EOF"));
+}
+
+#[test]
+fn connections_are_counted_and_those_beyond_the_limit_too() {
+    let server = limited("connections: 4");
+    let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/health/live").unwrap().status, 200);
+    }
+    assert_eq!(server.get("/health/live").status, 503);
+    let mut operator = clients.pop().unwrap();
+    let scrape = Scrape::asked_by(&mut operator);
+    assert_eq!(scrape.sum("neuronc_connections_open", &[]), 4.0);
+    let reason = [("reason", "too_many_connections")];
+    assert_eq!(scrape.sum("neuronc_refusals_total", &reason), 1.0);
+    drop(clients);
+    wait_until("connections that have ended are not counted", || {
+        let scrape = Scrape::asked_by(&mut operator);
+        (scrape.sum("neuronc_connections_open", &[]) == 1.0).then_some(())
+    });
 }
 
 #[test]

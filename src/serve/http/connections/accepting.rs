@@ -25,6 +25,8 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// How long nothing is taken when the system has no descriptor left, unless a connection ends before.
 const PAUSE: Duration = Duration::from_millis(200);
 
+const NO_PLACE_CODE: &str = "too_many_connections";
+
 const NO_PLACE: &str = r#"{"code":"too_many_connections","error":"the server has as many connections as it can hold"}"#;
 
 /// All listeners of a server.
@@ -100,6 +102,7 @@ impl Accepting {
         alive: &mpsc::Sender<Infallible>,
     ) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.connections.served.traffic.refused(NO_PLACE_CODE);
             // There is a place for being refused, too; without one the connection is just closed.
             if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned()
                 && self.connections.gate.tls.is_none()

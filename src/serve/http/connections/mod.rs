@@ -28,11 +28,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tower_service::Service as _;
 
-use crate::serve::Limits;
 use crate::serve::http::connections::activity::{Activity, Overdue};
 use crate::serve::http::connections::body::{Answered, Received};
 use crate::serve::http::connections::stream::{Stream, Transport};
 use crate::serve::http::gate::Gate;
+use crate::serve::{Limits, Served};
 
 pub(super) use accepting::Accepting;
 pub(super) use body::TooSlow;
@@ -47,13 +47,15 @@ pub(super) struct Peer(pub(super) SocketAddr);
 
 /// What all connections have in common.
 pub(super) struct Connections {
+    served: Arc<Served>,
     gate: Arc<Gate>,
     limits: Limits,
     http: Builder<TokioExecutor>,
 }
 
 impl Connections {
-    pub(super) fn new(gate: Arc<Gate>, limits: Limits) -> Self {
+    pub(super) fn new(served: Arc<Served>, gate: Arc<Gate>) -> Self {
+        let limits = served.limits;
         let mut http = Builder::new(TokioExecutor::new());
         // `activity` has the times.
         http.http1()
@@ -63,7 +65,12 @@ impl Connections {
         http.http2()
             .max_concurrent_streams(streams)
             .max_header_list_size(HEAD_BYTES_MAX as u32);
-        Self { gate, limits, http }
+        Self {
+            served,
+            gate,
+            limits,
+            http,
+        }
     }
 
     /// Serves a connection until it ends.
@@ -74,6 +81,7 @@ impl Connections {
         app: Router,
         stopped: watch::Receiver<bool>,
     ) {
+        let _open = self.served.traffic.connected();
         // An answer is one write, and nobody gains from waiting for another.
         let _ = tcp.set_nodelay(true);
         let transport = match &self.gate.tls {

@@ -105,6 +105,10 @@ impl Scrape {
     fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let traffic = &self.0.served.traffic;
         let account = traffic.account();
+        let what = "Connections that are open.";
+        family(encoder, gauge("neuronc_connections_open", what), |out| {
+            out.encode_gauge(&(traffic.connections() as u64))
+        })?;
         let what = "Requests that were answered.";
         family(encoder, counter("neuronc_requests", what), |out| {
             for (route, statuses) in &account.answered {
@@ -124,7 +128,7 @@ impl Scrape {
         family(encoder, gauge("neuronc_requests_open", what), |out| {
             out.encode_gauge(&(traffic.open() as u64))
         })?;
-        let what = "Requests that were refused, by the code of the refusal.";
+        let what = "Requests, and connections beyond the limit, that were refused, by the code of the refusal.";
         family(encoder, counter("neuronc_refusals", what), |out| {
             for (reason, count) in &account.refused {
                 add(out, &[("reason", *reason)], *count)?;

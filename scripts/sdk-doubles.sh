@@ -2,7 +2,7 @@
 # Makes the two Python environments that the doubles of the Neuron SDK run in (tests/sdk/README.md), in
 # ${XDG_CACHE_HOME:-~/.cache}/neuronc/sdk-doubles, and builds the doubles of libtorchneuron.so beside them:
 #   inf1     Debian's torch 1.13.1, by apt-get; the one place in this repository that uses it (and, for tests of
-#            serve, libfaketime)
+#            serve and top, libfaketime, chromium and tmux)
 #   neuronx  torch 2.9.0 and torch-xla 2.9.0 from the Python index
 # Does nothing where they are there already; what was interrupted is made anew.
 set -euo pipefail
@@ -10,9 +10,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 sdk=$root/tests/sdk
 doubles=${XDG_CACHE_HOME:-$HOME/.cache}/neuronc/sdk-doubles
-debian=(python3-torch libtorch-dev python3-venv faketime)
+debian=(python3-torch libtorch-dev python3-venv faketime chromium tmux)
 
-installed() { dpkg-query -W -f '${db:Status-Status} ' "${debian[@]}" 2>/dev/null | grep -qx 'installed installed installed installed '; }
+installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}\n' "${debian[@]}" 2>/dev/null | grep -cx installed)" = ${#debian[@]} ]
+}
 
 debian_packages() {
     ! installed || return 0
@@ -20,7 +22,7 @@ debian_packages() {
         die "the inf1 double needs Debian 12's packages ${debian[*]} (torch 1.13.1), and there is no apt-get here"
     [ "$(id -u)" = 0 ] ||
         die "the inf1 double needs Debian packages; run as root: apt-get install --no-install-recommends ${debian[*]}"
-    say "apt-get installs ${debian[*]} on this system (160 MB of downloads, 700 MB on disk, about a minute)"
+    say "apt-get installs ${debian[*]} on this system (300 MB of downloads, 1.2 GB on disk, minutes)"
     apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive nice apt-get install -y -qq --no-install-recommends "${debian[@]}" >&2 ||
         die "apt-get could not install ${debian[*]} (see above)"

@@ -63,7 +63,9 @@ struct Loaded {
 pub struct Begun {
     id: u64,
     bucket: Bucket,
-    deadline: Instant,
+    begun: Instant,
+    /// From then on.
+    limit: Duration,
 }
 
 impl Worker {
@@ -182,13 +184,14 @@ impl Worker {
             self.asked_at = self.log.position();
         }
         let id = self.begun + 1;
-        let deadline = Instant::now() + limit;
+        let begun = Instant::now();
         self.send(&Request::Run { id, artifact }, &inputs, limit)?;
         self.begun = id;
         Ok(Begun {
             id,
             bucket,
-            deadline,
+            begun,
+            limit,
         })
     }
 
@@ -208,9 +211,7 @@ impl Worker {
     /// The output for each of `rows`, which are those of the oldest open run, in their order. An error of
     /// [`RunError`] leaves the worker usable; any other means that it has to be replaced.
     pub fn finish(&mut self, run: Begun, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
-        let limit = run.deadline.saturating_duration_since(Instant::now());
-        // The socket takes no limit of zero.
-        let frame = self.receive(limit.max(Duration::from_millis(1)))?;
+        let frame = self.receive(run.begun, run.limit)?;
         self.answered += 1;
         match frame.message {
             Reply::Output { id, .. } if id == run.id => {
@@ -272,7 +273,7 @@ impl Worker {
     /// The reply to a request that has no tensors.
     fn ask(&mut self, request: &Request) -> Result<Reply> {
         self.send(request, &[], LOAD_DEADLINE)?;
-        Ok(self.receive(LOAD_DEADLINE)?.message)
+        Ok(self.receive(Instant::now(), LOAD_DEADLINE)?.message)
     }
 
     fn send(&mut self, request: &Request, tensors: &[HostTensor], limit: Duration) -> Result<()> {
@@ -280,8 +281,12 @@ impl Worker {
         wire::send(&mut self.socket, request, tensors).map_err(|error| self.broken(&error, limit))
     }
 
-    fn receive(&mut self, limit: Duration) -> Result<wire::Frame<Reply>> {
-        self.socket.set_read_timeout(Some(limit))?;
+    /// The reply to what was asked at `asked` and has to be answered within `limit`.
+    fn receive(&mut self, asked: Instant, limit: Duration) -> Result<wire::Frame<Reply>> {
+        let left = limit.saturating_sub(asked.elapsed());
+        // The socket takes no limit of zero.
+        let left = left.max(Duration::from_millis(1));
+        self.socket.set_read_timeout(Some(left))?;
         match wire::receive(&mut self.socket) {
             Ok(Some(frame)) => {
                 self.check_core(&frame.message)?;
@@ -300,7 +305,7 @@ impl Worker {
         // It may hang where no closed socket can wake it.
         let _ = self.child.kill();
         self.death(&format!(
-            "it did not answer within {limit:.1?} and was killed"
+            "it did not answer within {limit:?} and was killed"
         ))
     }
 

@@ -1,4 +1,5 @@
-//! A device that finds NaN in what it computed: the requests are refused as such, and the worker stays.
+//! A device that finds NaN in what it computed: the requests are refused as such, and the worker is
+//! replaced, as a good input has them too.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -12,6 +13,7 @@ use neuronc::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime};
 use serde_json::{Value, json};
 
 use crate::plugin::chip::{Bundles, Machine};
+use crate::serve::wait_until;
 
 /// One core of a chip, and the bundle on it.
 fn placed(bundle: &neuronc::bundle::Bundle) -> Placement {
@@ -80,7 +82,7 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
     let worker = || ask(address, "GET", "/health/ready", "").1["cores"][0]["pid"].take();
     // A request waits until the worker is ready.
     assert_eq!(predict(json!("the cat")).0, 200);
-    let process = worker();
+    let mut process = worker();
     assert!(process.is_number());
 
     let setting = machine.plugin().with_file_name("neuronc-double.json");
@@ -88,17 +90,24 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
         let text = json!({"runtime": name}).to_string();
         fs::write(&setting, text).unwrap();
     };
-    fault("exec:1003");
     for texts in [json!("the cat"), json!(["the cat", "the river"])] {
+        fault("exec:1003");
         let (status, answer) = predict(texts);
         assert_eq!(
             (status, &answer["code"]),
             (500, &json!("numeric")),
             "{answer}"
         );
+        // It has them for every input: the device is to blame, and its worker is replaced.
+        wait_until("the worker is lost", || (worker() != process).then_some(()));
+        fs::remove_file(&setting).unwrap();
+        wait_until("a worker answers again", || {
+            (predict(json!("the cat")).0 == 200).then_some(())
+        });
+        process = worker();
     }
-    // Another status is not the request's fault.
     fault("exec:4");
+    // Another status is not the request's fault.
     let (status, answer) = predict(json!("the cat"));
     assert_eq!(
         (status, &answer["code"]),

@@ -129,10 +129,12 @@ fn a_key_has_so_many_requests_in_flight_and_a_second() {
     // In flight: a worker that stands still keeps two of them.
     let worker = server.wait_ready(1)[0];
     send(worker, Signal::STOP);
-    let held: Vec<Client> = (0..2)
-        .map(|_| {
+    // Of different lengths, so that no batch has both.
+    let held: Vec<Client> = ["the cat".to_owned(), "the cat ".repeat(10)]
+        .iter()
+        .map(|text| {
             let mut client = server.client();
-            let body = r#"{"inputs": "the cat"}"#;
+            let body = json!({"inputs": text}).to_string();
             let head = format!(
                 "POST {} HTTP/1.1\r\nhost: t\r\n{}content-length: {}\r\n\r\n{body}",
                 server.path(),

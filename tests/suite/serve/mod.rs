@@ -64,7 +64,7 @@ fn texts(count: usize) -> Vec<String> {
 
 /// What `condition` gives, as soon as it gives something.
 #[track_caller]
-fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let ends = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition() {

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::bucket::Row;
 use crate::bundle::Bundle;
 use crate::placement;
 use crate::plan::Plan;
@@ -39,6 +40,8 @@ pub(super) struct ServedModel {
     pub(super) name: Arc<str>,
     pub(super) bundle: Arc<Bundle>,
     pub(super) model: TaskModel,
+    /// Inputs that are known to be good, the longest last.
+    pub(super) references: Vec<Row>,
     /// What it takes of a core.
     pub(super) placed: placement::model::Model,
     /// Where a device is simulated.
@@ -58,6 +61,7 @@ impl ServedModel {
             id: ModelId::next(),
             name: placed.name.as_str().into(),
             model: TaskModel::open(&bundle)?,
+            references: bundle.reference_rows()?,
             bundle: Arc::new(bundle),
             placed,
             simulated,

@@ -105,8 +105,8 @@ impl Device for Process<'_> {
     }
 
     fn check(&mut self, model: &ServedModel, bucket: Bucket) -> Result<()> {
-        let references = model.bundle.reference_rows()?;
-        let rows: Vec<&Row> = warm_up_row(&references, bucket).into_iter().collect();
+        let row = warm_up_row(&model.references, bucket);
+        let rows: Vec<&Row> = row.into_iter().collect();
         let limit = self.site.run_limit;
         let worker = self.worker()?;
         let outputs = worker.run_rows(&model.bundle, bucket, &rows, limit)?;

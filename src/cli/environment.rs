@@ -21,7 +21,7 @@ pub(super) struct Environment {
 
 /// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`, and
 /// `NEURONC_ROOT` is where the machine's `/dev`, `/opt` and `/proc` are mounted.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "HOME",
     "HF_ENDPOINT",
     "HF_HOME",
@@ -35,6 +35,7 @@ const NAMES: [&str; 16] = [
     "NEURONC_ROOT",
     "NEURON_RT_NUM_CORES",
     "NEURON_RT_VISIBLE_CORES",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "PATH",
     "TRANSFORMERS_OFFLINE",
     "XDG_CACHE_HOME",

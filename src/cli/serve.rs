@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let mut limits = config.limits(Limits::STANDARD)?;
     limits.connections = serve::places(config.connections())?;
     start_log();
-    let gate = args.gate.open(&config)?;
+    let gate = args.gate.open(&config, environment)?;
     let listeners = args.listen(&config.listen, &placement)?;
     let stop = stop_signal()?;
     output::answer(&first_lines(
@@ -267,7 +267,9 @@ fn start_log() {
         .with_writer(stderr)
         // It would say on stderr that stderr is full, and panic over it.
         .log_internal_errors(false)
-        .with_env_filter(EnvFilter::new("info,hf_hub=off"));
+        .with_env_filter(EnvFilter::new(
+            "info,hf_hub=off,opentelemetry_sdk=warn,opentelemetry-otlp=warn",
+        ));
     // Set only once: `serve` is the only command that logs.
     let _ = match stderr().is_terminal() {
         true => log.try_init(),

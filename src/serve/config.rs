@@ -47,8 +47,8 @@ pub struct ListenConfig {
     pub management_port: Option<u16>,
     tls: Option<TlsConfig>,
     api_keys: Option<PathBuf>,
-    #[serde(default)]
     pub log_requests: bool,
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Relative to the file, as bundles are.

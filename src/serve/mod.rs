@@ -27,7 +27,7 @@ mod queue;
 mod restarts;
 mod simulated;
 
-pub use http::{Gate, Keys, Tls, check_key_name, openapi, status};
+pub use http::{Gate, Keys, Tls, Traces, check_key_name, openapi, status};
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -309,6 +309,7 @@ pub fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let gate = Arc::new(std::mem::take(&mut deployment.gate));
+    let traces = gate.traces.clone();
     let served = Served::start(deployment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -324,6 +325,9 @@ pub fn run(
     let ends = Instant::now() + served.limits.close;
     for core in &served.cores {
         core.wait_closed(ends);
+    }
+    if let Some(traces) = traces {
+        traces.close(served.limits.close);
     }
     outcome
 }

@@ -89,7 +89,7 @@ impl Observed {
 }
 
 /// A client can call a method what it likes.
-fn known(method: &Method) -> &str {
+pub(super) fn known(method: &Method) -> &str {
     let known = [
         Method::GET,
         Method::POST,

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::serve::http::access::Keys;
 use crate::serve::http::connections::tls::Tls;
+use crate::serve::http::traces::Traces;
 
 /// How often files are looked at.
 const FILES_EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +23,8 @@ pub struct Gate {
     pub keys: Option<Keys>,
     /// Every request gets a line in the log.
     pub log_requests: bool,
+    /// Requests are not traced without.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Gate {

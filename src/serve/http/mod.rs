@@ -18,6 +18,7 @@ mod reloaded;
 mod request_id;
 mod statistics;
 mod tei;
+mod traces;
 mod traffic;
 mod ui;
 mod work;
@@ -47,6 +48,7 @@ pub use connections::tls::Tls;
 pub use gate::Gate;
 pub use openapi::document as openapi;
 pub(super) use statistics::Statistics;
+pub use traces::Traces;
 pub(super) use traffic::Traffic;
 
 /// There where the answer is not that of the model.
@@ -141,11 +143,16 @@ fn routes(entrance: Entrance) -> Router {
         .with_state(entrance)
 }
 
-/// `routes` behind the checks of who asks, and in the log.
+/// `routes` behind the checks of who asks, in the log, and traced if that is asked for.
 fn guarded(routes: Router, access: Access, gate: &Arc<Gate>) -> Router {
-    routes
+    let observed = from_fn_with_state(Arc::clone(gate), access_log::observed);
+    let routes = routes
         .layer(from_fn_with_state(access, access::checked))
-        .layer(from_fn_with_state(Arc::clone(gate), access_log::observed))
+        .layer(observed);
+    match &gate.traces {
+        Some(traces) => routes.layer(from_fn_with_state(Arc::clone(traces), traces::traced)),
+        None => routes,
+    }
 }
 
 /// Every answer of a server that computes nothing says so, whatever its protocol.

@@ -13,7 +13,7 @@ use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::http::answer::{Code, Ran, Refusal};
-use crate::serve::http::traffic;
+use crate::serve::http::{traces, traffic};
 use crate::serve::job::{Address, RowError, RowOutput};
 use crate::serve::models::Use;
 use crate::serve::queue::Refused;
@@ -148,6 +148,7 @@ pub(super) async fn run_rows(
         running: longest(&outputs, |row| row.timing.ran),
     };
     statistics.succeeded(preparing + begun.elapsed(), &times, &outputs);
+    traces::has_run(&model.name, preparing, begun, &outputs);
     Ok(Outputs {
         ran: Ran::of(&outputs),
         values: outputs.into_iter().map(|output| output.values).collect(),

@@ -9,6 +9,7 @@ mod bundles;
 mod capacity;
 mod client;
 mod clients;
+mod collector;
 mod connections;
 mod crashes;
 mod deadlines;
@@ -36,6 +37,7 @@ mod soak;
 mod tei;
 mod tls;
 mod top;
+mod traces;
 mod ui;
 
 use std::thread;

@@ -102,13 +102,15 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl Shared {
-    /// Takes what is in the pipe.
+    /// Takes what is in the pipe now: a process that goes on writing must not keep its reader.
     fn pump(&mut self) {
+        let mut waiting = ioctl_fionread(&self.pipe).unwrap_or(0);
         let mut bytes = vec![0; LINE_BYTES_MAX];
-        while ioctl_fionread(&self.pipe).is_ok_and(|waiting| waiting > 0) {
+        while waiting > 0 {
             let Ok(count @ 1..) = self.pipe.read(&mut bytes) else {
                 return;
             };
+            waiting = waiting.saturating_sub(count as u64);
             for piece in bytes[..count].split_inclusive(|byte| *byte == b'\n') {
                 self.unfinished.extend_from_slice(piece);
                 if piece.ends_with(b"\n") || self.unfinished.len() >= LINE_BYTES_MAX {

@@ -6,6 +6,7 @@
 mod backend;
 mod choice;
 mod diagnosis;
+mod exchange;
 mod log;
 mod output;
 pub mod simulated;

@@ -2,14 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use wait_timeout::ChildExt as _;
 
 use crate::bucket::{self, Bucket, Row};
@@ -18,6 +14,7 @@ use crate::cleanup::{self, Registration};
 use crate::executor::job::{PROTOCOL, WEIGHTS_FILE};
 use crate::executor::wire::{self, Artifact, Load, Reply, Request};
 use crate::failure::{Class, Failure};
+use crate::runtime::exchange::Exchange;
 use crate::runtime::log::Log;
 use crate::runtime::{Backend, Diagnosis, Preload, output};
 use crate::tensor::HostTensor;
@@ -34,9 +31,9 @@ pub struct Worker {
     child: Child,
     /// So that it does not outlive a server that is interrupted or stopped.
     _registration: Registration,
-    socket: UnixStream,
+    exchange: Exchange,
     log: Log,
-    /// Where the log was when the last request was sent that was not answered when it was.
+    /// Where the log was when the worker began with the oldest request that is open.
     asked_at: u64,
     preload: Preload,
     loaded: Vec<Loaded>,
@@ -80,7 +77,7 @@ impl Worker {
         let mut worker = Self {
             _registration: cleanup::process(child.id()),
             child,
-            socket,
+            exchange: Exchange::new(socket),
             log,
             asked_at: 0,
             preload: backend.preload().clone(),
@@ -197,15 +194,7 @@ impl Worker {
 
     /// Waits until `moment` at most; true when the oldest open run was answered, or never will be.
     pub fn is_done_before(&self, moment: Instant) -> Result<bool> {
-        loop {
-            let left = moment.saturating_duration_since(Instant::now());
-            let left = Timespec::try_from(left).context("waiting for a worker")?;
-            let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
-            match poll(&mut ready, Some(&left)) {
-                Err(Errno::INTR) => {}
-                answered => return Ok(answered.context("waiting for a worker")? > 0),
-            }
-        }
+        self.exchange.is_answered_before(moment)
     }
 
     /// The output for each of `rows`, which are those of the oldest open run, in their order. An error of
@@ -213,19 +202,24 @@ impl Worker {
     pub fn finish(&mut self, run: Begun, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
         let frame = self.receive(run.begun, run.limit)?;
         self.answered += 1;
-        match frame.message {
-            Reply::Output { id, .. } if id == run.id => {
-                let [tensor] = <[HostTensor; 1]>::try_from(frame.tensors).map_err(|tensors| {
-                    anyhow::anyhow!("a worker answered with {} tensors", tensors.len())
-                })?;
-                output::split_rows(&tensor, run.bucket, rows)
-            }
+        let failure = match frame.message {
+            Reply::Output { id, .. } if id == run.id => None,
             Reply::Failed {
                 id: Some(id),
                 message,
-            } if id == run.id => Err(self.run_failure(message)),
+            } if id == run.id => Some(self.run_failure(message)),
             other => bail!("a worker answered run {} with {other:?}", run.id),
+        };
+        if self.begun > self.answered {
+            self.asked_at = self.log.position();
         }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let [tensor] = <[HostTensor; 1]>::try_from(frame.tensors).map_err(|tensors| {
+            anyhow::anyhow!("a worker answered with {} tensors", tensors.len())
+        })?;
+        output::split_rows(&tensor, run.bucket, rows)
     }
 
     /// Runs `rows` through `bucket` of a loaded bundle, as [`Worker::begin`] and [`Worker::finish`] do.
@@ -277,17 +271,13 @@ impl Worker {
     }
 
     fn send(&mut self, request: &Request, tensors: &[HostTensor], limit: Duration) -> Result<()> {
-        self.socket.set_write_timeout(Some(limit))?;
-        wire::send(&mut self.socket, request, tensors).map_err(|error| self.broken(&error, limit))
+        let sent = self.exchange.send(request, tensors, Instant::now() + limit);
+        sent.map_err(|error| self.broken(&error, limit))
     }
 
     /// The reply to what was asked at `asked` and has to be answered within `limit`.
     fn receive(&mut self, asked: Instant, limit: Duration) -> Result<wire::Frame<Reply>> {
-        let left = limit.saturating_sub(asked.elapsed());
-        // The socket takes no limit of zero.
-        let left = left.max(Duration::from_millis(1));
-        self.socket.set_read_timeout(Some(left))?;
-        match wire::receive(&mut self.socket) {
+        match self.exchange.receive(asked + limit) {
             Ok(Some(frame)) => {
                 self.check_core(&frame.message)?;
                 Ok(frame)
@@ -347,8 +337,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // The worker ends by itself when its socket is closed; one that does not is killed.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        // The worker ends by itself then; one that does not is killed.
+        self.exchange.close();
         if let Ok(None) = self.child.wait_timeout(CLOSE_DEADLINE) {
             let _ = self.child.kill();
         }

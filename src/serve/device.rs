@@ -29,6 +29,9 @@ pub(super) trait Device {
     /// When the device will be done with the run, as far as that is known.
     fn ends(&self, run: &Self::Run) -> Option<Instant>;
 
+    /// When the run has to be done: a device that takes longer hangs.
+    fn must_end(&self, run: &Self::Run) -> Instant;
+
     /// Waits until `moment` at most; true when the run was done before.
     fn is_done_before(&self, run: &Self::Run, moment: Instant) -> Result<bool>;
 

@@ -24,9 +24,6 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// that is not full may still grow until then.
 const AHEAD: Duration = Duration::from_millis(1);
 
-/// A row that was on this many workers when they died is not tried again.
-const DEATHS_MAX: u32 = 2;
-
 /// What a device was given and has not answered.
 struct Open<R> {
     model: Arc<ServedModel>,
@@ -40,8 +37,6 @@ pub(super) struct Feeder<'a, D: Device> {
     core: &'a Core,
     queue: &'a Queue,
     device: D,
-    /// A batch that takes longer counts as a hang.
-    run_limit: Duration,
     held: Vec<Arc<ServedModel>>,
     /// Of the core's wishes, the one that `held` follows.
     revision: Option<u64>,
@@ -55,12 +50,11 @@ pub(super) struct Feeder<'a, D: Device> {
 }
 
 impl<'a, D: Device> Feeder<'a, D> {
-    pub(super) fn new(core: &'a Core, queue: &'a Queue, device: D, run_limit: Duration) -> Self {
+    pub(super) fn new(core: &'a Core, queue: &'a Queue, device: D) -> Self {
         Self {
             core,
             queue,
             device,
-            run_limit,
             held: Vec::new(),
             revision: None,
             open: VecDeque::new(),
@@ -79,15 +73,9 @@ impl<'a, D: Device> Feeder<'a, D> {
     /// that was taken from the queue is left behind.
     pub(super) fn feed(&mut self) -> Result<()> {
         let outcome = self.feed_on();
-        if outcome.is_err() {
-            let mut open = self.open.drain(..);
-            if let Some(running) = open.next() {
-                retry_elsewhere(self.queue, running.batch.jobs);
-            }
-            // It was only given ahead.
-            for next in open {
-                self.queue.put_back(next.batch.jobs);
-            }
+        // Those that are to blame were taken out before.
+        for next in self.open.drain(..) {
+            self.queue.put_back(next.batch.jobs);
         }
         outcome
     }
@@ -144,9 +132,12 @@ impl<'a, D: Device> Feeder<'a, D> {
                 answer_all(batch.jobs, &refused);
             }
             Err(error) => {
-                match self.open.is_empty() {
-                    true => retry_elsewhere(self.queue, batch.jobs),
-                    false => self.queue.put_back(batch.jobs),
+                match self.open.pop_front() {
+                    None => self.queue.died(batch),
+                    Some(running) => {
+                        self.queue.died(running.batch);
+                        self.queue.put_back(batch.jobs);
+                    }
                 }
                 return Err(error);
             }
@@ -172,7 +163,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         let Some(first) = self.open.front() else {
             return Ok(());
         };
-        let limit = first.at.max(self.done) + self.run_limit;
+        let limit = self.device.must_end(&first.run);
         self.device.is_done_before(&first.run, limit)?;
         let began = first.at.max(self.done);
         self.done = Instant::now();
@@ -218,11 +209,7 @@ impl<'a, D: Device> Feeder<'a, D> {
                     Ok(())
                 }
                 None => {
-                    retry_elsewhere(self.queue, batch.jobs);
-                    // What is open was only given ahead.
-                    for next in self.open.drain(..) {
-                        self.queue.put_back(next.batch.jobs);
-                    }
+                    self.queue.died(batch);
                     Err(error)
                 }
             },
@@ -237,6 +224,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         (began, ran): (Instant, Duration),
     ) {
         let bucket = batch.bucket;
+        self.queue.survived(&batch.jobs);
         for (index, (job, values)) in batch.jobs.into_iter().zip(outputs).enumerate() {
             if !values.iter().all(|value| value.is_finite()) {
                 self.suspect = Some((Arc::clone(model), bucket));
@@ -313,7 +301,11 @@ impl<'a, D: Device> Feeder<'a, D> {
             .partition(|model| is_in(&wanted, model));
         self.held = staying;
         for model in leaving {
-            self.device.unload(&model)?;
+            let is_shared = |held: &Arc<ServedModel>| held.bundle.digest() == model.bundle.digest();
+            // A device has a bundle once, under however many names.
+            if !self.held.iter().any(is_shared) {
+                self.device.unload(&model)?;
+            }
             self.say_ready();
         }
         for model in &wanted {
@@ -383,18 +375,4 @@ impl<'a, D: Device> Feeder<'a, D> {
             status.held = held;
         });
     }
-}
-
-/// Rows of a worker that died run once more, alone, unless they have seen too many die.
-fn retry_elsewhere(queue: &Queue, jobs: Vec<Job>) {
-    let mut again = Vec::new();
-    for mut job in jobs {
-        job.deaths += 1;
-        job.is_suspect = true;
-        match job.deaths < DEATHS_MAX {
-            true => again.push(job),
-            false => queue.condemn(job),
-        }
-    }
-    queue.put_back(again);
 }

@@ -67,9 +67,8 @@ pub(super) struct Job {
     pub(super) deadline: Instant,
     pub(super) row: Row,
     pub(super) reply: oneshot::Sender<RowResult>,
-    /// Workers that died with this row on them.
-    pub(super) deaths: u32,
-    /// It was in a batch that went wrong, and must not take others with it again.
+    /// It was in a batch that went wrong, or is the same as a row that was, and must not take others with
+    /// it again.
     pub(super) is_suspect: bool,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Workplace {
     pub(super) runtime: Runtime,
     /// Where the workers' output goes.
     pub(super) log: File,
-    /// A batch that takes longer counts as a hang.
+    /// A batch that takes longer counts as a hang, unless its bucket is known to be slow.
     pub(super) run_limit: Duration,
 }
 
@@ -107,8 +107,7 @@ impl Keeper {
     }
 
     fn feed(&self, device: impl Device, has_served: &mut bool) -> Result<()> {
-        let run_limit = self.workplace.run_limit;
-        let mut feeder = Feeder::new(&self.core, &self.queue, device, run_limit);
+        let mut feeder = Feeder::new(&self.core, &self.queue, device);
         let outcome = feeder.feed();
         *has_served = feeder.has_served();
         outcome

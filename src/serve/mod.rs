@@ -68,7 +68,8 @@ pub struct Limits {
     pub queue_rows: usize,
     /// How long a request may take, waiting included.
     pub request: Duration,
-    /// How long one batch may take on a worker before the worker counts as hung.
+    /// How long one batch may take on a worker before the worker counts as hung, unless its bucket is
+    /// known to be slow. Less than half of `request`, so that the batch can be run elsewhere.
     pub run: Duration,
     /// How long accepted requests may take after the server was told to stop.
     pub drain: Duration,
@@ -87,11 +88,14 @@ impl Limits {
         body_bytes: 2 << 20,
         queue_rows: 1024,
         request: Duration::from_secs(30),
-        run: Duration::from_secs(60),
+        run: Duration::from_secs(10),
         drain: Duration::from_secs(30),
         close: Duration::from_secs(5),
     };
 }
+
+// What a worker hangs on can still be run by another one.
+const _: () = assert!(2 * Limits::STANDARD.run.as_secs() < Limits::STANDARD.request.as_secs());
 
 /// What runs the batches.
 #[derive(Debug)]

@@ -17,6 +17,12 @@ use crate::serve::queue::Queue;
 /// What a new run counts for in the time that one of its bucket is expected to take.
 const NEW_RUN_WEIGHT: f64 = 0.2;
 
+/// How long a bucket may take when it is run for the first time, which shows how long it takes.
+const FIRST_RUN_LIMIT: Duration = Duration::from_secs(60);
+
+/// A run that takes so many times longer than it is expected to may be a hang.
+const HANG_FACTOR: f64 = 4.0;
+
 /// What a process needs to start.
 #[derive(Debug)]
 pub(super) struct Site<'a> {
@@ -25,7 +31,7 @@ pub(super) struct Site<'a> {
     pub(super) place: &'a Place,
     /// Where its output goes.
     pub(super) log: &'a File,
-    /// A batch that takes longer counts as a hang.
+    /// A batch that takes longer counts as a hang, unless its bucket is known to be slow.
     pub(super) run_limit: Duration,
     /// When it is closed, nothing needs to start any more.
     pub(super) queue: &'a Queue,
@@ -56,6 +62,22 @@ impl<'a> Process<'a> {
             seconds: HashMap::new(),
             done: Instant::now(),
         }
+    }
+
+    /// How long a run may take.
+    fn limit(&self, kind: &(ModelId, Bucket)) -> Duration {
+        let Some(seconds) = self.seconds.get(kind) else {
+            return self.site.run_limit.max(FIRST_RUN_LIMIT);
+        };
+        let slow = Duration::try_from_secs_f64(HANG_FACTOR * seconds).unwrap_or(Duration::MAX);
+        self.site.run_limit.max(slow)
+    }
+
+    /// A run of that kind took so long.
+    fn took(&mut self, kind: (ModelId, Bucket), time: Duration) {
+        let time = time.as_secs_f64();
+        let seconds = self.seconds.entry(kind).or_insert(time);
+        *seconds += NEW_RUN_WEIGHT * (time - *seconds);
     }
 
     fn worker(&mut self) -> Result<&mut Worker> {
@@ -107,9 +129,13 @@ impl Device for Process<'_> {
     fn check(&mut self, model: &ServedModel, bucket: Bucket) -> Result<()> {
         let row = warm_up_row(&model.references, bucket);
         let rows: Vec<&Row> = row.into_iter().collect();
-        let limit = self.site.run_limit;
-        let worker = self.worker()?;
-        let outputs = worker.run_rows(&model.bundle, bucket, &rows, limit)?;
+        let kind = (model.id, bucket);
+        let limit = self.limit(&kind);
+        let begun = Instant::now();
+        let outputs = self
+            .worker()?
+            .run_rows(&model.bundle, bucket, &rows, limit)?;
+        self.took(kind, begun.elapsed());
         match outputs.iter().flatten().all(|value| value.is_finite()) {
             true => Ok(()),
             false => {
@@ -119,16 +145,20 @@ impl Device for Process<'_> {
     }
 
     fn begin(&mut self, model: &ServedModel, bucket: Bucket, rows: &[&Row]) -> Result<Run> {
-        let limit = self.site.run_limit;
+        let kind = (model.id, bucket);
+        let limit = self.limit(&kind);
         let at = Instant::now();
         let begun = self.worker()?.begin(&model.bundle, bucket, rows, limit)?;
-        let kind = (model.id, bucket);
         Ok(Run { begun, at, kind })
     }
 
     fn ends(&self, run: &Run) -> Option<Instant> {
         let seconds = self.seconds.get(&run.kind)?;
         Some(run.at.max(self.done) + Duration::try_from_secs_f64(*seconds).ok()?)
+    }
+
+    fn must_end(&self, run: &Run) -> Instant {
+        run.at.max(self.done) + self.limit(&run.kind)
     }
 
     fn is_done_before(&self, _: &Run, moment: Instant) -> Result<bool> {
@@ -139,10 +169,8 @@ impl Device for Process<'_> {
     fn finish(&mut self, run: Run, _: &ServedModel, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
         let outputs = self.worker()?.finish(run.begun, rows);
         let now = Instant::now();
-        let took = (now - run.at.max(self.done)).as_secs_f64();
+        self.took(run.kind, now - run.at.max(self.done));
         self.done = now;
-        let seconds = self.seconds.entry(run.kind).or_insert(took);
-        *seconds += NEW_RUN_WEIGHT * (took - *seconds);
         outputs
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::bucket::{Bucket, Row};
 use crate::serve::job::{Address, Batch, Job, RowError, RowResult, answer_all};
-use crate::serve::killers::Killers;
+use crate::serve::killers::{Killers, Suspicion};
 use crate::serve::line::{Fill, Line};
 use crate::serve::models::ModelId;
 
@@ -138,8 +138,8 @@ impl Queue {
         if is_broken {
             return Err(Refused::Broken);
         }
-        let is_killer = |row: &Row| state.killers.contain(address.model, row, accepted);
-        if rows.iter().any(is_killer) {
+        let suspicion = |row: &Row| state.killers.suspicion(address.model, row, accepted);
+        if rows.iter().any(|row| suspicion(row) == Suspicion::Proven) {
             return Err(Refused::Killer);
         }
         if line.jobs.len() + rows.len() > self.rows_max {
@@ -152,13 +152,12 @@ impl Queue {
         let receivers = rows.into_iter().map(|row| {
             let (reply, receiver) = oneshot::channel();
             line.jobs.push_back(Job {
+                is_suspect: suspicion(&row) != Suspicion::None,
                 address,
                 accepted,
                 deadline,
                 row,
                 reply,
-                deaths: 0,
-                is_suspect: false,
             });
             receiver
         });
@@ -179,11 +178,46 @@ impl Queue {
         self.wake(state);
     }
 
-    /// Refuses the row of this job from now on, as it ended workers, and answers it.
-    pub(super) fn condemn(&self, job: Job) {
-        let now = Instant::now();
-        self.lock().killers.add(job.address.model, &job.row, now);
-        answer_all([job], &RowError::WorkerDied);
+    /// A worker died with this batch on it. Its rows run once more, alone; one that two workers died of is
+    /// answered, with all that are the same, and refused from now on.
+    pub(super) fn died(&self, batch: Batch) {
+        let (now, model) = (Instant::now(), batch.model);
+        let mut guard = self.lock();
+        let State {
+            models, killers, ..
+        } = &mut *guard;
+        for job in &batch.jobs {
+            killers.blame(model, &job.row, job.is_suspect, now);
+        }
+        let suspicion = |job: &Job| killers.suspicion(model, &job.row, now);
+        let is_proven = |job: &Job| suspicion(job) == Suspicion::Proven;
+        let (mut proven, mut again): (Vec<Job>, Vec<Job>) =
+            batch.jobs.into_iter().partition(is_proven);
+        if let Some(line) = models.get_mut(&model) {
+            proven.extend(line.extract(is_proven));
+            for job in &mut line.jobs {
+                job.is_suspect |= suspicion(job) != Suspicion::None;
+            }
+        }
+        drop(guard);
+        answer_all(proven, &RowError::WorkerDied);
+        for job in &mut again {
+            job.is_suspect = true;
+        }
+        self.put_back(again);
+    }
+
+    /// A worker ran these rows and lives.
+    pub(super) fn survived(&self, jobs: &[Job]) {
+        // Others were not suspected, and need no lock.
+        let suspects: Vec<&Job> = jobs.iter().filter(|job| job.is_suspect).collect();
+        if suspects.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        for job in suspects {
+            state.killers.absolve(job.address.model, &job.row);
+        }
     }
 
     /// The next batch of one of `models` for `worker`; waits for at most `patience`.
@@ -426,22 +460,48 @@ mod tests {
 
     #[test]
     fn a_row_that_ended_workers_runs_alone_and_is_refused_afterwards() {
-        let (queue, [model, other]) = queue(3);
+        let (queue, [model, other]) = queue(5);
         let mut receivers = submit(&queue, any(model), vec![row(1), row(2)]).unwrap();
-        let mut batch = taken(&queue, 0, &[model]).unwrap();
-        for job in &mut batch.jobs {
-            job.is_suspect = true;
+        queue.died(taken(&queue, 0, &[model]).unwrap());
+        // The same row again, and it is known; another one is not held up by it.
+        let mut same = submit(&queue, any(model), vec![row(2)]).unwrap();
+        let innocent = taken(&queue, 1, &[model]).unwrap();
+        assert_eq!(
+            (innocent.jobs.len(), innocent.jobs[0].row.ids.len()),
+            (1, 1)
+        );
+        queue.survived(&innocent.jobs);
+        let _same_as_innocent = submit(&queue, any(model), vec![row(1), row(3)]).unwrap();
+        let guilty = taken(&queue, 1, &[model]).unwrap();
+        assert_eq!((guilty.jobs.len(), guilty.jobs[0].row.ids.len()), (1, 2));
+        queue.died(guilty);
+        for receiver in [receivers.pop().unwrap(), same.pop().unwrap()] {
+            let answer = { receiver }.try_recv().unwrap();
+            assert_eq!(answer, Err(RowError::WorkerDied));
         }
-        queue.put_back(batch.jobs);
-        assert_eq!(tokens(&queue, 1, &[model]), [1]);
-        let batch = taken(&queue, 1, &[model]).unwrap();
-        assert_eq!(batch.jobs.len(), 1);
-        batch.jobs.into_iter().for_each(|job| queue.condemn(job));
-        let answer = receivers.pop().unwrap().try_recv().unwrap();
-        assert_eq!(answer, Err(RowError::WorkerDied));
+        assert_eq!(
+            tokens(&queue, 0, &[model]),
+            [1, 3],
+            "these may run together"
+        );
         let refused = submit(&queue, any(model), vec![row(3), row(2)]).unwrap_err();
         assert_eq!(refused, Refused::Killer);
         let _same_for_another = submit(&queue, any(other), vec![row(2)]).unwrap();
+    }
+
+    #[test]
+    fn copies_that_wait_while_a_worker_dies_run_alone() {
+        let (queue, [model, _]) = queue(5);
+        let _rows = submit(&queue, any(model), vec![row(2); 5]).unwrap();
+        let batch = taken(&queue, 0, &[model]).unwrap();
+        assert_eq!(batch.jobs.len(), 2);
+        queue.died(batch);
+        // Two of them were on the worker that died, which is one death.
+        for _ in 0..2 {
+            assert_eq!(tokens(&queue, 0, &[model]), [2]);
+        }
+        queue.died(taken(&queue, 0, &[model]).unwrap());
+        assert!(tokens(&queue, 0, &[model]).is_empty());
     }
 
     #[test]

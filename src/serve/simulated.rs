@@ -64,6 +64,11 @@ impl Device for SimulatedCore<'_> {
         Some(Instant::now() + run.ends.from_now())
     }
 
+    /// It does not hang.
+    fn must_end(&self, run: &Run) -> Instant {
+        Instant::now() + run.ends.from_now()
+    }
+
     fn is_done_before(&self, run: &Run, moment: Instant) -> Result<bool> {
         let left = moment.saturating_duration_since(Instant::now());
         let moment = Moment::now().after(left);

@@ -88,7 +88,11 @@ fn a_request_that_two_workers_died_of_is_refused() {
         assert_eq!(response.status, 500, "{response:?}");
         assert_eq!(response.json()["code"], "worker_died");
     });
-    server.wait_ready(2);
+    let workers = server.wait_ready(2);
+    let again = server.predict(&json!({"inputs": ["the cat", "the river"]}));
+    assert_eq!(again.status, 422, "{again:?}");
+    assert_eq!(again.json()["code"], "quarantined");
+    assert_eq!(server.wait_ready(2), workers, "it costs no third");
     assert_eq!(server.answer(&json!("the cat")), expected);
 }
 

@@ -167,6 +167,22 @@ fn models_come_and_go_and_the_last_copy_stays() {
 }
 
 #[test]
+fn a_name_goes_and_another_one_of_the_same_bundle_stays() {
+    let managed = Managed::start(1);
+    let path = managed.place.path("one").display().to_string();
+    let worker = managed.server.wait_ready(1);
+    assert!(managed.change("PUT", "/admin/models/twin", &json!({"bundle": path})));
+    let expected = managed.server.answer(&json!("the cat"));
+    let load = Load::start(&managed.server, 3);
+    load.wait_answers(20);
+    assert!(managed.change("DELETE", "/admin/models/twin?force=true", &Value::Null));
+    load.wait_answers(20);
+    load.finish();
+    assert_eq!(managed.server.answer(&json!("the cat")), expected);
+    assert_eq!(managed.server.wait_ready(1), worker);
+}
+
+#[test]
 fn what_was_accepted_is_answered_before_a_model_goes() {
     let managed = Managed::start(1);
     let worker = managed.server.wait_ready(1)[0];

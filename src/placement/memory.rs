@@ -46,6 +46,8 @@ pub struct Memory {
     pub weight_copies: u64,
     /// All workers of the machine use the same weights.
     pub weights_shared: bool,
+    /// Of shared weights, what each worker lays out anew for itself.
+    pub packed: u64,
     /// Programs of all buckets.
     pub code: u64,
     /// What the largest bucket needs while it runs.
@@ -56,7 +58,7 @@ impl Memory {
     /// What each copy of the model takes.
     pub fn each(&self) -> u64 {
         let weights = match self.weights_shared {
-            true => 0,
+            true => self.packed,
             false => self.weights * self.weight_copies,
         };
         weights + self.code + self.activations
@@ -65,7 +67,7 @@ impl Memory {
     /// What all copies take together, however many there are.
     pub fn once(&self) -> u64 {
         match self.weights_shared {
-            true => self.weights,
+            true => self.weights - self.packed,
             false => 0,
         }
     }
@@ -85,6 +87,8 @@ pub fn estimate(
     let compiler = profile.compiler.kind;
     let on_host = compiler == CompilerKind::Libtorch;
     let widths = Widths::of(weights);
+    let matrices = weights.iter().filter(|weight| is_matrix(weight)).cloned();
+    let matrices = weight_bytes(&matrices.collect::<Vec<_>>(), profile, arguments);
     let weights = weight_bytes(weights, profile, arguments);
     let buckets = plan.buckets.len() as u64;
     let activations = plan
@@ -97,6 +101,7 @@ pub fn estimate(
             weights,
             weight_copies: 1,
             weights_shared: true,
+            packed: if packs_weights() { matrices } else { 0 },
             code: HOST_PROCESS_BYTES,
             activations,
         },
@@ -104,6 +109,7 @@ pub fn estimate(
             weights: (weights as f64 * CONSTANTS_PER_WEIGHT) as u64,
             weight_copies: buckets,
             weights_shared: false,
+            packed: 0,
             code: buckets * code_bytes(compiler),
             activations,
         },
@@ -132,6 +138,23 @@ fn weight_bytes(weights: &[Weight], profile: &ChipProfile, arguments: &Arguments
 fn is_embedding((name, shape): &Weight) -> bool {
     let tables = ["embedding", "embed_", ".wte.", ".wpe."];
     shape.len() == 2 && tables.iter().any(|part| name.contains(part))
+}
+
+/// What a linear layer multiplies with.
+fn is_matrix(weight: &Weight) -> bool {
+    weight.1.len() == 2 && !is_embedding(weight)
+}
+
+/// True when a worker of this machine lays linear layers out anew, as `neuronc-torch` does where libtorch
+/// says that there is AVX-512 (`at::cpu::is_avx512_supported`).
+fn packs_weights() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// What the compiler does to the types of weights.
@@ -198,7 +221,7 @@ impl Widths {
         let (vocabulary, hidden) = table.map_or((0, 0), |shape| (shape[0] as u64, shape[1] as u64));
         let matrices = weights
             .iter()
-            .filter(|weight| !is_embedding(weight) && weight.1.len() == 2)
+            .filter(|weight| is_matrix(weight))
             .flat_map(|(_, shape)| shape.iter().map(|width| *width as u64));
         let wide = matrices.filter(|width| *width != vocabulary).max();
         Self {
@@ -305,6 +328,8 @@ mod tests {
             on("cpu", "", &[(1, 64), (1, 128)]),
         );
         assert_eq!((one.each(), one.once()), (two.each(), two.once()));
+        assert_eq!(one.packed > 0, packs_weights());
+        assert_eq!(one.once() + one.packed, one.weights);
     }
 
     #[test]

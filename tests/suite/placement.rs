@@ -53,6 +53,7 @@ fn model(index: usize, width: usize, gib_tenths: u64, cores: Option<CoreList>) -
         width,
         buckets: 1,
         memory: Memory {
+            packed: 0,
             weights: gib_tenths * (1 << 30) / 10,
             weight_copies: 1,
             weights_shared: false,

@@ -194,7 +194,7 @@ fn a_core_that_cannot_be_mended_is_given_up_and_says_so() {
 }
 
 #[test]
-fn a_full_queue_refuses_what_it_cannot_take_and_answers_the_rest() {
+fn soak_of_a_full_queue_refuses_what_it_cannot_take_and_answers_the_rest() {
     let seconds = std::env::var("NEURONC_SOAK_SECONDS").map_or(3, |text| text.parse().unwrap());
     let place = Workplace::new();
     let name = "feature-extraction";

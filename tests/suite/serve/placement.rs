@@ -1,6 +1,7 @@
 //! Several models on one server: each on its cores, under its name, and through its ports.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
@@ -139,15 +140,14 @@ fn a_server_is_ready_when_every_model_is() {
     assert_eq!(server.get("/health/ready").status, 200);
 }
 
-/// A port after which `count` more are free.
+/// The first of `count` adjacent ports that are free, below those that the kernel gives to whoever asks for
+/// any, and given out once: no other test comes between.
 fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     wait_until("some adjacent ports are free", || {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        let others: Option<Vec<TcpListener>> = (1..count)
-            .map(|index| TcpListener::bind(("127.0.0.1", port.checked_add(index)?)).ok())
-            .collect();
-        others.map(|_| port)
+        let first = NEXT.fetch_add(count, Ordering::Relaxed);
+        (first..first + count).all(is_free).then_some(first)
     })
 }
 

@@ -24,7 +24,7 @@ use crate::cli::simulating::{self, SimulationFlags};
 use crate::failure::Failure;
 use crate::placement::Placement;
 use crate::serve::config::{Config, ListenConfig};
-use crate::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime};
+use crate::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime, Stop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -277,19 +277,25 @@ fn start_log() {
     };
 }
 
-/// Done when the process is told to stop; from this call on, a signal no longer ends it.
-fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+/// Done when the process is told to stop; from this call on, a signal no longer ends it. Ctrl-C is that of
+/// a person, who need not be given notice.
+fn stop_signal() -> Result<impl Future<Output = Stop> + Send + 'static> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
     let (sender, told) = oneshot::channel();
     thread::spawn(move || {
-        if signals.forever().next().is_some() {
+        if let Some(signal) = signals.forever().next() {
+            let stop = match signal {
+                SIGINT => Stop::AtOnce,
+                _ => Stop::WithNotice,
+            };
             // A server that has already failed need not be told.
-            let _ = sender.send(());
+            let _ = sender.send(stop);
         }
     });
     Ok(async {
-        if told.await.is_err() {
-            std::future::pending().await
+        match told.await {
+            Ok(stop) => stop,
+            Err(_) => std::future::pending().await,
         }
     })
 }

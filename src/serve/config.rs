@@ -71,6 +71,7 @@ struct LimitsConfig {
     queue_rows: Option<NonZeroUsize>,
     request_seconds: Option<f64>,
     run_seconds: Option<f64>,
+    notice_seconds: Option<f64>,
     drain_seconds: Option<f64>,
     close_seconds: Option<f64>,
 }
@@ -158,6 +159,10 @@ impl Config {
                 .map_or(standard.queue_rows, NonZeroUsize::get),
             request: seconds("request_seconds", own.request_seconds, standard.request)?,
             run: seconds("run_seconds", own.run_seconds, standard.run)?,
+            notice: match own.notice_seconds {
+                Some(0.0) => Duration::ZERO,
+                notice => seconds("notice_seconds", notice, standard.notice)?,
+            },
             drain: seconds("drain_seconds", own.drain_seconds, standard.drain)?,
             close: seconds("close_seconds", own.close_seconds, standard.close)?,
         })

@@ -71,7 +71,9 @@ pub struct Limits {
     /// How long one batch may take on a worker before the worker counts as hung, unless its bucket is
     /// known to be slow. Less than half of `request`, so that the batch can be run elsewhere.
     pub run: Duration,
-    /// How long accepted requests may take after the server was told to stop.
+    /// How long the server, told to stop, only says so in its readiness and goes on.
+    pub notice: Duration,
+    /// How long accepted requests may take after that.
     pub drain: Duration,
     /// How long workers may take to close after the last answer.
     pub close: Duration,
@@ -89,6 +91,7 @@ impl Limits {
         queue_rows: 1024,
         request: Duration::from_secs(30),
         run: Duration::from_secs(10),
+        notice: Duration::from_secs(1),
         drain: Duration::from_secs(30),
         close: Duration::from_secs(5),
     };
@@ -305,12 +308,21 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
+/// How a server is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Whoever sends requests has to see it first.
+    WithNotice,
+    /// Nobody has to be told.
+    AtOnce,
+}
+
 /// Serves until `stop` is done, then answers what was accepted and ends. Workers that do not close
 /// in time are left to `cleanup`.
 pub fn run(
     mut deployment: Deployment,
     listeners: Vec<Listener>,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: impl Future<Output = Stop> + Send + 'static,
 ) -> Result<()> {
     let gate = Arc::new(std::mem::take(&mut deployment.gate));
     let traces = gate.traces.clone();

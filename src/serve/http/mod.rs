@@ -33,13 +33,14 @@ use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::Response;
 use axum::routing::{any, get, post};
+use futures::future::{try_join, try_join_all};
 use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::access::{Access, Role};
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::{Accepting, Connections};
-use crate::serve::{Door, Entrance, Listener, Served};
+use crate::serve::{Door, Entrance, Listener, Served, Stop};
 
 pub use access::{Keys, check_key_name};
 pub use admin::status;
@@ -58,18 +59,21 @@ const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
 const ROUTES: &str = "`GET /openapi.json` lists the routes";
 
 /// Answers requests on all `listeners` until `stop` is done and those that were accepted are answered.
+/// The ports for management close last.
 pub(super) async fn serve(
     served: Arc<Served>,
     gate: Arc<Gate>,
     listeners: Vec<Listener>,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: impl Future<Output = Stop> + Send + 'static,
 ) -> Result<()> {
-    let drain = served.limits.drain;
+    let (notice, drain) = (served.limits.notice, served.limits.drain);
     let (stopping, mut stopped) = watch::channel(false);
     let _following = Arc::clone(&gate).follow_files()?;
     let connections = Connections::new(Arc::clone(&served), Arc::clone(&gate));
     let accepting = Accepting::new(connections, stopped.clone());
-    let mut servers = Vec::new();
+    let (answered, ended) = watch::channel(false);
+    let managing = accepting.until(ended);
+    let (mut servers, mut managers) = (Vec::new(), Vec::new());
     for Listener { socket, door } in listeners {
         let entrance = Entrance {
             served: Arc::clone(&served),
@@ -83,12 +87,18 @@ pub(super) async fn serve(
         let access = Access::new(Arc::clone(&gate), role);
         let counted = from_fn_with_state(Arc::clone(&served), traffic::count);
         let app = guarded(routes(entrance), access, &gate).layer(counted);
-        servers.push(accepting.clone().run(socket, app));
+        match door {
+            Door::Management => managers.push(managing.clone().run(socket, app)),
+            Door::All | Door::Worker(_) => servers.push(accepting.clone().run(socket, app)),
+        }
     }
     let signal = async move {
-        stop.await;
+        let stop = stop.await;
         served.stopping.store(true, Ordering::Relaxed);
         tracing::info!("stopping: accepted requests are answered first");
+        if stop == Stop::WithNotice {
+            tokio::time::sleep(notice).await;
+        }
         // The servers may already have failed.
         let _ = stopping.send(true);
     };
@@ -100,8 +110,14 @@ pub(super) async fn serve(
         }
         tokio::time::sleep(drain).await;
     };
+    let answering = async move {
+        try_join_all(servers).await?;
+        // The ports for management may have failed.
+        let _ = answered.send(true);
+        Ok(())
+    };
     let outcome = tokio::select! {
-        result = futures::future::try_join_all(servers) => result.map(drop),
+        result = try_join(answering, try_join_all(managers)) => result.map(drop),
         () = bounded => {
             tracing::warn!(?drain, "requests were still open when the drain ended");
             Ok(())

@@ -9,7 +9,7 @@ use std::thread;
 use neuronc::placement::cores::CoreList;
 use neuronc::placement::machine::{Machine as Instance, MachineMemory};
 use neuronc::placement::{self, Placement, model::Model};
-use neuronc::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime};
+use neuronc::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime, Stop};
 use serde_json::{Value, json};
 
 use crate::plugin::chip::{Bundles, Machine};
@@ -72,6 +72,7 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
         let stop = async {
             // Dropped or sent: the test is over.
             let _ = stopped.await;
+            Stop::AtOnce
         };
         serve::run(deployment, listeners, stop)
     });

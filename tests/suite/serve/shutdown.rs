@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::serve::client::Client;
 use crate::serve::load::Load;
-use crate::serve::server::{Server, is_gone, send, serve, shapes, start};
+use crate::serve::server::{Running, Server, is_gone, send, serve, shapes, start};
 use crate::serve::wait_until;
 use crate::support::{Workplace, fixture};
 
@@ -89,7 +89,7 @@ fn ctrl_c_that_reaches_the_workers_too_costs_no_answer() {
 
 #[test]
 fn readiness_ends_with_sigterm_and_liveness_does_not() {
-    let mut server = serve("feature-extraction", 1);
+    let mut server = configured("limits: {notice_seconds: 5}\n");
     // Requests that the server has begun to read are answered even now.
     let ask = |path: &str| {
         let mut client = server.client();
@@ -100,6 +100,11 @@ fn readiness_ends_with_sigterm_and_liveness_does_not() {
     };
     let (mut ready, mut live) = (ask("/health/ready"), ask("/health/live"));
     server.signal(Signal::TERM);
+    // It says so while it still accepts.
+    wait_until("the server says that it is not ready", || {
+        (server.get("/health/ready").status == 503).then_some(())
+    });
+    server.answer(&json!("the cat"));
     wait_until("new connections are refused", || {
         is_refused(server.address).then_some(())
     });
@@ -113,6 +118,29 @@ fn readiness_ends_with_sigterm_and_liveness_does_not() {
         (503, &json!("not ready"))
     );
     assert_eq!(answer(&mut live).status, 200);
+    assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn the_port_for_management_is_there_until_everything_is_answered() {
+    let mut server = configured("listen: {management_port: 0}\nlimits: {notice_seconds: 0}\n");
+    let management = server.management();
+    let worker = server.wait_ready(1)[0];
+    let expected = server.answer(&json!("the cat"));
+    send(worker, Signal::STOP);
+    thread::scope(|scope| {
+        let answer = scope.spawn(|| server.answer(&json!("the cat")));
+        server.wait_handed_over();
+        server.signal(Signal::TERM);
+        wait_until("new connections are refused", || {
+            is_refused(server.address).then_some(())
+        });
+        let mut operator = Client::connect(management).unwrap();
+        assert_eq!(operator.get("/health/ready").unwrap().status, 503);
+        assert_eq!(operator.get("/admin/status").unwrap().status, 200);
+        send(worker, Signal::CONT);
+        assert_eq!(answer.join().unwrap(), expected);
+    });
     assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log());
 }
 
@@ -153,6 +181,18 @@ fn a_worker_that_hangs_does_not_outlive_the_server() {
     for worker in workers {
         wait_until("the worker ends", || is_gone(worker).then_some(()));
     }
+}
+
+/// A server with one core that is ready, and with these settings.
+fn configured(settings: &str) -> Running {
+    let place = Workplace::new();
+    let name = "feature-extraction";
+    place.traced(&fixture(name), "bundle", &shapes(name));
+    let models = format!("models: {{{name}: {{bundle: bundle}}}}\ncores: 1\n");
+    fs::write(place.path("serve.yaml"), models + settings).unwrap();
+    let server = Server::start_with(&place, &["--config", "serve.yaml"]);
+    server.wait_ready(1);
+    Running { server, place }
 }
 
 fn is_refused(address: SocketAddr) -> bool {

@@ -54,6 +54,14 @@ impl Accepting {
         }
     }
 
+    /// The same, until another moment.
+    pub(in crate::serve::http) fn until(&self, stopped: watch::Receiver<bool>) -> Self {
+        Self {
+            stopped,
+            ..self.clone()
+        }
+    }
+
     /// Serves `app` on a listener until the server is told to stop, and its connections until they end.
     pub(in crate::serve::http) async fn run(
         mut self,

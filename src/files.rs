@@ -49,9 +49,27 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 pub fn parse_yaml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
     serde_yaml::from_str(text).map_err(|error| {
         Failure::usage(format!("`{origin}` is not valid"))
-            .why(error.to_string())
+            .why(said_of(origin, &error.to_string()))
             .into()
     })
+}
+
+/// What the parser says in words of Rust, in words of a file.
+fn said_of(origin: &str, error: &str) -> String {
+    let mut said = error
+        .trim_start_matches("error: ")
+        .replace("<input>", origin);
+    for (of_rust, plain) in [
+        ("invalid u16", "not a whole number from 0 to 65535"),
+        ("invalid u32", "not a whole number of at least 0"),
+        ("invalid u64", "not a whole number of at least 0"),
+        ("invalid usize", "not a whole number of at least 0"),
+        ("a nonzero usize", "at least 1"),
+        (", set DuplicateKeyPolicy in Options if acceptable", ""),
+    ] {
+        said = said.replace(of_rust, plain);
+    }
+    said
 }
 
 /// Writes a new file or overwrites an old one, without atomicity: for files inside a folder that is
@@ -60,6 +78,14 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     let mut file = File::create(path).with_context(|| format!("creating `{}`", path.display()))?;
     file.write_all(content)
         .with_context(|| format!("writing `{}`", path.display()))
+}
+
+/// Fails where [`write`] would, and leaves what is in the file: to know it before long work.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let opened = File::options().create(true).append(true).open(path);
+    opened
+        .map(drop)
+        .with_context(|| format!("creating `{}`", path.display()))
 }
 
 /// Pretty JSON with a final newline.

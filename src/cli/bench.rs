@@ -132,6 +132,9 @@ enum Format {
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     args.check()?;
+    if let Some(path) = &args.output {
+        files::check_writable(path)?;
+    }
     let folder = tempfile::tempdir().context("creating a folder for the server's log")?;
     let mut server = match args.target.contains("://") {
         true => None,

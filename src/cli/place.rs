@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         }
     };
     let placement = args.wish.place(&opened, &site, environment)?;
-    let notes = notes(&opened, &site);
+    let notes = notes(&opened, &site, &placement);
     let capacity = match args.simulate {
         true => expected(args, &opened, &site, &placement)?,
         false => Vec::new(),
@@ -122,7 +122,7 @@ fn expected(
     Ok(placement::capacity::capacity(placement, &buckets, &timings))
 }
 
-fn notes(opened: &[Opened], site: &Site) -> Vec<String> {
+fn notes(opened: &[Opened], site: &Site, placement: &Placement) -> Vec<String> {
     let chip = &site.profile.name;
     let foreign = opened.iter().filter_map(|opened| {
         let plan = &opened.bundle.manifest.plan;
@@ -137,6 +137,18 @@ fn notes(opened: &[Opened], site: &Site) -> Vec<String> {
     let row = site.profile.instances.iter();
     let mut row = row.filter(|row| row.name == site.machine.name);
     notes.extend(row.next().and_then(|row| row.note.clone()));
+    let used: usize = placement
+        .workers
+        .iter()
+        .map(|worker| worker.cores.len())
+        .sum();
+    if let Some(vcpus) = site.machine.vcpus
+        && used > vcpus as usize
+    {
+        notes.push(format!(
+            "{used} workers share {vcpus} processors, and slow each other down"
+        ));
+    }
     notes
 }
 
@@ -285,9 +297,10 @@ fn row(placement: &Placement, workers: &[&Worker]) -> Row {
     Row {
         cores: wrap(&list(cores)),
         devices: wrap(&list(devices)),
-        vcpus: first
-            .vcpus
-            .map_or("-".to_owned(), |vcpus| vcpus.to_string()),
+        vcpus: first.vcpus.map_or("-".to_owned(), |vcpus| match vcpus {
+            0 => "<1".to_owned(),
+            _ => vcpus.to_string(),
+        }),
         memory: format!("{}{each}", gib(first.memory_bytes)),
         models: first.models.iter().map(name).collect(),
     }

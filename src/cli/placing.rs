@@ -135,24 +135,13 @@ impl Wish {
         )
     }
 
-    /// The workers that a machine without devices is asked for: `--cores`, and what models name.
-    fn host_workers(&self, processors: u32) -> u32 {
-        let asked = match &self.cores {
-            Some(Cores::Count(count)) => *count,
-            Some(Cores::List(list)) => highest(list) + 1,
-            None => processors,
-        };
-        let pinned = self.model.iter().filter_map(|named| named.cores.as_ref());
-        let pinned = pinned.map(|list| highest(list) + 1).max().unwrap_or(0);
+    /// The cores of a machine without devices: its processors, or as many as are asked for.
+    fn host_cores(&self, processors: u32) -> u32 {
         match self.cores {
-            Some(_) => asked,
-            None => asked.max(pinned),
+            Some(Cores::Count(count)) => count,
+            Some(Cores::List(_)) | None => processors,
         }
     }
-}
-
-fn highest(list: &CoreList) -> u32 {
-    list.iter().last().unwrap_or(0)
 }
 
 /// A machine and the profile of what its cores are.
@@ -186,7 +175,7 @@ impl Site {
             (None, _) => {
                 let memory = HostMemory::read(&places.root).most();
                 let memory = memory.context("the memory of this machine is not known")?;
-                Machine::host(wish.host_workers(processors), processors, memory)
+                Machine::host(wish.host_cores(processors), processors, memory)
             }
             (Some(_), 0) => {
                 let rows = profile.instances.iter().map(|row| row.name.as_str());

@@ -118,6 +118,7 @@ fn number(text: &str) -> Result<u32, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u32>() {
         Ok(core) if digits && core <= CORE_MAX => Ok(core),
+        _ if text.is_empty() => Err("a number is missing".to_owned()),
         _ if digits => Err(format!("`{text}` is beyond the largest number, {CORE_MAX}")),
         _ => Err(format!("`{text}` is not a core number")),
     }
@@ -269,10 +270,10 @@ mod tests {
     #[test]
     fn every_other_form_is_refused_with_its_reason() {
         for (text, why) in [
-            ("", "`` is not a core number"),
-            ("1,", "`` is not a core number"),
-            ("-1", "`` is not a core number"),
-            ("1-", "`` is not a core number"),
+            ("", "a number is missing"),
+            ("1,", "a number is missing"),
+            ("-1", "a number is missing"),
+            ("1-", "a number is missing"),
             ("+1", "`+1` is not a core number"),
             ("a", "`a` is not a core number"),
             ("0-2-4", "`2-4` is not a core number"),

@@ -221,8 +221,14 @@ mod tests {
             ),
             ("limits:\n  body: 1\n", ["line 2", "body"]),
             ("models:\n  a:\n    bundel: b\n", ["line 3", "bundel"]),
+            (
+                "listen: {port: 70000}\n",
+                ["--> serve.yaml:1", "from 0 to 65535"],
+            ),
+            ("limits: {queue_rows: 0}\n", ["line 1", "at least 1"]),
+            ("cores: 1\ncores: 2\n", ["line 2", "duplicate"]),
         ] {
-            let error = config(text).unwrap_err().to_string();
+            let error = format!("{:#}", config(text).unwrap_err());
             for part in parts {
                 assert!(error.contains(part), "{part}: {error}");
             }

@@ -1,6 +1,6 @@
 //! What runs batches for a core, as its feeder sees it: a process, or the clock of a simulated device.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -23,6 +23,9 @@ pub(super) trait Device {
     /// Runs one bucket of a loaded model on an input that is known to be good; fails where the device is
     /// not. No run may be open.
     fn check(&mut self, model: &ServedModel, bucket: Bucket) -> Result<()>;
+
+    /// How long it needs for a row of a loaded model, with full batches.
+    fn time_per_row(&self, model: &ServedModel) -> Option<Duration>;
 
     fn begin(&mut self, model: &ServedModel, bucket: Bucket, rows: &[&Row]) -> Result<Self::Run>;
 

@@ -335,6 +335,9 @@ impl<'a, D: Device> Feeder<'a, D> {
                     status.failed.remove(&model.id);
                 });
                 self.held.push(Arc::clone(model));
+                if let Some(per_row) = self.device.time_per_row(model) {
+                    self.queue.expect(model.id, per_row);
+                }
                 self.say_ready();
                 Ok(())
             }

@@ -144,6 +144,12 @@ impl Device for Process<'_> {
         }
     }
 
+    fn time_per_row(&self, model: &ServedModel) -> Option<Duration> {
+        let mine = self.seconds.iter().filter(|((id, _), _)| *id == model.id);
+        let per_row = mine.map(|((_, bucket), seconds)| seconds / bucket.batch as f64);
+        Duration::try_from_secs_f64(per_row.min_by(f64::total_cmp)?).ok()
+    }
+
     fn begin(&mut self, model: &ServedModel, bucket: Bucket, rows: &[&Row]) -> Result<Run> {
         let kind = (model.id, bucket);
         let limit = self.limit(&kind);

@@ -1,6 +1,6 @@
 //! A simulated core as the device of a core: its clock, and answers that mean nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -47,6 +47,16 @@ impl Device for SimulatedCore<'_> {
 
     fn check(&mut self, _: &ServedModel, _: Bucket) -> Result<()> {
         Ok(())
+    }
+
+    fn time_per_row(&self, model: &ServedModel) -> Option<Duration> {
+        let simulated = model.simulated.as_ref()?;
+        let buckets = model.plan().buckets.iter();
+        let per_row = buckets.filter_map(|bucket| {
+            let service = simulated.service(*bucket).ok()?;
+            Some(service.duration / u32::try_from(bucket.batch).ok()?)
+        });
+        per_row.min()
     }
 
     fn begin(&mut self, model: &ServedModel, bucket: Bucket, _: &[&Row]) -> Result<Run> {

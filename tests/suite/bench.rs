@@ -141,6 +141,8 @@ fn refusals_and_silence_fail() {
         .local_addr()
         .unwrap();
     bench(nobody, &[]).fails(1, &["no server answers"]);
+    // Before anything is measured.
+    bench(nobody, &["-o", "/nowhere/report"]).fails(1, &["/nowhere/report"]);
 }
 
 #[test]

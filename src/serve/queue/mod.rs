@@ -89,6 +89,13 @@ impl Queue {
         }
     }
 
+    /// A worker that has the model needs so long for a row.
+    pub(super) fn expect(&self, model: ModelId, per_row: Duration) {
+        if let Some(line) = self.lock().models.get_mut(&model) {
+            line.pace.expect(per_row, line.workers.len());
+        }
+    }
+
     /// The worker will not run the model again: rows that only it may run are answered.
     pub(super) fn withdraw(&self, model: ModelId, worker: usize) {
         if let Some(line) = self.lock().models.get_mut(&model) {

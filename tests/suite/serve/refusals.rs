@@ -302,7 +302,8 @@ fn more_rows_than_may_wait_are_refused_until_there_is_room() {
             (429, "queue_full", ""),
             &["1024 rows", "Retry-After"],
         );
-        assert_eq!(full.headers["retry-after"], "1");
+        let seconds: u64 = full.headers["retry-after"].parse().unwrap();
+        assert!((1..60).contains(&seconds), "{seconds}");
         send_signal(worker, Signal::CONT);
         assert_eq!(first.join().unwrap().as_array().unwrap().len(), 1024);
     });

@@ -313,7 +313,12 @@ impl<'a, D: Device> Feeder<'a, D> {
             .partition(|model| is_in(&wanted, model));
         self.held = staying;
         for model in leaving {
-            self.device.unload(&model)?;
+            // A device has a bundle once, under however many names.
+            let digest = model.bundle.digest();
+            let is_shared = self.held.iter().any(|held| held.bundle.digest() == digest);
+            if !is_shared {
+                self.device.unload(&model)?;
+            }
             self.say_ready();
         }
         for model in &wanted {

@@ -167,6 +167,29 @@ fn models_come_and_go_and_the_last_copy_stays() {
 }
 
 #[test]
+fn a_bundle_with_two_names_outlives_one_of_them() {
+    let managed = Managed::start(1);
+    let workers = managed.server.workers();
+    assert!(managed.put_other("n"));
+    assert!(managed.put_other("o"));
+    for (gone, left) in [("n", "o"), ("o", "m")] {
+        let path = format!("/admin/models/{gone}?force=true");
+        assert!(managed.change("DELETE", &path, &Value::Null));
+        managed.bucket(left);
+    }
+    // One of them is another bundle now.
+    assert!(managed.put_other("n"));
+    assert!(managed.put_other("m"));
+    let one = json!({"bundle": managed.place.path("one")});
+    assert!(managed.change("PUT", "/admin/models/n", &one));
+    assert_eq!(
+        (managed.bucket("m"), managed.bucket("n")),
+        ("16".to_owned(), "12".to_owned())
+    );
+    assert_eq!(managed.server.workers(), workers, "no process was replaced");
+}
+
+#[test]
 fn what_was_accepted_is_answered_before_a_model_goes() {
     let managed = Managed::start(1);
     let worker = managed.server.wait_ready(1)[0];

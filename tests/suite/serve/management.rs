@@ -250,6 +250,8 @@ fn changes_that_mean_nothing_are_refused() {
     managed.check_refused(put("/admin/models/x", Value::Null), unknown);
     let odd = json!({"bundel": 1});
     managed.check_refused(put("/admin/models/x", odd), (422, "wrong_type", "bundel"));
+    let list = put("/admin/models/m", json!([null, null]));
+    managed.check_refused(list, (422, "wrong_type", "a list, and not an object"));
     managed.check_refused(
         put("/admin/models/a%20b", Value::Null),
         invalid("a name is made"),

@@ -252,10 +252,17 @@ fn changes_that_mean_nothing_are_refused() {
     managed.check_refused(put("/admin/models/x", odd), (422, "wrong_type", "bundel"));
     let list = put("/admin/models/m", json!([null, null]));
     managed.check_refused(list, (422, "wrong_type", "a list, and not an object"));
-    managed.check_refused(
-        put("/admin/models/a%20b", Value::Null),
-        invalid("a name is made"),
-    );
+    for name in ["a%20b", "%ff", "a%0ab", ".a", "..."] {
+        let path = format!("/admin/models/{name}");
+        managed.check_refused(("PUT", &path, Value::Null), invalid("a name is made"));
+        let path = format!("/v2/repository/models/{name}/load");
+        let (status, answer) = managed.ask("POST", &path, &Value::Null);
+        let error = answer["error"].as_str().unwrap();
+        assert!(
+            status == 400 && error.contains("a name is made"),
+            "{answer}"
+        );
+    }
     let alias = |weights: Value| json!({"models": weights});
     let path = "/admin/aliases/best";
     managed.check_refused(put(path, alias(json!({"x": 1}))), invalid("no model `x`"));

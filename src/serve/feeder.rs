@@ -301,9 +301,10 @@ impl<'a, D: Device> Feeder<'a, D> {
             .partition(|model| is_in(&wanted, model));
         self.held = staying;
         for model in leaving {
-            let is_shared = |held: &Arc<ServedModel>| held.bundle.digest() == model.bundle.digest();
             // A device has a bundle once, under however many names.
-            if !self.held.iter().any(is_shared) {
+            let digest = model.bundle.digest();
+            let is_shared = self.held.iter().any(|held| held.bundle.digest() == digest);
+            if !is_shared {
                 self.device.unload(&model)?;
             }
             self.say_ready();

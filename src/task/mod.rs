@@ -173,6 +173,7 @@ pub enum Answer {
 /// A single thing, or a list: requests are answered in the form in which they ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected one item or a list of them")]
+#[schemars(rename = "OneOrMany_of_{T}")]
 pub enum OneOrMany<T> {
     One(T),
     Many(Vec<T>),

@@ -142,7 +142,7 @@ fn refusals_and_silence_fail() {
         .unwrap();
     bench(nobody, &[]).fails(1, &["no server answers"]);
     // Before anything is measured.
-    bench(nobody, &["-o", "/nowhere/report"]).fails(1, &["/nowhere/report"]);
+    bench(nobody, &["-o", "/nowhere/report"]).fails(2, &["/nowhere/report"]);
 }
 
 #[test]

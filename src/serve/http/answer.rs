@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::error::Category;
 
@@ -261,7 +261,7 @@ pub(super) fn parse(
     served: &Served,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Value, Refusal> {
-    from_json(&bytes(served, body)?)
+    read(&bytes(served, body)?)
 }
 
 /// A body as a request of a protocol that has its own shapes. JSON that is none is `WrongType`.
@@ -272,7 +272,19 @@ pub(super) fn request<T: DeserializeOwned>(
     from_json(&bytes(served, body)?)
 }
 
+/// The same of a body that has come.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let begin = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begin == Some(&b'[') {
+        // serde would take a list of the values of the fields.
+        read::<IgnoredAny>(body)?;
+        let message = "the body is a list, and not an object";
+        return Err(Invalid::new(InvalidCode::WrongType, "", message).into());
+    }
+    read(body)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         Category::Data => {
             // It may quote a value of the request.

@@ -37,7 +37,7 @@ pub(super) struct EmbeddingsRequest {
     /// A text, the ids of its tokens, or a list of either.
     input: OneOrMany<Text>,
     model: String,
-    #[schemars(default)]
+    #[schemars(default, with = "Option<Encoding>")]
     encoding_format: Encoding,
     /// Keeps the first so many values of each vector, scaled to length 1 again.
     dimensions: Option<NonZeroUsize>,

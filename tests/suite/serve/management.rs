@@ -167,19 +167,26 @@ fn models_come_and_go_and_the_last_copy_stays() {
 }
 
 #[test]
-fn a_name_goes_and_another_one_of_the_same_bundle_stays() {
+fn a_bundle_with_two_names_outlives_one_of_them() {
     let managed = Managed::start(1);
-    let path = managed.place.path("one").display().to_string();
-    let worker = managed.server.wait_ready(1);
-    assert!(managed.change("PUT", "/admin/models/twin", &json!({"bundle": path})));
-    let expected = managed.server.answer(&json!("the cat"));
-    let load = Load::start(&managed.server, 3);
-    load.wait_answers(20);
-    assert!(managed.change("DELETE", "/admin/models/twin?force=true", &Value::Null));
-    load.wait_answers(20);
-    load.finish();
-    assert_eq!(managed.server.answer(&json!("the cat")), expected);
-    assert_eq!(managed.server.wait_ready(1), worker);
+    let workers = managed.server.workers();
+    assert!(managed.put_other("n"));
+    assert!(managed.put_other("o"));
+    for (gone, left) in [("n", "o"), ("o", "m")] {
+        let path = format!("/admin/models/{gone}?force=true");
+        assert!(managed.change("DELETE", &path, &Value::Null));
+        managed.bucket(left);
+    }
+    // One of them is another bundle now.
+    assert!(managed.put_other("n"));
+    assert!(managed.put_other("m"));
+    let one = json!({"bundle": managed.place.path("one")});
+    assert!(managed.change("PUT", "/admin/models/n", &one));
+    assert_eq!(
+        (managed.bucket("m"), managed.bucket("n")),
+        ("16".to_owned(), "12".to_owned())
+    );
+    assert_eq!(managed.server.workers(), workers, "no process was replaced");
 }
 
 #[test]
@@ -243,10 +250,19 @@ fn changes_that_mean_nothing_are_refused() {
     managed.check_refused(put("/admin/models/x", Value::Null), unknown);
     let odd = json!({"bundel": 1});
     managed.check_refused(put("/admin/models/x", odd), (422, "wrong_type", "bundel"));
-    managed.check_refused(
-        put("/admin/models/a%20b", Value::Null),
-        invalid("a name is made"),
-    );
+    let list = put("/admin/models/m", json!([null, null]));
+    managed.check_refused(list, (422, "wrong_type", "a list, and not an object"));
+    for name in ["a%20b", "%ff", "a%0ab", ".a", "..."] {
+        let path = format!("/admin/models/{name}");
+        managed.check_refused(("PUT", &path, Value::Null), invalid("a name is made"));
+        let path = format!("/v2/repository/models/{name}/load");
+        let (status, answer) = managed.ask("POST", &path, &Value::Null);
+        let error = answer["error"].as_str().unwrap();
+        assert!(
+            status == 400 && error.contains("a name is made"),
+            "{answer}"
+        );
+    }
     let alias = |weights: Value| json!({"models": weights});
     let path = "/admin/aliases/best";
     managed.check_refused(put(path, alias(json!({"x": 1}))), invalid("no model `x`"));

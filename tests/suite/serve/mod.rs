@@ -30,6 +30,7 @@ mod privacy;
 mod protocol_page;
 mod reference;
 mod refusals;
+mod schemathesis;
 mod server;
 mod shutdown;
 mod simulated;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use neuronc::serve::Door;
+use serde_json::{Value, json};
 
 use crate::serve::server::shared;
 use crate::support::repository;
@@ -13,7 +14,8 @@ use crate::support::repository;
 fn the_document_is_the_one_that_is_served() {
     let path = repository().join("docs/openapi.json");
     let document =
-        serde_json::to_string_pretty(&neuronc::serve::openapi(&[], Door::Management)).unwrap();
+        serde_json::to_string_pretty(&neuronc::serve::openapi(&[], Door::Management, false))
+            .unwrap();
     if std::env::var("NEURONC_BLESS").is_ok() {
         fs::write(&path, format!("{document}\n")).unwrap();
     }
@@ -26,7 +28,7 @@ fn the_document_is_the_one_that_is_served() {
     let served = shared("feature-extraction").get("/openapi.json").json();
     assert_eq!(
         served,
-        neuronc::serve::openapi(&["feature-extraction"], Door::All)
+        neuronc::serve::openapi(&["feature-extraction"], Door::All, false)
     );
 }
 
@@ -52,7 +54,7 @@ fn every_route_is_in_the_document() {
     let mut found = BTreeSet::new();
     routes(&repository().join("src/serve/http"), &mut found);
     assert!(found.len() > 25, "{found:?}");
-    let document = neuronc::serve::openapi(&[], Door::Management);
+    let document = neuronc::serve::openapi(&[], Door::Management, false);
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     for route in &found {
         // Its template is narrower than the router can say.
@@ -63,4 +65,32 @@ fn every_route_is_in_the_document() {
         );
     }
     assert!(paths.len() >= found.len());
+}
+
+#[test]
+fn the_document_says_what_needs_a_key() {
+    let with = neuronc::serve::openapi(&[], Door::Management, true);
+    let without = neuronc::serve::openapi(&[], Door::Management, false);
+    let both = |roles: &[&str]| json!([{"bearer": roles}, {"x-api-key": roles}]);
+    assert_eq!(with["security"], both(&[]));
+    assert_eq!(without["security"][0], json!({}), "nothing is asked for");
+    let schemes = with["components"]["securitySchemes"].as_object().unwrap();
+    assert_eq!(schemes.len(), 2);
+    for (path, method, security, statuses) in [
+        ("/health/live", "get", json!([]), [false, false]),
+        ("/ui", "get", json!([]), [false, false]),
+        ("/embed", "post", Value::Null, [true, false]),
+        (
+            "/admin/models/{model}",
+            "put",
+            both(&["admin"]),
+            [true, true],
+        ),
+    ] {
+        let operation = &with["paths"][path][method];
+        assert_eq!(operation["security"], security, "{path}");
+        let responses = &operation["responses"];
+        let has = ["401", "403"].map(|status| responses[status].is_object());
+        assert_eq!(has, statuses, "{path}");
+    }
 }

@@ -275,6 +275,11 @@ fn info_and_health() {
         (200, 0)
     );
     assert_eq!(server.get("/tei/nobody/health").status, 404);
+    let no_text = server.get("/tei/%ff/health");
+    assert_eq!(
+        (no_text.status, &no_text.json()["error_type"]),
+        (404, &json!("Validation"))
+    );
 }
 
 /// Route and body, and the status, type and a part of the message of their refusal.

@@ -46,7 +46,12 @@ pub(in crate::serve) enum Role {
     Admin,
 }
 
-/// The name of the key of a request, in the extensions of its answer.
+/// True of a route that needs no key.
+pub(super) fn is_open(route: &str) -> bool {
+    OPEN.contains(&route)
+}
+
+/// The key of a request, in its extensions and in those of its answer.
 #[derive(Clone)]
 pub(super) struct Caller(Arc<Key>);
 
@@ -82,7 +87,7 @@ pub(in crate::serve) async fn checked(
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>();
-    let is_open = route.is_some_and(|route| OPEN.contains(&route.as_str()));
+    let is_open = route.is_some_and(|route| is_open(route.as_str()));
     let Some(keys) = access.gate.keys.as_ref().filter(|_| !is_open) else {
         let role = match access.gate.keys {
             Some(_) => Role::Predict,
@@ -99,9 +104,11 @@ pub(in crate::serve) async fn checked(
         Ok(taken) => taken,
         Err(beyond) => return too_much(request.uri().path(), beyond),
     };
-    request.extensions_mut().insert(key.role());
+    let caller = Caller(key);
+    request.extensions_mut().insert(caller.0.role());
+    request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;
-    response.extensions_mut().insert(Caller(key));
+    response.extensions_mut().insert(caller);
     drop(taken);
     response
 }

@@ -32,6 +32,13 @@ pub(super) fn routes() -> Router<Entrance> {
         .route("/admin/aliases/{alias}/rollback", post(roll_back))
 }
 
+/// What models and aliases may be called, as the document of the routes has it.
+pub(in crate::serve::http) const NAME: &str = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$";
+
+/// Lists of cores as the document has them. That they ascend is more than a pattern can say.
+pub(in crate::serve::http) const CORES: &str =
+    "^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$";
+
 /// What a change came to.
 #[derive(Serialize, JsonSchema)]
 pub(in crate::serve::http) struct ChangeAnswer {
@@ -47,13 +54,14 @@ pub(in crate::serve::http) struct ModelRequest {
     /// The folder of the bundle, as the server sees it; not needed for a model that is served.
     bundle: Option<PathBuf>,
     /// Such as `0-3,6`; those of the model by default, or all.
+    #[schemars(regex(pattern = CORES), extend("examples" = ["0"]))]
     cores: Option<String>,
 }
 
 /// What to take away.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct TakeQuery {
+struct TakeQuery {
     /// Such as `0-3,6`; all by default.
     cores: Option<String>,
     /// Take the last copy too.
@@ -65,6 +73,7 @@ pub(in crate::serve::http) struct TakeQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::serve::http) struct AliasRequest {
+    #[schemars(extend("minProperties" = 1))]
     models: std::collections::BTreeMap<String, u32>,
 }
 
@@ -160,15 +169,19 @@ async fn roll_back(
     change(&entrance, move |served| served.roll_back_alias(&name)).await
 }
 
-/// Names end up in paths and logs.
-fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+/// Names end up in paths and logs: [`NAME`] is the pattern of those that pass.
+pub(super) fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
     const BYTES_MAX: usize = 200;
     let name = name.map(|Path(name)| name).unwrap_or_default();
     let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    match !name.is_empty() && name.len() <= BYTES_MAX && name.chars().all(is_good) {
+    // Clients take `.` and `..` out of a path.
+    let begins_well = !name.is_empty() && !name.starts_with('.');
+    match begins_well && name.len() <= BYTES_MAX && name.chars().all(is_good) {
         true => Ok(name),
         false => {
-            let message = "a name is made of letters, digits, `-`, `_` and `.`";
+            let message = format!(
+                "a name is made of 1 to {BYTES_MAX} letters, digits, `-`, `_` and `.`, and does not begin with `.`"
+            );
             Err(Invalid::new(InvalidCode::BadParameter, "", message).into())
         }
     }

@@ -102,12 +102,13 @@ pub(super) async fn load(
         true => LoadRequest::default(),
         false => answer::from_json(&body)?,
     };
-    let name = model.map(|Path(name)| name).unwrap_or_default();
     let bundle = request.parameters.bundle;
     if is_for_operators(&entrance, role) {
+        let name = admin::name_of(model)?;
         admin::load(&entrance, name, bundle, None).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
+    let name = model.map(|Path(name)| name).unwrap_or_default();
     work::find_model(&entrance, &name)?;
     match bundle {
         None => Ok(StatusCode::OK.into_response()),
@@ -121,11 +122,12 @@ pub(super) async fn unload(
     Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
 ) -> KserveResult {
-    let name = model.map(|Path(name)| name).unwrap_or_default();
     if is_for_operators(&entrance, role) {
+        let name = admin::name_of(model)?;
         admin::unload(&entrance, name, None, true).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
+    let name = model.map(|Path(name)| name).unwrap_or_default();
     work::find_model(&entrance, &name)?;
     Err(for_operators().into())
 }

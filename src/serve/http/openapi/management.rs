@@ -4,21 +4,24 @@ use serde_json::json;
 
 use crate::serve::http::admin::{self, status};
 use crate::serve::http::answer;
-use crate::serve::http::openapi::{Paths, Reply, Route};
+use crate::serve::http::openapi::{Body, Paths, Reply, Route};
+
+/// What has it is for admins, unless it needs no key at all.
+pub(super) const TAG: &str = "management";
 
 pub(super) fn routes(paths: &mut Paths) {
     looks(paths);
     page(paths);
     changes(paths);
     for (name, schema) in [
-        ("cores", json!({"type": "string"})),
+        (
+            "cores",
+            json!({"type": "string", "pattern": admin::CORES, "examples": ["0"]}),
+        ),
         ("force", json!({"type": "boolean"})),
     ] {
         let parameter = json!({"name": name, "in": "query", "schema": schema});
-        let parameters = &mut paths.paths["/admin/models/{model}"]["delete"]["parameters"];
-        if let Some(parameters) = parameters.as_array_mut() {
-            parameters.push(parameter);
-        }
+        paths.parameter(("/admin/models/{model}", "delete"), parameter);
     }
 }
 
@@ -35,13 +38,13 @@ fn looks(paths: &mut Paths) {
         ("aliases", "The aliases of it", aliases),
     ] {
         paths.add(Route {
-            tag: "management",
+            tag: TAG,
             method: "get",
             path: format!("/admin/{name}"),
             summary,
-            request: None,
+            body: Body::Nothing,
             answer,
-            statuses: &[],
+            refusals: &[],
             error: error.clone(),
         });
     }
@@ -56,13 +59,13 @@ fn page(paths: &mut Paths) {
     ];
     for (path, summary, kinds) in files {
         paths.add(Route {
-            tag: "management",
+            tag: TAG,
             method: "get",
             path: path.to_owned(),
             summary,
-            request: None,
+            body: Body::Nothing,
             answer: Reply::Text(kinds),
-            statuses: &[],
+            refusals: &[],
             error: error.clone(),
         });
     }
@@ -70,49 +73,57 @@ fn page(paths: &mut Paths) {
 
 fn changes(paths: &mut Paths) {
     let error = paths.answer::<answer::ErrorAnswer<'static>>();
-    let model = paths.request::<admin::ModelRequest>();
+    let model = paths.optional_request::<admin::ModelRequest>();
     let alias = paths.request::<admin::AliasRequest>();
-    for (method, path, summary, request) in [
+    // What takes something away is content when it is not there.
+    let taken: &[u16] = &[409, 422, 500];
+    let found: &[u16] = &[404, 409, 422, 500];
+    for (method, path, summary, body, refusals) in [
         (
             "put",
             "/admin/models/{model}",
             "Loads a model, puts it on more cores, or replaces it by another bundle",
             model,
+            found,
         ),
         (
             "delete",
             "/admin/models/{model}",
             "Takes a model off cores, or away",
-            None,
+            Body::Nothing,
+            taken,
         ),
         (
             "put",
             "/admin/aliases/{alias}",
             "Makes a name stand for models, each with its share of the requests",
             alias,
+            taken,
         ),
         (
             "delete",
             "/admin/aliases/{alias}",
             "Takes an alias away",
-            None,
+            Body::Nothing,
+            taken,
         ),
         (
             "post",
             "/admin/aliases/{alias}/rollback",
             "Gives an alias the models that it had before its last change",
-            None,
+            Body::Nothing,
+            found,
         ),
     ] {
         let answer = paths.json::<admin::ChangeAnswer>();
         paths.add(Route {
-            tag: "management",
+            tag: TAG,
             method,
             path: path.to_owned(),
             summary,
-            request,
+            body,
             answer,
-            statuses: &[400, 404, 409, 413, 422, 500],
+            refusals,
             error: error.clone(),
         });
     }

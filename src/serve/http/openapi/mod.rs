@@ -1,24 +1,50 @@
 //! The OpenAPI document: every route with what it takes, answers and refuses with. The schemas come
 //! from the types that read requests and write answers.
 
+mod examples;
 mod management;
+mod parameters;
+mod responses;
 mod routes;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use crate::serve::http::access::{self, Caller};
 use crate::serve::{Door, Entrance};
 
 /// Where the schemas of types are.
 const SCHEMAS: &str = "/components/schemas";
 
-/// The document of a server of these models, of any server where there are none, as it is seen through a
-/// port.
-pub fn document(models: &[&str], door: Door) -> Value {
-    let mut paths = Paths::new(models);
+const DESCRIPTION: &str = "One server, several protocols; docs/protocols.md says more.\n\n\
+    A path of this document answers any other method with 405 and the header `allow`, and any other path \
+    is answered 404, both as the schema `Error`. What never becomes a request is answered before there is \
+    a route: 400 where it is not HTTP, 431 where its head is too large, 503 where there is no place for \
+    its connection. Bodies are JSON whatever their content type.";
+
+/// The document of a server of models and aliases of these names, of any server where there are none, as
+/// it is seen through a port. With `keys`, nothing but the health of the server is answered without.
+pub fn document(names: &[&str], door: Door, keys: bool) -> Value {
+    let mut paths = described(names, door, keys);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "neuronc serve",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": DESCRIPTION,
+        },
+        "security": paths.security(&[]),
+        "paths": std::mem::take(&mut paths.paths),
+        "components": {"securitySchemes": schemes(), "schemas": paths.schemas()},
+    })
+}
+
+/// Every route of a port.
+fn described(names: &[&str], door: Door, keys: bool) -> Paths {
+    let mut paths = Paths::new(names, door, keys);
     routes::native(&mut paths);
     routes::openai(&mut paths);
     for (prefix, tag) in [("", "tei"), ("/tei/{model}", "tei of a model")] {
@@ -37,22 +63,15 @@ pub fn document(models: &[&str], door: Door) -> Value {
     if door == Door::Management {
         management::routes(&mut paths);
     }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "neuronc serve",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "One server, several protocols; docs/protocols.md says more.",
-        },
-        "paths": std::mem::take(&mut paths.paths),
-        "components": {"schemas": paths.schemas()},
-    })
+    paths
 }
 
 /// The paths so far, and the schemas that they name.
 struct Paths {
-    /// What a model may be called.
-    model: Value,
+    /// Models and aliases that are served.
+    names: Vec<String>,
+    door: Door,
+    keys: bool,
     paths: Map<String, Value>,
     requests: SchemaGenerator,
     answers: SchemaGenerator,
@@ -64,15 +83,26 @@ struct Route<'a> {
     method: &'static str,
     path: String,
     summary: &'static str,
-    /// Of the body.
-    request: Option<Value>,
+    body: Body,
     answer: Reply,
-    statuses: &'static [u16],
+    /// The statuses of what only this route refuses: those that a body or a key brings are added. One
+    /// that can answer 504 takes a deadline.
+    refusals: &'static [u16],
     error: Value,
+}
+
+/// What a route takes.
+enum Body {
+    Nothing,
+    Json(Value),
+    /// The same, and it can be left out.
+    Optional(Value),
 }
 
 /// What a route answers with 200.
 enum Reply {
+    /// It never does.
+    Refused,
     Nothing,
     Json(Value),
     /// JSON, or JSON and the bytes of tensors.
@@ -82,7 +112,7 @@ enum Reply {
 }
 
 impl Paths {
-    fn new(models: &[&str]) -> Self {
+    fn new(names: &[&str], door: Door, keys: bool) -> Self {
         let settings = || {
             SchemaSettings::draft2020_12().with(|settings| {
                 settings.definitions_path = SCHEMAS.into();
@@ -90,18 +120,21 @@ impl Paths {
             })
         };
         Self {
-            model: match models {
-                [] => json!({"type": "string"}),
-                models => json!({"type": "string", "enum": models}),
-            },
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            door,
+            keys,
             paths: Map::new(),
             requests: settings().into_generator(),
             answers: settings().for_serialize().into_generator(),
         }
     }
 
-    fn request<T: JsonSchema>(&mut self) -> Option<Value> {
-        Some(self.requests.subschema_for::<T>().to_value())
+    fn request<T: JsonSchema>(&mut self) -> Body {
+        Body::Json(self.requests.subschema_for::<T>().to_value())
+    }
+
+    fn optional_request<T: JsonSchema>(&mut self) -> Body {
+        Body::Optional(self.requests.subschema_for::<T>().to_value())
     }
 
     fn answer<T: JsonSchema>(&mut self) -> Value {
@@ -116,111 +149,134 @@ impl Paths {
         let mut schemas = self.requests.take_definitions(true);
         schemas.extend(self.answers.take_definitions(true));
         if let Some(request) = schemas.get_mut("EmbeddingsRequest") {
-            request["properties"]["model"] = self.model;
+            request["properties"]["model"] = parameters::served(&self.names);
         }
         schemas.sort_keys();
         schemas
     }
 
-    fn path_parameters(&self, path: &str) -> Vec<Value> {
-        let names = path
-            .split('{')
-            .skip(1)
-            .filter_map(|rest| rest.split('}').next());
-        let parameter = |name: &str| {
-            let schema = match name {
-                "model" => self.model.clone(),
-                "version" => json!({"type": "string", "enum": ["1"]}),
-                "alias" => json!({"type": "string"}),
-                _ => json!({"type": "integer", "minimum": 0}),
-            };
-            json!({"name": name, "in": "path", "required": true, "schema": schema})
-        };
-        names.map(parameter).collect()
-    }
-
     fn add(&mut self, route: Route<'_>) {
-        let answered = match route.answer {
-            Reply::Nothing => json!({"description": "yes"}),
-            Reply::Json(schema) => response("the answer", &schema),
-            Reply::Text(kinds) => {
-                let schema = json!({"schema": {"type": "string"}});
-                let kinds = kinds
-                    .iter()
-                    .map(|kind| ((*kind).to_owned(), schema.clone()));
-                json!({"description": "the answer", "content": kinds.collect::<Map<_, _>>()})
-            }
-            Reply::Tensors(schema) => json!({"description": "the answer", "content": {
-                "application/json": {"schema": schema},
-                "application/octet-stream": {"schema": {}},
-            }}),
-        };
-        let mut responses = Map::new();
-        responses.insert("200".to_owned(), answered);
-        let mut statuses = route.statuses.to_vec();
-        // Where there are API keys, and where there is a body.
-        statuses.extend([401, 429]);
-        if route.request.is_some() {
-            statuses.push(408);
-        }
-        statuses.sort_unstable();
-        statuses.dedup();
-        for status in &statuses {
-            let refused = response(meaning(*status), &route.error);
-            responses.insert(status.to_string(), refused);
-        }
+        let is_open = access::is_open(&route.path);
+        let is_for_admins = route.tag == management::TAG && !is_open;
         let mut operation = json!({
             "tags": [route.tag],
             "summary": route.summary,
-            "responses": responses,
+            "responses": responses::of(&route),
         });
-        let mut parameters: Vec<Value> = self.path_parameters(&route.path);
-        if let Some(schema) = route.request {
-            parameters.push(deadline());
-            operation["requestBody"] =
-                json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        if is_open {
+            operation["security"] = json!([]);
+        } else if is_for_admins {
+            operation["security"] = self.security(&["admin"]);
         }
+        let parameters = parameters::of(&route, &self.names, self.door);
         if !parameters.is_empty() {
             operation["parameters"] = Value::from(parameters);
+        }
+        let (schema, required) = match route.body {
+            Body::Nothing => (None, false),
+            Body::Json(schema) => (Some(schema), true),
+            Body::Optional(schema) => (Some(schema), false),
+        };
+        if let Some(schema) = schema {
+            let mut content = json!({"schema": schema});
+            if let Some(example) = examples::of(&route.path, &self.names) {
+                content["example"] = example;
+            }
+            let content = json!({"application/json": content});
+            operation["requestBody"] = json!({"required": required, "content": content});
         }
         let path = self.paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method] = operation;
     }
-}
 
-fn response(description: &str, schema: &Value) -> Value {
-    json!({"description": description, "content": {"application/json": {"schema": schema}}})
-}
+    /// Gives an operation a parameter that its path does not name.
+    fn parameter(&mut self, (path, method): (&str, &str), parameter: Value) {
+        let operation = self.paths.get_mut(path).map(|path| &mut path[method]);
+        if let Some(operation) = operation {
+            match operation["parameters"].as_array_mut() {
+                Some(parameters) => parameters.push(parameter),
+                None => operation["parameters"] = json!([parameter]),
+            }
+        }
+    }
 
-/// `GET /openapi.json`.
-pub(super) async fn serve(State(entrance): State<Entrance>) -> Json<Value> {
-    let models = entrance.models();
-    let names: Vec<&str> = models.iter().map(|model| &*model.name).collect();
-    Json(document(&names, entrance.door))
-}
-
-/// What a status means in every protocol.
-fn meaning(status: u16) -> &'static str {
-    match status {
-        400 => "the body or a header cannot be read",
-        401 => "no API key, or one that is not known",
-        404 => "no such model",
-        408 => "the body did not come in time",
-        413 => "the body is too large, or has too many inputs",
-        422 => "the request cannot be answered as it is",
-        424 => "the model is for something else, or failed",
-        429 => "too many rows are waiting, or a limit of the API key; `Retry-After` has seconds",
-        500 => "the model or the server failed on this request",
-        503 => "no core is ready, or the server is stopping",
-        _ => "no answer in time",
+    /// Either header, from a key of these roles; neither where the server has no keys.
+    fn security(&self, roles: &[&str]) -> Value {
+        let mut ways = vec![json!({"bearer": roles}), json!({"x-api-key": roles})];
+        if !self.keys {
+            ways.insert(0, json!({}));
+        }
+        Value::from(ways)
     }
 }
 
-fn deadline() -> Value {
+/// Where an API key is.
+fn schemes() -> Value {
     json!({
-        "name": "x-neuronc-deadline-ms",
-        "in": "header",
-        "description": "answer with 504 after so many milliseconds",
-        "schema": {"type": "integer", "minimum": 0},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "a key that `neuronc key` made, where the server has API keys",
+        },
+        "x-api-key": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "x-api-key",
+            "description": "the same key in a header of its own, which counts where there is no bearer",
+        },
     })
+}
+
+/// `GET /openapi.json`. Where there are keys, who asks for it has one.
+pub(super) async fn serve(
+    State(entrance): State<Entrance>,
+    caller: Option<Extension<Caller>>,
+) -> Json<Value> {
+    let models = entrance.models();
+    let aliases = entrance.served.models.aliases();
+    let names = models.iter().map(|model| &*model.name);
+    // An alias answers here when one of its models does.
+    let is_here = |alias: &&String| {
+        let targets = aliases[*alias].targets().iter();
+        targets
+            .filter(|target| target.weight > 0)
+            .any(|target| models.iter().any(|model| *model.name == *target.model))
+    };
+    let aliases = aliases.keys().filter(is_here).map(String::as_str);
+    let names: Vec<&str> = names.chain(aliases).collect();
+    Json(document(&names, entrance.door, caller.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_schema_hides_another_of_its_name() {
+        let mut paths = described(&[], Door::Management, false);
+        let requests = paths.requests.take_definitions(true);
+        let answers = paths.answers.take_definitions(true);
+        assert!(requests.len() > 10 && answers.len() > 20);
+        for (name, schema) in &requests {
+            let other = answers.get(name).unwrap_or(schema);
+            assert_eq!(schema, other, "`{name}` of requests and of answers");
+        }
+    }
+
+    #[test]
+    fn every_body_has_an_example() {
+        let paths = described(&[], Door::Management, false);
+        let operations = paths
+            .paths
+            .values()
+            .flat_map(|path| path.as_object().unwrap());
+        let bodies: Vec<_> = operations
+            .filter_map(|(_, operation)| operation.get("requestBody"))
+            .collect();
+        assert!(bodies.len() > 20);
+        for body in bodies {
+            let content = &body["content"]["application/json"];
+            assert!(content["example"].is_object(), "{body}");
+        }
+    }
 }

@@ -1,25 +1,26 @@
 //! The routes of each protocol.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::serve::http::openapi::{Paths, Reply, Route};
+use crate::serve::Door;
+use crate::serve::http::openapi::{Body, Paths, Reply, Route, parameters};
 use crate::serve::http::tei::{info, tokens};
 use crate::serve::http::{answer, kserve, openai, reference, tei};
 use crate::task::text_classification::Label;
 
 /// The statuses of refusals of a route that runs a model.
-const RUNS: &[u16] = &[400, 404, 413, 422, 429, 500, 503, 504];
+const RUNS: &[u16] = &[404, 422, 429, 500, 503, 504];
 
 /// Requests of the native protocol: what `inputs` is depends on the model's task.
-fn task_request() -> Value {
-    json!({
+fn task_request() -> Body {
+    Body::Json(json!({
         "type": "object",
         "required": ["inputs"],
         "properties": {
             "inputs": {"description": "docs/predict.md has the inputs of each task"},
             "parameters": {"type": ["object", "null"]},
         },
-    })
+    }))
 }
 
 pub(super) fn native(paths: &mut Paths) {
@@ -36,30 +37,37 @@ pub(super) fn native(paths: &mut Paths) {
             method: "post",
             path: path.to_owned(),
             summary,
-            request: Some(task_request()),
+            body: task_request(),
             answer: Reply::Json(json!({})),
-            statuses: RUNS,
+            refusals: RUNS,
             error: error.clone(),
         });
     }
-    for (path, summary, statuses) in [
-        ("/health/live", "Whether the process answers", &[][..]),
+    let object = json!({"type": "object"});
+    for (path, summary, refusals, error) in [
+        (
+            "/health/live",
+            "Whether the process answers",
+            &[][..],
+            &error,
+        ),
         (
             "/health/ready",
             "Whether every model has a core that is ready",
             &[503],
+            &object,
         ),
-        ("/openapi.json", "This document", &[]),
+        ("/openapi.json", "This document", &[], &error),
     ] {
         paths.add(Route {
             tag: "native",
             method: "get",
             path: path.to_owned(),
             summary,
-            request: None,
-            answer: Reply::Json(json!({"type": "object"})),
-            statuses,
-            error: json!({"type": "object"}),
+            body: Body::Nothing,
+            answer: Reply::Json(object.clone()),
+            refusals,
+            error: error.clone(),
         });
     }
     paths.add(Route {
@@ -67,61 +75,96 @@ pub(super) fn native(paths: &mut Paths) {
         method: "get",
         path: "/metrics".to_owned(),
         summary: "What the server counts, for Prometheus",
-        request: None,
+        body: Body::Nothing,
         answer: Reply::Text(&["text/plain", "application/openmetrics-text"]),
-        statuses: &[],
+        refusals: &[500],
         error,
     });
 }
 
 pub(super) fn openai(paths: &mut Paths) {
     let error = paths.answer::<openai::ErrorAnswer<'static>>();
-    let request = paths.request::<openai::EmbeddingsRequest>();
+    let body = paths.request::<openai::EmbeddingsRequest>();
     let embeddings = paths.json::<openai::EmbeddingsAnswer<'static>>();
     let models = paths.json::<openai::ModelsAnswer<'static>>();
     let model = paths.json::<openai::ModelAnswer<'static>>();
-    let mut add = |method, path: &str, summary, request, answer, statuses| {
+    for (method, path, summary, body, answer, refusals) in [
+        (
+            "post",
+            "/v1/embeddings",
+            "Embeddings",
+            body,
+            embeddings,
+            RUNS,
+        ),
+        (
+            "get",
+            "/v1/models",
+            "The models that are served",
+            Body::Nothing,
+            models,
+            &[],
+        ),
+        (
+            "get",
+            "/v1/models/{model}",
+            "One of them",
+            Body::Nothing,
+            model,
+            &[404],
+        ),
+    ] {
         paths.add(Route {
             tag: "openai",
             method,
             path: path.to_owned(),
             summary,
-            request,
+            body,
             answer,
-            statuses,
+            refusals,
             error: error.clone(),
         });
-    };
-    add(
-        "post",
-        "/v1/embeddings",
-        "Embeddings",
-        request,
-        embeddings,
-        RUNS,
-    );
-    add(
-        "get",
-        "/v1/models",
-        "The models that are served",
-        None,
-        models,
-        &[],
-    );
-    add(
-        "get",
-        "/v1/models/{model}",
-        "One of them",
-        None,
-        model,
-        &[404],
-    );
+    }
 }
 
 pub(super) fn tei(paths: &mut Paths, prefix: &str, tag: &str) {
-    const STATUSES: &[u16] = &[400, 404, 413, 422, 424, 429, 503, 504];
     let error = paths.answer::<tei::ErrorAnswer<'static>>();
-    let routes = [
+    let posts = tei_posts(paths).map(|(name, summary, body, answer)| {
+        let refusals: &[u16] = match name {
+            "tokenize" | "decode" => &[404, 422, 424],
+            _ => &[404, 422, 424, 429, 503, 504],
+        };
+        ("post", name, summary, body, answer, refusals)
+    });
+    let info = paths.json::<info::Info>();
+    let gets = [
+        ("info", "What the model is", info, &[404][..]),
+        (
+            "health",
+            "Whether a request would be answered",
+            Reply::Nothing,
+            &[404, 503],
+        ),
+    ]
+    .map(|(name, summary, answer, refusals)| {
+        ("get", name, summary, Body::Nothing, answer, refusals)
+    });
+    for (method, name, summary, body, answer, refusals) in posts.into_iter().chain(gets) {
+        paths.add(Route {
+            tag,
+            method,
+            path: format!("{prefix}/{name}"),
+            summary,
+            body,
+            answer,
+            refusals,
+            error: error.clone(),
+        });
+    }
+}
+
+fn tei_posts(paths: &mut Paths) -> [(&'static str, &'static str, Body, Reply); 7] {
+    [
         (
             "embed",
             "A vector for each text",
@@ -164,43 +207,26 @@ pub(super) fn tei(paths: &mut Paths, prefix: &str, tag: &str) {
             paths.request::<tokens::DecodeRequest>(),
             paths.json::<Vec<String>>(),
         ),
-        (
-            "info",
-            "What the model is",
-            None,
-            paths.json::<info::Info>(),
-        ),
-        (
-            "health",
-            "Whether a request would be answered",
-            None,
-            Reply::Nothing,
-        ),
-    ];
-    for (name, summary, request, answer) in routes {
-        paths.add(Route {
-            tag,
-            method: if request.is_some() { "post" } else { "get" },
-            path: format!("{prefix}/{name}"),
-            summary,
-            request,
-            answer,
-            statuses: STATUSES,
-            error: error.clone(),
-        });
-    }
+    ]
 }
 
-fn kserve_route(paths: &mut Paths, path: &str, summary: &'static str, answer: Reply) {
+/// Adds a route that is looked at.
+fn kserve_look(
+    paths: &mut Paths,
+    path: &str,
+    summary: &'static str,
+    answer: Reply,
+    refusals: &'static [u16],
+) {
     let error = paths.answer::<kserve::ErrorAnswer<'static>>();
     paths.add(Route {
         tag: "kserve",
         method: "get",
         path: path.to_owned(),
         summary,
-        request: None,
+        body: Body::Nothing,
         answer,
-        statuses: &[404, 503],
+        refusals,
         error,
     });
 }
@@ -210,72 +236,77 @@ pub(super) fn kserve_health(paths: &mut Paths) {
     let live = paths.json::<kserve::Live>();
     let ready = paths.json::<kserve::Ready<'static>>();
     let statistics = paths.json::<kserve::statistics::StatisticsAnswer<'static>>();
-    kserve_route(paths, "/v2", "What the server is", server);
-    kserve_route(
-        paths,
-        "/v2/health/live",
-        "Whether the process answers",
-        live,
-    );
-    kserve_route(
-        paths,
-        "/v2/health/ready",
-        "Whether all models are ready",
-        ready,
-    );
-    kserve_route(
-        paths,
-        "/v2/models/stats",
-        "What the models have done",
-        statistics,
-    );
+    kserve_look(paths, "/v2", "What the server is", server, &[]);
+    let summary = "Whether the process answers";
+    kserve_look(paths, "/v2/health/live", summary, live, &[]);
+    let summary = "Whether all models are ready";
+    kserve_look(paths, "/v2/health/ready", summary, ready, &[503]);
+    let summary = "What the models have done";
+    kserve_look(paths, "/v2/models/stats", summary, statistics, &[]);
 }
 
 pub(super) fn kserve_model(paths: &mut Paths, model: &str) {
     let metadata = paths.json::<kserve::ModelMetadata<'static>>();
     let ready = paths.json::<kserve::Ready<'static>>();
     let statistics = paths.json::<kserve::statistics::StatisticsAnswer<'static>>();
-    kserve_route(paths, model, "What a model takes and gives", metadata);
     let at = |name: &str| format!("{model}/{name}");
-    kserve_route(paths, &at("ready"), "Whether a model is ready", ready);
-    kserve_route(paths, &at("stats"), "What a model has done", statistics);
+    let summary = "What a model takes and gives";
+    kserve_look(paths, model, summary, metadata, &[404]);
+    let summary = "Whether a model is ready";
+    kserve_look(paths, &at("ready"), summary, ready, &[404, 503]);
+    let summary = "What a model has done";
+    kserve_look(paths, &at("stats"), summary, statistics, &[404]);
     let route = Route {
         tag: "kserve",
         method: "post",
         path: at("infer"),
         summary: "Texts as tensors, or rows of token ids",
-        request: paths.request::<kserve::InferRequest>(),
+        body: paths.request::<kserve::InferRequest>(),
         answer: Reply::Tensors(paths.answer::<kserve::InferAnswer<'static>>()),
-        statuses: &[400, 404, 413, 429, 500, 503, 504],
+        refusals: RUNS,
         error: paths.answer::<kserve::ErrorAnswer<'static>>(),
     };
     paths.add(route);
+    let length = json!({
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "description": "the length of the JSON, where bytes of tensors follow it",
+        "schema": {"type": "integer", "minimum": 0},
+    });
+    paths.parameter((&at("infer"), "post"), length);
 }
 
 pub(super) fn kserve_repository(paths: &mut Paths) {
     let error = paths.answer::<kserve::ErrorAnswer<'static>>();
-    let index = paths.request::<kserve::repository::IndexRequest>();
+    let index = paths.optional_request::<kserve::repository::IndexRequest>();
     let entries = paths.json::<Vec<kserve::repository::IndexEntry>>();
-    let load = paths.request::<kserve::repository::LoadRequest>();
+    let load = paths.optional_request::<kserve::repository::LoadRequest>();
     let model = "/v2/repository/models/{model}";
-    for (path, summary, request, answer) in [
+    let (changes, unloaded): (&[u16], _) = match paths.door {
+        Door::Management => (&[400, 404, 409, 500], Reply::Nothing),
+        Door::All | Door::Worker(_) => (&[400, 404], Reply::Refused),
+    };
+    for (path, summary, body, answer, refusals) in [
         (
             "/v2/repository/index".to_owned(),
             "The models and their states",
             index,
             entries,
+            &[][..],
         ),
         (
             format!("{model}/load"),
             "Loads a model, if it is not loaded: for operators",
             load,
             Reply::Nothing,
+            changes,
         ),
         (
             format!("{model}/unload"),
             "Takes a model away: for operators",
-            None,
-            Reply::Nothing,
+            Body::Nothing,
+            unloaded,
+            changes,
         ),
     ] {
         paths.add(Route {
@@ -283,9 +314,9 @@ pub(super) fn kserve_repository(paths: &mut Paths) {
             method: "post",
             path,
             summary,
-            request,
+            body,
             answer,
-            statuses: &[400, 404, 413],
+            refusals,
             error: error.clone(),
         });
     }
@@ -298,9 +329,9 @@ pub(super) fn sagemaker(paths: &mut Paths) {
         method: "get",
         path: "/ping".to_owned(),
         summary: "Whether a request would be answered",
-        request: None,
+        body: Body::Nothing,
         answer: Reply::Nothing,
-        statuses: &[503],
+        refusals: &[503],
         error: error.clone(),
     });
     paths.add(Route {
@@ -308,42 +339,50 @@ pub(super) fn sagemaker(paths: &mut Paths) {
         method: "post",
         path: "/invocations".to_owned(),
         summary: "As POST /predict/{model}, of the model in X-Amzn-SageMaker-Target-Model or the first",
-        request: Some(task_request()),
+        body: task_request(),
         answer: Reply::Json(json!({})),
-        statuses: RUNS,
+        refusals: RUNS,
         error,
     });
+    let model = json!({
+        "name": "X-Amzn-SageMaker-Target-Model",
+        "in": "header",
+        "schema": parameters::served(&paths.names),
+    });
+    paths.parameter(("/invocations", "post"), model);
 }
 
 pub(super) fn fastapi(paths: &mut Paths) {
     let health = json!({"type": "object", "required": ["Status"], "properties":
         {"Status": {"enum": ["Healthy", "Unhealthy"]}}});
+    let error = paths.answer::<answer::ErrorAnswer<'static>>();
     paths.add(Route {
         tag: "fastapi",
         method: "get",
         path: "/".to_owned(),
         summary: "Whether a request would be answered",
-        request: None,
+        body: Body::Nothing,
         answer: Reply::Json(health.clone()),
-        statuses: &[503],
-        error: health,
+        refusals: &[503],
+        error,
     });
+    // Unlike what refuses a key, which is ours.
+    let content = &mut paths.paths["/"]["get"]["responses"]["503"]["content"];
+    content["application/json"]["schema"] = health;
     let path = "/predictions_neuron_core_{core}/model_{j}";
     let route = Route {
         tag: "fastapi",
         method: "get",
         path: path.to_owned(),
         summary: "The answer to the question seq_0 in the context seq_1, by that core",
-        request: None,
+        body: Body::Nothing,
         answer: paths.json::<reference::DetailAnswer>(),
-        statuses: RUNS,
+        refusals: RUNS,
         error: paths.answer::<reference::ErrorAnswer<'static>>(),
     };
     paths.add(route);
     for name in ["seq_0", "seq_1"] {
         let parameter = json!({"name": name, "in": "query", "schema": {"type": "string"}});
-        if let Some(parameters) = paths.paths[path]["get"]["parameters"].as_array_mut() {
-            parameters.push(parameter);
-        }
+        paths.parameter((path, "get"), parameter);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -119,7 +119,7 @@ struct Labels {
 
 pub(in crate::serve::http) async fn info(
     State(entrance): State<Entrance>,
-    named: Option<Path<String>>,
+    named: tei::Named,
 ) -> Result<Json<Info>, TeiRefusal> {
     let model = tei::model(&entrance, named, |_| true)?;
     let limits = &entrance.served.limits;
@@ -181,7 +181,7 @@ fn model_type(model: &TaskModel) -> ModelType {
 /// 200 while a request would be answered.
 pub(in crate::serve::http) async fn health(
     State(entrance): State<Entrance>,
-    named: Option<Path<String>>,
+    named: tei::Named,
 ) -> Result<StatusCode, TeiRefusal> {
     tei::model(&entrance, named, |_| true)?;
     match entrance.is_ready() {

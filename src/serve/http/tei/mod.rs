@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -29,7 +29,7 @@ use crate::task::tokens::{Side, Text, Truncation};
 use crate::task::{Answer, OneOrMany, Prepared, TaskModel};
 
 /// A path parameter that only the routes under `/tei/{model}` have.
-type Named = Option<Path<String>>;
+type Named = Result<Option<Path<String>>, PathRejection>;
 type Body = Result<Bytes, BytesRejection>;
 type TeiResult = Result<Response, TeiRefusal>;
 
@@ -165,8 +165,10 @@ pub(super) fn model(
     is_for: impl Fn(&Head) -> bool,
 ) -> Result<Use, Refusal> {
     match named {
-        Some(Path(name)) => work::find_model(entrance, &name),
-        None => work::default_model(entrance, is_for),
+        Ok(Some(Path(name))) => work::find_model(entrance, &name),
+        Ok(None) => work::default_model(entrance, is_for),
+        // A name that is not UTF-8 is that of no model.
+        Err(_) => work::find_model(entrance, ""),
     }
 }
 

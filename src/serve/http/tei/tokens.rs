@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ pub(in crate::serve::http) struct Token {
 /// The tokens of each text, however long they are.
 pub(in crate::serve::http) async fn tokenize(
     State(entrance): State<Entrance>,
-    named: Option<Path<String>>,
+    named: tei::Named,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, TeiRefusal> {
     let request: TokenizeRequest = answer::request(&entrance.served, body)?;
@@ -101,7 +101,7 @@ pub(in crate::serve::http) struct DecodeRequest {
 /// The text that each list of ids stands for.
 pub(in crate::serve::http) async fn decode(
     State(entrance): State<Entrance>,
-    named: Option<Path<String>>,
+    named: tei::Named,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, TeiRefusal> {
     let request: DecodeRequest = answer::request(&entrance.served, body)?;

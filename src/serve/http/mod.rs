@@ -31,7 +31,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use futures::future::{try_join, try_join_all};
 use tokio::sync::watch;
@@ -180,18 +180,35 @@ async fn say_simulated(State(entrance): State<Entrance>, mut response: Response)
     response
 }
 
-async fn unknown_route(uri: Uri) -> Refusal {
-    Refusal::new(
-        Code::UnknownRoute,
-        format!("there is no route `{}`", uri.path()),
-    )
-    .help(ROUTES)
+async fn unknown_route(uri: Uri) -> Response {
+    let path = uri.path();
+    let refusal = Refusal::new(Code::UnknownRoute, format!("there is no route `{path}`"));
+    // Under these everything is of one protocol.
+    let is_of_one = ["/v1/", "/v2/", "/tei/"]
+        .iter()
+        .any(|root| path.starts_with(root));
+    let protocol = if is_of_one {
+        traffic::protocol(path)
+    } else {
+        "native"
+    };
+    in_form_of(protocol, refusal.help(ROUTES))
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Refusal {
-    Refusal::new(
-        Code::WrongMethod,
-        format!("`{}` does not take the method {method}", uri.path()),
-    )
-    .help(ROUTES)
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    in_form_of(traffic::protocol(uri.path()), no_method(&method, &uri))
+}
+
+fn no_method(method: &Method, uri: &Uri) -> Refusal {
+    let message = format!("`{}` does not take the method {method}", uri.path());
+    Refusal::new(Code::WrongMethod, message).help(ROUTES)
+}
+
+fn in_form_of(protocol: &str, refusal: Refusal) -> Response {
+    match protocol {
+        "openai" => openai::OpenAiRefusal::from(refusal).into_response(),
+        "kserve" => kserve::KserveRefusal::from(refusal).into_response(),
+        "tei" => tei::TeiRefusal::from(refusal).into_response(),
+        _ => refusal.into_response(),
+    }
 }

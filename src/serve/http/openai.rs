@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -128,7 +129,10 @@ impl<T: Into<Refusal>> From<T> for OpenAiRefusal {
 
 impl IntoResponse for OpenAiRefusal {
     fn into_response(self) -> Response {
-        let kind = match self.0.status().is_client_error() {
+        let status = self.0.status();
+        let kind = match status.is_client_error() {
+            // Worth another try: clients tell by this.
+            true if status == StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             true => "invalid_request_error",
             false => "server_error",
         };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::{unknown_route, work};
+use crate::serve::http::{no_method, unknown_route, work};
 use crate::serve::models::Use;
 use crate::serve::{Door, Entrance};
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -36,14 +36,13 @@ pub(super) async fn predictions(
     uri: Uri,
 ) -> Response {
     let Ok(Path((core, model))) = path else {
-        return unknown_route(uri).await.into_response();
+        return unknown_route(uri).await;
     };
     let Some(core) = core.strip_prefix(PREFIX) else {
-        return unknown_route(uri).await.into_response();
+        return unknown_route(uri).await;
     };
     if method != Method::GET {
-        let refusal = super::wrong_method(method, uri).await;
-        let mut response = Detail(refusal).into_response();
+        let mut response = Detail(no_method(&method, &uri)).into_response();
         let allow = axum::http::HeaderValue::from_static("GET");
         response
             .headers_mut()

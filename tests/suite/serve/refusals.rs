@@ -218,7 +218,6 @@ fn unknown_models_routes_and_methods_are_answered_with_what_there_is() {
         "/nothing",
         "/predicts",
         "/predict/feature-extraction/",
-        "/v1/embedding",
         "/%ff",
     ] {
         check(
@@ -237,8 +236,37 @@ fn unknown_models_routes_and_methods_are_answered_with_what_there_is() {
         assert!(response.headers["allow"].contains(allowed), "{response:?}");
     };
     wrong("GET", &server.path(), "POST");
-    wrong("PUT", "/v1/embeddings", "POST");
     wrong("POST", "/health/ready", "GET");
+}
+
+#[test]
+fn unknown_routes_and_methods_are_answered_in_the_form_of_their_protocol() {
+    let server = shared("feature-extraction");
+    for (method, path, (status, place, code)) in [
+        (
+            "POST",
+            "/v1/embedding",
+            (404, "/error/code", "unknown_route"),
+        ),
+        (
+            "PUT",
+            "/v1/embeddings",
+            (405, "/error/code", "wrong_method"),
+        ),
+        ("PUT", "/embed", (405, "/error_type", "Validation")),
+        ("POST", "/tei/a/b/c", (404, "/error_type", "Validation")),
+    ] {
+        let answer = server.client().send(method, path, b"{}").unwrap();
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(answer.json().pointer(place), Some(&json!(code)), "{path}");
+    }
+    for (method, path, status) in [("POST", "/v2/modules", 404), ("PUT", "/v2", 405)] {
+        let answer = server.client().send(method, path, b"{}").unwrap();
+        assert_eq!(answer.status, status);
+        let answer = answer.json();
+        assert!(answer["error"].as_str().unwrap().contains(path), "{answer}");
+        assert_eq!(answer.as_object().unwrap().len(), 1);
+    }
 }
 
 #[test]

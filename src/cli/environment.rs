@@ -21,7 +21,7 @@ pub(super) struct Environment {
 
 /// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`, and
 /// `NEURONC_ROOT` is where the machine's `/dev`, `/opt` and `/proc` are mounted.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "HOME",
     "HF_ENDPOINT",
     "HF_HOME",
@@ -32,6 +32,7 @@ const NAMES: [&str; 17] = [
     "HF_TOKEN_PATH",
     "HUGGINGFACE_HUB_CACHE",
     "HUGGING_FACE_HUB_TOKEN",
+    "NEURONCORE_GROUP_SIZES",
     "NEURONC_ROOT",
     "NEURON_RT_NUM_CORES",
     "NEURON_RT_VISIBLE_CORES",

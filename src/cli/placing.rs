@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::bundle::{Bundle, Check};
 use crate::cli::environment::Environment;
+use crate::cli::output;
 use crate::executor::probe::Places;
 use crate::failure::{Failure, known_names, name_list};
 use crate::host_memory::HostMemory;
@@ -203,6 +204,12 @@ impl Site {
             Some(_) => environment.text(name),
             None => None,
         };
+        if variable("NEURONCORE_GROUP_SIZES").is_some() {
+            output::remark(
+                "note: NEURONCORE_GROUP_SIZES is of an older runtime and is not read; \
+                 set NEURON_RT_NUM_CORES or NEURON_RT_VISIBLE_CORES",
+            );
+        }
         Wanted {
             cores,
             visible: variable(VISIBLE_CORES),

@@ -17,6 +17,9 @@ const SHOWN_NAME_MAX: usize = 40;
 /// Any number of things that make sense; what exceeds them is cut where it is used.
 pub(super) const ANY_COUNT: RangeInclusive<usize> = 1..=1_000_000;
 
+/// What the inference API takes as `options`; here nothing is cached, and a model is always waited for.
+const OPTIONS: [&str; 2] = ["use_cache", "wait_for_model"];
+
 /// What a task's requests may hold beside `inputs`.
 pub(super) struct RequestFields {
     pub(super) task: Task,
@@ -45,6 +48,7 @@ impl<'a> Request<'a> {
         for (name, value) in body {
             match name.as_str() {
                 "inputs" | "parameters" => {}
+                "options" => check_options(value)?,
                 name if fields.at_root && fields.parameters.contains(&name) => {
                     let path = name.to_owned();
                     parameters.insert(name, Given { path, value });
@@ -223,7 +227,28 @@ pub(super) fn wrong_type(path: &str, expected: &str, found: &Value) -> Invalid {
         "" => format!("the body must be {expected}, not {found}"),
         path => format!("`{path}` must be {expected}, not {found}"),
     };
-    Invalid::new(InvalidCode::WrongType, path, message)
+    Invalid::new(InvalidCode::WrongType, &path, message)
+}
+
+/// Options mean nothing here, but have to be such.
+fn check_options(options: &Value) -> Result<(), Invalid> {
+    if options.is_null() {
+        return Ok(());
+    }
+    for (name, value) in object(options, "options")? {
+        let shown = shown(name);
+        let path = format!("options.{shown}");
+        if !OPTIONS.contains(&name.as_str()) {
+            let known = known_names(&shown, OPTIONS);
+            let message = format!("there is no option `{shown}`: {known}");
+            return Err(Invalid::new(InvalidCode::UnknownField, &path, message));
+        }
+        if !value.is_boolean() {
+            let message = format!("`{path}` must be true or false, not {}", type_name(value));
+            return Err(Invalid::new(InvalidCode::WrongType, &path, message));
+        }
+    }
+    Ok(())
 }
 
 fn unknown_field(name: &str, fields: &RequestFields) -> Invalid {

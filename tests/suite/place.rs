@@ -41,6 +41,9 @@ fn the_environment_of_a_container_is_honoured() {
     assert_eq!(cores(&place, &[]), [2, 5, 6, 7]);
     assert_eq!(cores(&place, &["--cores", "2"]), [2, 5]);
     let args = ["place", "bundle", "--instance", "inf2.24xlarge"];
+    place.set("NEURONCORE_GROUP_SIZES", "4");
+    let note = "NEURONCORE_GROUP_SIZES is of an older runtime";
+    assert!(place.run(&args).succeeds().stderr().contains(note));
     place
         .run(&[&args[..], &["--cores", "0-2"]].concat())
         .fails(2, &["NEURON_RT_VISIBLE_CORES leaves 2,5-7", "without 0-1"]);

@@ -96,6 +96,18 @@ fn wrong_types_and_unknown_fields_are_named() {
         "did you mean `normalize`?",
     );
     invalid(
+        json!({"inputs": "the cat", "options": {"use_gpu": true}}),
+        ("unknown_field", "options.use_gpu"),
+        "use_cache",
+    );
+    invalid(
+        json!({"inputs": "the cat", "options": {"wait_for_model": 1}}),
+        ("wrong_type", "options.wait_for_model"),
+        "true or false",
+    );
+    let options = json!({"inputs": "the cat", "options": {"wait_for_model": true}});
+    assert_eq!(server.predict(&options).status, 200);
+    invalid(
         json!({"inputs": "the cat", "parameters": {"truncate": "yes"}}),
         ("wrong_type", "parameters.truncate"),
         "true or false",

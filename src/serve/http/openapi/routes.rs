@@ -19,6 +19,14 @@ fn task_request() -> Body {
         "properties": {
             "inputs": {"description": "docs/predict.md has the inputs of each task"},
             "parameters": {"type": ["object", "null"]},
+            "options": {
+                "type": ["object", "null"],
+                "properties": {
+                    "use_cache": {"type": "boolean"},
+                    "wait_for_model": {"type": "boolean"},
+                },
+                "additionalProperties": false,
+            },
         },
     }))
 }

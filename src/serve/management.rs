@@ -1,7 +1,8 @@
 //! Changes what is served while the server runs: models come, go and are replaced under their names,
 //! and nothing that was accepted is lost.
 //!
-//! A new model is loaded on its cores first and gets its name when all of them hold it. A model that goes
+//! A new model is loaded on its cores first, on one after the other, and gets its name when all of them
+//! hold it. A model that goes
 //! loses its name first, then is waited for until no request uses it, and leaves its cores last. One
 //! change is made at a time; all of this blocks.
 
@@ -267,33 +268,36 @@ impl Served {
         ServedModel::open(placed, bundle, simulated).map_err(invalid)
     }
 
-    /// Has cores load a model, and waits until all of them hold it.
+    /// Has cores load a model, one after the other, as a core that loads runs nothing: the first one that
+    /// cannot is the last one that tries.
     fn enter(&self, model: &Arc<ServedModel>, cores: &[&Core]) -> Result<(), Trouble> {
-        for core in cores {
-            self.queue.assign(model.id, core.index);
-            core.want(|wanted| {
-                wanted.retain(|other| other.id != model.id);
-                wanted.push(Arc::clone(model));
-            });
-        }
+        cores
+            .iter()
+            .try_for_each(|core| self.enter_one(model, core))
+    }
+
+    /// Has a core load a model, and waits until it holds it.
+    fn enter_one(&self, model: &Arc<ServedModel>, core: &Core) -> Result<(), Trouble> {
+        self.queue.assign(model.id, core.index);
+        core.want(|wanted| {
+            wanted.retain(|other| other.id != model.id);
+            wanted.push(Arc::clone(model));
+        });
         self.queue.call();
-        let ends = Instant::now() + CHANGE_LIMIT;
-        for core in cores {
-            let status = core.wait(ends, |status| {
-                status.held.contains(&model.id)
-                    || status.failed.contains_key(&model.id)
-                    || matches!(status.state, CoreState::Broken { .. } | CoreState::Closed)
-            });
-            if !status.held.contains(&model.id) {
-                let why = status.failed.get(&model.id).cloned();
-                let why = why.unwrap_or_else(|| "it is not running".to_owned());
-                return Err(Trouble::Failed(format!(
-                    "core {} cannot load `{}`: {why}",
-                    core.name, model.name
-                )));
-            }
+        let status = core.wait(Instant::now() + CHANGE_LIMIT, |status| {
+            status.held.contains(&model.id)
+                || status.failed.contains_key(&model.id)
+                || matches!(status.state, CoreState::Broken { .. } | CoreState::Closed)
+        });
+        if status.held.contains(&model.id) {
+            return Ok(());
         }
-        Ok(())
+        let why = status.failed.get(&model.id).cloned();
+        let why = why.unwrap_or_else(|| "it is not running".to_owned());
+        Err(Trouble::Failed(format!(
+            "core {} cannot load `{}`: {why}",
+            core.name, model.name
+        )))
     }
 
     /// Undoes what was begun.

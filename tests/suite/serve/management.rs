@@ -121,8 +121,34 @@ fn a_model_is_replaced_under_load_and_no_request_notices() {
 }
 
 #[test]
-fn a_bundle_that_cannot_run_replaces_nothing() {
-    let managed = Managed::start(1);
+fn cores_load_one_after_the_other_and_the_others_answer_meanwhile() {
+    let managed = Managed::start(2);
+    let worker = managed.server.wait_ready(2)[0];
+    send(worker, Signal::STOP);
+    thread::scope(|scope| {
+        let put = scope.spawn(|| managed.put_other("m"));
+        let models = |core: usize| {
+            let models = managed.status()["cores"][core]["models"].clone();
+            models.as_array().unwrap().len()
+        };
+        wait_until("core 0 loads the other bundle", || {
+            (models(0) == 2 && managed.server.waiting_cores() == [0]).then_some(())
+        });
+        assert_eq!(models(1), 1, "core 1 loads too");
+        assert_eq!(managed.bucket("m"), "12");
+        send(worker, Signal::CONT);
+        assert!(put.join().unwrap());
+    });
+    assert_eq!(
+        (managed.bucket("m"), managed.bucket("m")),
+        ("16".into(), "16".into())
+    );
+}
+
+#[test]
+fn a_bundle_that_cannot_run_replaces_nothing_and_costs_no_worker() {
+    let managed = Managed::start(2);
+    let workers = managed.server.workers();
     // A sealed bundle whose second graph is one of another shape.
     edit_json(&managed.other.join("manifest.json"), |manifest| {
         let artifacts = manifest["artifacts"].as_array_mut().unwrap();
@@ -135,9 +161,15 @@ fn a_bundle_that_cannot_run_replaces_nothing() {
     assert_eq!(managed.bucket("m"), "12");
     let change = ("PUT", "/admin/models/new", body);
     managed.check_refused(change, (500, "change_failed", "2x16"));
-    let models = managed.status()["models"].clone();
-    assert_eq!(models.as_array().unwrap().len(), 1, "{models}");
-    managed.server.wait_ready(1);
+    let status = managed.status();
+    assert_eq!(status["models"].as_array().unwrap().len(), 1, "{status}");
+    for core in status["cores"].as_array().unwrap() {
+        assert_eq!(core["restarts"], 0, "{core}");
+    }
+    assert_eq!(managed.server.workers(), workers);
+    let log = managed.server.log();
+    let tries = log.matches("a model cannot be loaded").count();
+    assert_eq!(tries, 2, "core 1 has tried as well:\n{log}");
     assert_eq!(managed.bucket("m"), "12");
 }
 

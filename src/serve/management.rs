@@ -279,10 +279,7 @@ impl Served {
     /// Has a core load a model, and waits until it holds it.
     fn enter_one(&self, model: &Arc<ServedModel>, core: &Core) -> Result<(), Trouble> {
         self.queue.assign(model.id, core.index);
-        core.want(|wanted| {
-            wanted.retain(|other| other.id != model.id);
-            wanted.push(Arc::clone(model));
-        });
+        core.want(model);
         self.queue.call();
         let status = core.wait(Instant::now() + CHANGE_LIMIT, |status| {
             status.held.contains(&model.id)
@@ -292,8 +289,8 @@ impl Served {
         if status.held.contains(&model.id) {
             return Ok(());
         }
-        let why = status.failed.get(&model.id).cloned();
-        let why = why.unwrap_or_else(|| "it is not running".to_owned());
+        let failure = status.failed.get(&model.id);
+        let why = failure.map_or("it is not running", |failure| &failure.why);
         Err(Trouble::Failed(format!(
             "core {} cannot load `{}`: {why}",
             core.name, model.name
@@ -303,7 +300,7 @@ impl Served {
     /// Undoes what was begun.
     fn take_back(&self, model: &ServedModel, cores: &[&Core]) {
         for core in cores {
-            core.want(|wanted| wanted.retain(|other| other.id != model.id));
+            core.unwant(model.id);
             self.queue.withdraw(model.id, core.index);
         }
         self.queue.call();

@@ -31,7 +31,7 @@ pub(super) enum Refused {
     },
     /// A row has ended workers before.
     Killer,
-    /// No worker that has the model can be started.
+    /// No worker that is to have the model can be started, or could load it.
     Broken,
     /// The model was taken away.
     Gone,
@@ -84,37 +84,34 @@ impl Queue {
 
     /// The worker has the model, or will.
     pub(super) fn assign(&self, model: ModelId, worker: usize) {
-        if let Some(line) = self.lock().models.get_mut(&model) {
-            line.workers.insert(worker);
-        }
+        self.change(model, |line| line.assign(worker));
     }
 
-    /// The worker will not run the model again: rows that only it may run are answered.
+    /// The worker will not run the model again.
     pub(super) fn withdraw(&self, model: ModelId, worker: usize) {
-        if let Some(line) = self.lock().models.get_mut(&model) {
-            line.workers.remove(&worker);
-            let is_pinned = |job: &Job| job.address.worker == Some(worker);
-            answer_all(line.extract(is_pinned), &RowError::Gone);
-        }
+        self.change(model, |line| line.withdraw(worker));
+    }
+
+    /// Says whether the worker, which runs, could not load the model.
+    pub(super) fn set_failed(&self, model: ModelId, worker: usize, has_failed: bool) {
+        self.change(model, |line| line.set_failed(worker, has_failed));
+    }
+
+    /// Changes who runs a model. What no worker is left for is answered.
+    fn change(&self, model: ModelId, change: impl FnOnce(&mut Line)) {
+        let mut state = self.lock();
+        state.models.get_mut(&model).map(change);
+        state.answer_hopeless();
     }
 
     /// Says whether the worker can be started. What no worker is left for is answered.
     pub(super) fn set_broken(&self, worker: usize, is_broken: bool) {
         let mut state = self.lock();
-        let state = &mut *state;
-        if !is_broken {
-            state.broken.remove(&worker);
-            return;
-        }
-        state.broken.insert(worker);
-        for line in state.models.values_mut() {
-            let hopeless = line.workers.is_subset(&state.broken);
-            let is_lost = |job: &Job| match job.address.worker {
-                Some(only) => state.broken.contains(&only),
-                None => hopeless,
-            };
-            answer_all(line.extract(is_lost), &RowError::Broken);
-        }
+        match is_broken {
+            true => state.broken.insert(worker),
+            false => state.broken.remove(&worker),
+        };
+        state.answer_hopeless();
     }
 
     /// Accepts all rows of a request or none; each receiver gets its row's result.
@@ -131,12 +128,10 @@ impl Queue {
             return Err(Refused::Closed);
         }
         let line = state.models.get_mut(&address.model).ok_or(Refused::Gone)?;
-        let is_broken = match address.worker {
-            Some(only) => state.broken.contains(&only),
-            None => line.workers.is_subset(&state.broken),
-        };
-        if is_broken {
-            return Err(Refused::Broken);
+        match line.hopeless(address.worker, &state.broken) {
+            Some(RowError::Gone) => return Err(Refused::Gone),
+            Some(_) => return Err(Refused::Broken),
+            None => {}
         }
         let is_killer = |row: &Row| state.killers.contain(address.model, row, accepted);
         if rows.iter().any(is_killer) {
@@ -176,6 +171,7 @@ impl Queue {
                 None => answer_all([job], &RowError::Gone),
             }
         }
+        state.answer_hopeless();
         self.wake(state);
     }
 
@@ -273,6 +269,13 @@ impl Queue {
 }
 
 impl State {
+    /// Answers the rows that no worker is left for.
+    fn answer_hopeless(&mut self) {
+        for line in self.models.values_mut() {
+            line.answer_hopeless(&self.broken);
+        }
+    }
+
     /// The batch whose most urgent row is the most urgent of all `models`.
     fn take(&mut self, worker: usize, models: &[ModelId], fill: Fill) -> Option<Batch> {
         let now = Instant::now();
@@ -467,6 +470,8 @@ mod tests {
         queue.withdraw(model, 1);
         assert_eq!(pinned[0].try_recv(), Ok(Err(RowError::Gone)));
         assert!(free[0].try_recv().is_err());
+        let late = submit(&queue, Address { model, worker }, vec![row(1)]);
+        assert_eq!(late.unwrap_err(), Refused::Gone);
         let batch = taken(&queue, 0, &[model]).unwrap();
         queue.shut(model);
         queue.put_back(batch.jobs);

@@ -323,3 +323,44 @@ fn a_bundle_that_was_replaced_on_disk_is_not_mixed_with_the_old_one() {
     assert_eq!(managed.bucket("m"), "16");
     managed.server.wait_ready(2);
 }
+
+#[test]
+fn a_model_that_could_not_be_loaded_is_refused_at_once_and_served_when_it_can_be() {
+    let managed = Managed::start(1);
+    managed.put_other("b");
+    let aside = managed.place.path("aside");
+    fs::rename(&managed.other, &aside).unwrap();
+    let worker = managed.server.wait_ready(1)[0];
+    let ask = || {
+        managed
+            .server
+            .post("/predict/b", &json!({"inputs": "the cat"}))
+    };
+    send(worker, Signal::STOP);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(ask);
+        managed.server.wait_handed_over();
+        send(worker, Signal::KILL);
+        let refused = waiting.join().unwrap();
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert_eq!(refused.json()["code"], "not_ready");
+    });
+    assert_eq!(
+        managed.bucket("m"),
+        "12",
+        "the core goes on with what it holds"
+    );
+    let refused = ask();
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    let other = managed.server.wait_ready(1)[0];
+    fs::rename(&aside, &managed.other).unwrap();
+    let bucket = wait_until("the model is loaded", || {
+        let response = ask();
+        (response.status == 200).then(|| response.headers["x-neuronc-buckets"].clone())
+    });
+    assert_eq!(bucket, "1x16");
+    assert_eq!(managed.server.wait_ready(1)[0], other, "by the same worker");
+    let models = managed.status()["cores"][0]["models"].clone();
+    assert!(!models.to_string().contains("failed"), "{models}");
+}

@@ -94,7 +94,7 @@ impl Served {
         }
     }
 
-    /// Takes a model off some cores, or away. The last copy goes only with `force`.
+    /// Takes a model off some cores, or away. The last copy that answers goes only with `force`.
     pub(super) fn take_model(&self, name: &str, cores: Option<&CoreList>, force: bool) -> Changed {
         let _changing = self.change()?;
         let Some(model) = self.models.named(name) else {
@@ -113,8 +113,17 @@ impl Served {
             let message = format!("`{name}` is on none of these cores");
             return Ok(Outcome::unchanged(message));
         }
+        let mut staying = holding.clone();
+        staying.retain(|core| leaving.iter().all(|gone| gone.index != core.index));
+        let answers = |cores: &[&Core]| cores.iter().any(|core| core.is_ready_for(model.id));
+        let is_last = staying.is_empty() || answers(&leaving) && !answers(&staying);
         let cores = names(&leaving);
-        if leaving.len() < holding.len() {
+        if is_last && !force {
+            return Err(Trouble::Conflict(format!(
+                "core {cores} has the last copy of `{name}`: `force` takes it away all the same"
+            )));
+        }
+        if !staying.is_empty() {
             self.leave(&model, &leaving)?;
             return Ok(Outcome::changed(format!("`{name}` left core {cores}")));
         }
@@ -126,11 +135,6 @@ impl Served {
         if let Some((alias, _)) = using.next() {
             return Err(Trouble::Conflict(format!(
                 "the alias `{alias}` stands for `{name}`: change it first"
-            )));
-        }
-        if !force {
-            return Err(Trouble::Conflict(format!(
-                "core {cores} has the last copy of `{name}`: `force` takes it away all the same"
             )));
         }
         self.models.remove(&model);

@@ -199,6 +199,30 @@ fn models_come_and_go_and_the_last_copy_stays() {
 }
 
 #[test]
+fn a_copy_is_one_that_answers() {
+    let managed = Managed::start(2);
+    let (folder, aside) = (managed.place.path("one"), managed.place.path("aside"));
+    fs::rename(&folder, &aside).unwrap();
+    let worker = managed.server.wait_ready(2)[1];
+    send(worker, Signal::KILL);
+    wait_until("core 1 is without a worker", || {
+        let state = managed.status()["cores"][1]["state"].clone();
+        (state != "ready").then_some(())
+    });
+    // Core 1 is to have the model, and has none.
+    let last = ("DELETE", "/admin/models/m?cores=0", Value::Null);
+    managed.check_refused(last, (409, "conflict", "last copy"));
+    assert_eq!(managed.bucket("m"), "12");
+    // What does not answer is nobody's last copy.
+    assert!(managed.change("DELETE", "/admin/models/m?cores=1", &Value::Null));
+    assert_eq!(managed.bucket("m"), "12");
+    fs::rename(&aside, &folder).unwrap();
+    assert!(managed.change("PUT", "/admin/models/m", &json!({"cores": "0-1"})));
+    assert!(managed.change("DELETE", "/admin/models/m?cores=0", &Value::Null));
+    assert_eq!(managed.bucket("m"), "12");
+}
+
+#[test]
 fn what_was_accepted_is_answered_before_a_model_goes() {
     let managed = Managed::start(1);
     let worker = managed.server.wait_ready(1)[0];

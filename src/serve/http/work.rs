@@ -264,8 +264,7 @@ pub(super) fn default_model(
     entrance: &Entrance,
     is_for: impl Fn(&Head) -> bool,
 ) -> Result<Use, Refusal> {
-    let models = entrance.models();
-    let first = models.iter().find(|model| is_for(&model.model.head));
-    let first = first.or(models.first()).map(Use::of);
+    let first = entrance.first(|model| is_for(&model.model.head));
+    let first = first.or_else(|| entrance.first(|_| true));
     first.ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
 }

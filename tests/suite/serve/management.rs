@@ -108,7 +108,21 @@ fn a_model_is_replaced_under_load_and_no_request_notices() {
     load.wait_answers(50);
     assert_eq!(managed.bucket("m"), "12");
     let workers = managed.server.workers();
-    assert!(managed.put_other("m"));
+    thread::scope(|scope| {
+        let replaced = scope.spawn(|| {
+            for bundle in ["other", "one", "other"] {
+                let body = json!({"bundle": managed.place.path(bundle)});
+                assert!(managed.change("PUT", "/admin/models/m", &body));
+            }
+        });
+        // A route that names no model takes the first one.
+        let mut client = managed.server.client();
+        while !replaced.is_finished() {
+            let response = client.post("/", &json!({"inputs": "the cat"})).unwrap();
+            assert_eq!(response.status, 200, "{response:?}");
+        }
+        replaced.join().unwrap();
+    });
     assert_eq!(managed.bucket("m"), "16");
     assert!(!managed.put_other("m"), "it is that bundle already");
     load.wait_answers(50);

@@ -151,10 +151,13 @@ impl Core {
         self.change(|status| status.state = state);
     }
 
-    /// A worker was lost.
-    pub(super) fn lost(&self, cause: &str, is_broken: bool) {
+    /// A worker was lost. With what the core was to hold at the revision `given_up`, no other one is tried
+    /// soon: the core is broken, and this is true, if that is what it is to hold now.
+    pub(super) fn lost(&self, cause: &str, given_up: Option<u64>) -> bool {
         let cause = cause.to_owned();
+        let mut is_broken = false;
         self.change(|status| {
+            is_broken = given_up == Some(status.revision);
             if status.incidents.len() == INCIDENTS_MAX {
                 status.incidents.pop_front();
             }
@@ -169,6 +172,7 @@ impl Core {
                 false => CoreState::Down { cause },
             };
         });
+        is_broken
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {

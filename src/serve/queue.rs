@@ -225,10 +225,14 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until `patience` is over, the queue is closed, or the workers are called.
-    pub(super) fn pause(&self, patience: Duration) {
+    /// How often the workers were called.
+    pub(super) fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Waits until `patience` is over, the queue is closed, or the workers are called beyond `calls`.
+    pub(super) fn pause(&self, calls: u64, patience: Duration) {
         let state = self.lock();
-        let calls = state.calls;
         // Both outcomes end the pause.
         let _ = self.changed.wait_timeout_while(state, patience, |state| {
             !state.closed && state.calls == calls

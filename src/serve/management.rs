@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::bundle::{Bundle, Check};
 use crate::failure::sentence;
+use crate::placement;
 use crate::placement::cores::CoreList;
 use crate::placement::model::Model;
-use crate::placement::{self, Placement};
 use crate::serve::Served;
 use crate::serve::aliases::{Alias, Target};
 use crate::serve::core::{Core, CoreState};
@@ -393,15 +393,7 @@ impl Served {
             let each = |place: &usize| placed[*place].memory.each();
             worker.memory_bytes = worker.models.iter().map(each).sum();
         }
-        let placement = Placement {
-            schema_version: placement::SCHEMA_VERSION,
-            machine: self.workplace.machine.clone(),
-            models_per_core: 1,
-            models: placed,
-            workers,
-            idle: CoreList::first(0),
-        };
-        let fits = placement.check_memory();
+        let fits = placement::check_memory(&self.workplace.machine, &placed, &workers);
         fits.map_err(|error| Trouble::Conflict(sentence(&error)))
     }
 

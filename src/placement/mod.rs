@@ -79,13 +79,14 @@ impl Placement {
 
     /// What all models take together.
     pub fn memory_bytes(&self) -> u64 {
-        let once: u64 = self.models.iter().map(|model| model.memory.once()).sum();
-        once + self
-            .workers
-            .iter()
-            .map(|worker| worker.memory_bytes)
-            .sum::<u64>()
+        memory_bytes(&self.models, &self.workers)
     }
+}
+
+fn memory_bytes(models: &[Model], workers: &[Worker]) -> u64 {
+    let once: u64 = models.iter().map(|model| model.memory.once()).sum();
+    let each: u64 = workers.iter().map(|worker| worker.memory_bytes).sum();
+    once + each
 }
 
 /// Places `models` on the `usable` cores of `machine`, at most `models_per_core` on each: those with
@@ -112,16 +113,15 @@ pub fn place(
         .map(|(cores, models_there)| worker(&machine, &models, cores, models_there))
         .collect();
     share_vcpus(&machine, &mut workers);
-    let placement = Placement {
+    check_memory(&machine, &models, &workers)?;
+    Ok(Placement {
         schema_version: SCHEMA_VERSION,
         machine,
         models_per_core,
         models,
         workers,
         idle,
-    };
-    placement.check_memory()?;
-    Ok(placement)
+    })
 }
 
 fn worker(machine: &Machine, models: &[Model], cores: CoreList, mut there: Vec<usize>) -> Worker {
@@ -154,46 +154,44 @@ fn share_vcpus(machine: &Machine, workers: &mut [Worker]) {
     }
 }
 
-impl Placement {
-    /// Refuses what does not fit the machine.
-    pub fn check_memory(&self) -> Result<()> {
-        match self.machine.memory {
-            MachineMemory::PerCore(_) => {
-                let over = self
-                    .workers
-                    .iter()
-                    .find(|worker| Some(worker.memory_bytes) > worker.memory_limit_bytes);
-                over.map_or(Ok(()), |worker| Err(too_large(self, worker).into()))
-            }
-            MachineMemory::Shared(limit) if self.memory_bytes() > limit => Err(Failure::new(
-                Class::Negative,
-                format!("the models do not fit {}", self.machine.name),
-            )
-            .why(format!(
-                "{} workers need about {}, it has {}",
-                self.workers.len(),
-                gib(self.memory_bytes()),
-                gib(limit)
-            ))
-            .help("give fewer `--cores`, or serve fewer models")
-            .into()),
-            MachineMemory::Shared(_) => Ok(()),
+/// Refuses `workers` that do not fit the machine with those of `models` that each of them has.
+pub fn check_memory(machine: &Machine, models: &[Model], workers: &[Worker]) -> Result<()> {
+    match machine.memory {
+        MachineMemory::PerCore(_) => {
+            let is_over = |worker: &&Worker| Some(worker.memory_bytes) > worker.memory_limit_bytes;
+            let over = workers.iter().find(is_over);
+            over.map_or(Ok(()), |worker| {
+                Err(too_large(machine, models, worker).into())
+            })
         }
+        MachineMemory::Shared(limit) if memory_bytes(models, workers) > limit => Err(Failure::new(
+            Class::Negative,
+            format!("the models do not fit {}", machine.name),
+        )
+        .why(format!(
+            "{} workers need about {}, it has {}",
+            workers.len(),
+            gib(memory_bytes(models, workers)),
+            gib(limit)
+        ))
+        .help("give fewer `--cores`, or serve fewer models")
+        .into()),
+        MachineMemory::Shared(_) => Ok(()),
     }
 }
 
 /// Why the models of `worker` do not fit its cores, and what would.
-fn too_large(placement: &Placement, worker: &Worker) -> Failure {
+fn too_large(machine: &Machine, models: &[Model], worker: &Worker) -> Failure {
     let limit = worker.memory_limit_bytes.unwrap_or(0);
     let names: Vec<String> = worker
         .models
         .iter()
         .map(|index| {
-            let model = &placement.models[*index];
+            let model = &models[*index];
             format!("`{}` {}", model.name, gib(model.memory.each()))
         })
         .collect();
-    let largest = worker.models.iter().map(|index| &placement.models[*index]);
+    let largest = worker.models.iter().map(|index| &models[*index]);
     let largest = largest.max_by_key(|model| model.memory.each());
     let each = largest.map_or(0, |model| model.memory.each());
     let fitting = limit.checked_div(each).unwrap_or(0);
@@ -212,7 +210,7 @@ fn too_large(placement: &Placement, worker: &Worker) -> Failure {
         Class::Negative,
         format!(
             "the models for core {} do not fit {}",
-            worker.cores, placement.machine.name
+            worker.cores, machine.name
         ),
     )
     .why(format!(

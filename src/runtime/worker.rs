@@ -149,6 +149,10 @@ impl Worker {
         }
     }
 
+    pub fn has(&self, bundle: &Bundle) -> bool {
+        self.find(bundle).is_some()
+    }
+
     fn find(&self, bundle: &Bundle) -> Option<usize> {
         self.loaded
             .iter()

@@ -42,24 +42,26 @@ impl Alias {
         self.previous.as_deref()
     }
 
-    /// The model whose turn it is. Turns are as even as they can be, as in nginx' smooth weighted
-    /// round-robin: each request credits every target with its weight, and the one with most credit
-    /// pays for all.
-    pub(super) fn choose(&self) -> &str {
+    /// Of the models that `is_here` is true of, the one whose turn it is. Turns are as even as they can be,
+    /// as in nginx' smooth weighted round-robin: each request credits every such target with its weight,
+    /// and the one with most credit pays for all.
+    pub(super) fn choose(&self, is_here: impl Fn(&str) -> bool) -> Option<&str> {
         let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut total = 0;
-        let mut best = 0;
+        let mut best: Option<usize> = None;
         for (index, target) in self.targets.iter().enumerate() {
+            if target.weight == 0 || !is_here(&target.model) {
+                continue;
+            }
             credits[index] += i64::from(target.weight);
             total += i64::from(target.weight);
-            if target.weight > 0
-                && (self.targets[best].weight == 0 || credits[index] > credits[best])
-            {
-                best = index;
+            if best.is_none_or(|best| credits[index] > credits[best]) {
+                best = Some(index);
             }
         }
+        let best = best?;
         credits[best] -= total;
-        &self.targets[best].model
+        Some(&self.targets[best].model)
     }
 }
 
@@ -78,8 +80,28 @@ mod tests {
     #[test]
     fn every_model_gets_its_share_and_turns_are_spread() {
         let alias = alias(&[("a", 3), ("none", 0), ("b", 1)]).unwrap();
-        let turns: Vec<&str> = (0..8).map(|_| alias.choose()).collect();
+        let turns: Vec<&str> = (0..8).filter_map(|_| alias.choose(|_| true)).collect();
         assert_eq!(turns, ["a", "a", "b", "a", "a", "a", "b", "a"]);
+    }
+
+    #[test]
+    fn turns_are_among_those_that_are_here() {
+        let alias = alias(&[("a", 3), ("b", 1)]).unwrap();
+        let mut taken = [0, 0];
+        for turn in 0..80 {
+            // Every other request comes in where only `b` is.
+            let is_here = |model: &str| turn % 2 == 0 || model == "b";
+            match (turn % 2, alias.choose(is_here)) {
+                (1, model) => assert_eq!(model, Some("b")),
+                (_, model) => taken[usize::from(model == Some("b"))] += 1,
+            }
+        }
+        assert_eq!(
+            taken,
+            [30, 10],
+            "the shares of the others are what they were"
+        );
+        assert_eq!(alias.choose(|_| false), None);
     }
 
     #[test]
@@ -87,7 +109,7 @@ mod tests {
         assert!(alias(&[]).is_none());
         assert!(alias(&[("a", 0)]).is_none());
         let first_without = alias(&[("a", 0), ("b", 2)]).unwrap();
-        assert_eq!(first_without.choose(), "b");
+        assert_eq!(first_without.choose(|_| true), Some("b"));
     }
 
     #[test]

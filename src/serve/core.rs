@@ -41,6 +41,14 @@ pub(super) struct Incident {
     pub(super) cause: String,
 }
 
+/// Why a model could not be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LoadFailure {
+    pub(super) why: String,
+    /// Workers that were lost over it.
+    pub(super) losses: u32,
+}
+
 /// How a core is.
 #[derive(Debug, Clone)]
 pub(super) struct Status {
@@ -51,8 +59,8 @@ pub(super) struct Status {
     pub(super) revision: u64,
     /// What it holds; nothing while there is no worker.
     pub(super) held: Vec<ModelId>,
-    /// What it could not load, and why.
-    pub(super) failed: BTreeMap<ModelId, String>,
+    /// What it could not load.
+    pub(super) failed: BTreeMap<ModelId, LoadFailure>,
     /// The last losses, the latest last.
     pub(super) incidents: VecDeque<Incident>,
     /// Workers that were started after the first one.
@@ -116,12 +124,22 @@ impl Core {
         matches!(status.state, CoreState::Ready { .. }) && status.held.contains(&model)
     }
 
-    /// Changes what the core is to hold, and forgets what it could not load.
-    pub(super) fn want(&self, change: impl FnOnce(&mut Vec<Arc<ServedModel>>)) {
+    /// From now on the core is to hold the model too; one that it could not load is tried again.
+    pub(super) fn want(&self, model: &Arc<ServedModel>) {
+        self.rethink(model.id, |wanted| wanted.push(Arc::clone(model)));
+    }
+
+    /// From now on the core is not to hold the model.
+    pub(super) fn unwant(&self, model: ModelId) {
+        self.rethink(model, |_| {});
+    }
+
+    fn rethink(&self, model: ModelId, then: impl FnOnce(&mut Vec<Arc<ServedModel>>)) {
         self.change(|status| {
-            change(&mut status.wanted);
+            status.wanted.retain(|other| other.id != model);
+            then(&mut status.wanted);
             status.revision += 1;
-            status.failed.clear();
+            status.failed.remove(&model);
             if matches!(status.state, CoreState::Broken { .. }) {
                 // It is tried again at once.
                 status.state = CoreState::Starting;
@@ -133,10 +151,13 @@ impl Core {
         self.change(|status| status.state = state);
     }
 
-    /// A worker was lost.
-    pub(super) fn lost(&self, cause: &str, is_broken: bool) {
+    /// A worker was lost. With what the core was to hold at the revision `given_up`, no other one is tried
+    /// soon: the core is broken, and this is true, if that is what it is to hold now.
+    pub(super) fn lost(&self, cause: &str, given_up: Option<u64>) -> bool {
         let cause = cause.to_owned();
+        let mut is_broken = false;
         self.change(|status| {
+            is_broken = given_up == Some(status.revision);
             if status.incidents.len() == INCIDENTS_MAX {
                 status.incidents.pop_front();
             }
@@ -151,6 +172,7 @@ impl Core {
                 false => CoreState::Down { cause },
             };
         });
+        is_broken
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {

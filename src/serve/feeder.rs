@@ -10,12 +10,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::bucket::{Bucket, Row};
 use crate::failure::sentence;
 use crate::runtime::{LoadError, RunError};
-use crate::serve::core::{Core, CoreState, Status};
+use crate::serve::core::{Core, CoreState, LoadFailure, Status};
 use crate::serve::device::Device;
 use crate::serve::job::{Batch, Job, RowError, RowOutput, Timing, answer_all};
 use crate::serve::ledger::Tally;
 use crate::serve::models::{ModelId, ServedModel};
 use crate::serve::queue::{Queue, Taken};
+use crate::serve::restarts::Restarts;
 
 /// A core that has nothing to do looks this often whether its device still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -23,6 +24,13 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// So long before a batch is expected to end the device is given its next one, if a full one waits; one
 /// that is not full may still grow until then.
 const AHEAD: Duration = Duration::from_millis(1);
+
+/// A model over whose load so many workers were lost is not tried again beside others.
+const LOSSES_MAX: u32 = 2;
+
+/// What could not be loaded is tried again after so many times the time that the last attempt took, in
+/// which nothing runs.
+const RETRY_TIMES: u32 = 10;
 
 /// What a device was given and has not answered.
 struct Open<R> {
@@ -40,6 +48,9 @@ pub(super) struct Feeder<'a, D: Device> {
     held: Vec<Arc<ServedModel>>,
     /// Of the core's wishes, the one that `held` follows.
     revision: Option<u64>,
+    /// When what could not be loaded is tried again.
+    retry: Option<Instant>,
+    retries: Restarts,
     /// In the order in which they were given; two at most.
     open: VecDeque<Open<D::Run>>,
     /// When the last run was done.
@@ -57,6 +68,8 @@ impl<'a, D: Device> Feeder<'a, D> {
             device,
             held: Vec::new(),
             revision: None,
+            retry: None,
+            retries: Restarts::default(),
             open: VecDeque::new(),
             done: Instant::now(),
             suspect: None,
@@ -178,7 +191,13 @@ impl<'a, D: Device> Feeder<'a, D> {
 
     /// False while something else than batches is due.
     fn is_settled(&self) -> bool {
-        self.suspect.is_none() && self.revision == Some(self.core.revision())
+        self.suspect.is_none() && self.has_followed()
+    }
+
+    /// True when there is nothing to load or to let go of.
+    fn has_followed(&self) -> bool {
+        let is_due = self.retry.is_some_and(|retry| retry <= Instant::now());
+        self.revision == Some(self.core.revision()) && !is_due
     }
 
     /// Sends out what came of the oldest open run, which is done and was at work since `began`.
@@ -284,15 +303,18 @@ impl<'a, D: Device> Feeder<'a, D> {
 
     /// Brings what the device holds to what it is to hold.
     fn follow_wishes(&mut self) -> Result<()> {
-        let revision = self.core.revision();
-        if self.revision == Some(revision) {
+        if self.has_followed() {
             return Ok(());
+        }
+        let revision = self.core.revision();
+        if self.revision != Some(revision) {
+            self.retries = Restarts::default();
         }
         let Status {
             mut wanted, failed, ..
         } = self.core.status();
         // What failed before must not keep the others from being loaded.
-        wanted.sort_by_key(|model| failed.contains_key(&model.id));
+        wanted.sort_by_key(|model| failed.get(&model.id).map(|failure| failure.losses));
         let is_in = |models: &[Arc<ServedModel>], model: &ServedModel| {
             models.iter().any(|other| other.id == model.id)
         };
@@ -309,55 +331,63 @@ impl<'a, D: Device> Feeder<'a, D> {
             }
             self.say_ready();
         }
+        let mut failing: Option<Duration> = None;
         for model in &wanted {
-            if !is_in(&self.held, model) {
-                self.load(model)?;
+            if !is_in(&self.held, model)
+                && let Some(took) = self.load(model)?
+            {
+                *failing.get_or_insert_default() += took;
             }
         }
         if self.held.is_empty() && !wanted.is_empty() {
-            let failed = self.core.status().failed;
-            bail!("{}", failed.into_values().next().unwrap_or_default());
+            let failed = self.core.status().failed.into_values().next();
+            bail!("{}", failed.map_or(String::new(), |failure| failure.why));
         }
+        for model in &wanted {
+            let has_failed = !is_in(&self.held, model);
+            self.queue.set_failed(model.id, self.core.index, has_failed);
+        }
+        self.retry = failing.map(|took| {
+            let pause = self.retries.lost(false).pause;
+            Instant::now() + pause.max(took * RETRY_TIMES)
+        });
         self.revision = Some(revision);
         self.say_ready();
         Ok(())
     }
 
-    /// Loads a model beside those that are held. One that failed before is not tried again where it might
-    /// cost others.
-    fn load(&mut self, model: &Arc<ServedModel>) -> Result<()> {
-        let has_failed = self.core.status().failed.contains_key(&model.id);
-        if has_failed && !self.held.is_empty() {
-            return Ok(());
+    /// Loads a model beside those that are held; of an attempt that failed and will be repeated, the time
+    /// that it took. What several workers were lost over is not tried where it might cost others.
+    fn load(&mut self, model: &Arc<ServedModel>) -> Result<Option<Duration>> {
+        let known = self.core.status().failed.remove(&model.id);
+        let losses = known.as_ref().map_or(0, |failure| failure.losses);
+        if losses >= LOSSES_MAX && !self.held.is_empty() {
+            return Ok(None);
         }
-        match self.device.load(model) {
-            Ok(()) => {
-                self.core.change(|status| {
-                    status.failed.remove(&model.id);
-                });
-                self.held.push(Arc::clone(model));
-                if let Some(per_row) = self.device.time_per_row(model) {
-                    self.queue.expect(model.id, per_row);
-                }
-                self.say_ready();
-                Ok(())
+        let begun = Instant::now();
+        let Err(error) = self.device.load(model) else {
+            self.core.change(|status| {
+                status.failed.remove(&model.id);
+            });
+            self.held.push(Arc::clone(model));
+            if let Some(per_row) = self.device.time_per_row(model) {
+                self.queue.expect(model.id, per_row);
             }
-            Err(error) => {
-                let why = sentence(&error);
-                let core = &*self.core.name;
-                tracing::error!(
-                    core,
-                    model = &*model.name,
-                    "a model cannot be loaded: {why}"
-                );
-                self.core.change(|status| {
-                    status.failed.insert(model.id, why);
-                });
-                match error.is::<LoadError>() {
-                    true => Ok(()),
-                    false => Err(error.context(format!("model `{}`", model.name))),
-                }
-            }
+            self.say_ready();
+            return Ok(None);
+        };
+        let (why, is_lost) = (sentence(&error), !error.is::<LoadError>());
+        if known.is_none_or(|failure| failure.why != why) {
+            let (core, model) = (&*self.core.name, &*model.name);
+            tracing::error!(core, model, "a model cannot be loaded: {why}");
+        }
+        let losses = losses + u32::from(is_lost);
+        self.core.change(|status| {
+            status.failed.insert(model.id, LoadFailure { why, losses });
+        });
+        match is_lost {
+            true => Err(error.context(format!("model `{}`", model.name))),
+            false => Ok(Some(begun.elapsed())),
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) enum RowError {
     Numeric,
     /// The workers it ran on died.
     WorkerDied,
-    /// No worker that has the model can be started.
+    /// No worker that is to have the model can be started, or could load it.
     Broken,
     /// Its model was taken away.
     Gone,

@@ -61,6 +61,8 @@ impl Keeper {
         let mut restarts = Restarts::default();
         while !self.queue.is_closed() {
             let mut has_served = false;
+            // A change from here on may come too late for this device: the next one is started at once.
+            let (calls, revision) = (self.queue.calls(), self.core.revision());
             // A panic costs the core its device, as any other loss.
             let ended = catch_unwind(AssertUnwindSafe(|| self.run_once(&mut has_served)));
             let ended = ended.unwrap_or_else(|panic| bail_panic(panic.as_ref()));
@@ -69,11 +71,11 @@ impl Keeper {
             let cause = sentence(&error);
             let (core, failures_in_a_row) = (&*self.core.name, restarts.in_a_row());
             tracing::error!(core, failures_in_a_row, "worker ended: {cause}");
-            self.core.lost(&cause, verdict.is_broken);
-            if verdict.is_broken {
+            let given_up = verdict.is_broken.then_some(revision);
+            if self.core.lost(&cause, given_up) {
                 self.queue.set_broken(self.core.index, true);
             }
-            self.queue.pause(verdict.pause);
+            self.queue.pause(calls, verdict.pause);
             self.core.set_state(CoreState::Starting);
         }
         self.core.set_state(CoreState::Closed);
@@ -119,4 +121,48 @@ fn bail_panic(panic: &(dyn std::any::Any + Send)) -> Result<()> {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
     bail!("neuronc failed on this core: {}", said.unwrap_or("a panic"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::placement::Worker;
+    use crate::placement::cores::CoreList;
+    use crate::serve::models::ModelId;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_change_that_comes_while_a_device_is_lost_is_not_missed() {
+        let core = Core::new(0, place(), Vec::new());
+        let queue = Queue::new(1);
+        let (calls, revision) = (queue.calls(), core.revision());
+        assert!(core.lost("one", Some(revision)));
+        assert!(matches!(core.status().state, CoreState::Broken { .. }));
+        core.unwant(ModelId::next());
+        queue.call();
+        let begun = Instant::now();
+        queue.pause(calls, MINUTE);
+        assert!(begun.elapsed() < MINUTE, "the call came before the pause");
+        assert!(
+            !core.lost("two", Some(revision)),
+            "something else is wanted now"
+        );
+        assert!(matches!(core.status().state, CoreState::Down { .. }));
+        assert!(!core.lost("three", None));
+    }
+
+    fn place() -> Worker {
+        Worker {
+            cores: CoreList::first(1),
+            devices: CoreList::first(0),
+            models: Vec::new(),
+            vcpus: None,
+            threads: 1,
+            memory_bytes: 0,
+            memory_limit_bytes: None,
+        }
+    }
 }

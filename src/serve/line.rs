@@ -1,11 +1,11 @@
 //! What waits for one model.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bucket::Bucket;
 use crate::serve::batcher::{self, Waiting};
-use crate::serve::job::{Batch, Job};
+use crate::serve::job::{Batch, Job, RowError, answer_all};
 use crate::serve::models::ModelId;
 use crate::serve::pace::Pace;
 
@@ -22,10 +22,12 @@ pub(super) enum Fill {
 pub(super) struct Line {
     buckets: Vec<Bucket>,
     /// Those that have the model or are to have it.
-    pub(super) workers: BTreeSet<usize>,
+    workers: BTreeSet<usize>,
+    /// Those of them that could not load it.
+    failed: BTreeSet<usize>,
     /// In the order of arrival.
     pub(super) jobs: VecDeque<Job>,
-    pub(super) pace: Pace,
+    pace: Pace,
 }
 
 impl Line {
@@ -33,9 +35,37 @@ impl Line {
         Self {
             buckets: buckets.to_vec(),
             workers: BTreeSet::new(),
+            failed: BTreeSet::new(),
             jobs: VecDeque::new(),
             pace: Pace::default(),
         }
+    }
+
+    pub(super) fn assign(&mut self, worker: usize) {
+        self.workers.insert(worker);
+        self.failed.remove(&worker);
+    }
+
+    pub(super) fn withdraw(&mut self, worker: usize) {
+        self.workers.remove(&worker);
+        self.failed.remove(&worker);
+    }
+
+    pub(super) fn set_failed(&mut self, worker: usize, has_failed: bool) {
+        match has_failed {
+            true => self.failed.insert(worker),
+            false => self.failed.remove(&worker),
+        };
+    }
+
+    /// A worker that has the model needs so long for a row.
+    pub(super) fn expect(&mut self, per_row: Duration) {
+        self.pace.expect(per_row, self.workers.len());
+    }
+
+    /// How long so many rows would wait, as far as that is known.
+    pub(super) fn estimate(&self, rows: usize) -> Option<Duration> {
+        self.pace.estimate(rows)
     }
 
     pub(super) fn take(
@@ -72,11 +102,61 @@ impl Line {
         self.jobs.retain(|job| !job.reply.is_closed());
     }
 
-    /// Takes the jobs that `is_it` is true for.
-    pub(super) fn extract(&mut self, is_it: impl Fn(&Job) -> bool) -> Vec<Job> {
-        let jobs = std::mem::take(&mut self.jobs);
-        let (found, rest): (VecDeque<Job>, VecDeque<Job>) = jobs.into_iter().partition(is_it);
-        self.jobs = rest;
-        found.into()
+    /// Why a row for `only` that worker, or for any, would wait in vain; `broken` are the workers that
+    /// cannot be started.
+    pub(super) fn hopeless(
+        &self,
+        only: Option<usize>,
+        broken: &BTreeSet<usize>,
+    ) -> Option<RowError> {
+        let is_out = |worker: &usize| broken.contains(worker) || self.failed.contains(worker);
+        let (is_gone, is_broken) = match only {
+            Some(only) => (!self.workers.contains(&only), is_out(&only)),
+            None => (self.workers.is_empty(), self.workers.iter().all(is_out)),
+        };
+        match is_gone {
+            true => Some(RowError::Gone),
+            false => is_broken.then_some(RowError::Broken),
+        }
+    }
+
+    /// Answers the rows that wait in vain.
+    pub(super) fn answer_hopeless(&mut self, broken: &BTreeSet<usize>) {
+        for job in std::mem::take(&mut self.jobs) {
+            match self.hopeless(job.address.worker, broken) {
+                None => self.jobs.push_back(job),
+                Some(error) => answer_all([job], &error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_waits_in_vain_where_no_worker_runs_loads_or_has_the_model() {
+        let mut line = Line::new(&[]);
+        let broken = BTreeSet::from([2]);
+        assert_eq!(line.hopeless(None, &broken), Some(RowError::Gone));
+        for worker in [0, 1, 2] {
+            line.assign(worker);
+        }
+        line.set_failed(0, true);
+        assert_eq!(line.hopeless(None, &broken), None);
+        assert_eq!(line.hopeless(Some(1), &broken), None);
+        for lost in [0, 2] {
+            assert_eq!(line.hopeless(Some(lost), &broken), Some(RowError::Broken));
+        }
+        line.withdraw(1);
+        assert_eq!(line.hopeless(Some(1), &broken), Some(RowError::Gone));
+        assert_eq!(line.hopeless(None, &broken), Some(RowError::Broken));
+        line.set_failed(0, false);
+        assert_eq!(line.hopeless(None, &broken), None);
+        line.set_failed(0, true);
+        // It is asked to load it again.
+        line.assign(0);
+        assert_eq!(line.hopeless(Some(0), &broken), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Changes what is served while the server runs: models come, go and are replaced under their names,
 //! and nothing that was accepted is lost.
 //!
-//! A new model is loaded on its cores first and gets its name when all of them hold it. A model that goes
+//! A new model is loaded on its cores first, on one after the other, and gets its name when all of them
+//! hold it. A model that goes
 //! loses its name first, then is waited for until no request uses it, and leaves its cores last. One
 //! change is made at a time; all of this blocks.
 
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::bundle::{Bundle, Check};
 use crate::failure::sentence;
+use crate::placement;
 use crate::placement::cores::CoreList;
 use crate::placement::model::Model;
-use crate::placement::{self, Placement};
 use crate::serve::Served;
 use crate::serve::aliases::{Alias, Target};
 use crate::serve::core::{Core, CoreState};
@@ -93,7 +94,7 @@ impl Served {
         }
     }
 
-    /// Takes a model off some cores, or away. The last copy goes only with `force`.
+    /// Takes a model off some cores, or away. The last copy that answers goes only with `force`.
     pub(super) fn take_model(&self, name: &str, cores: Option<&CoreList>, force: bool) -> Changed {
         let _changing = self.change()?;
         let Some(model) = self.models.named(name) else {
@@ -112,8 +113,17 @@ impl Served {
             let message = format!("`{name}` is on none of these cores");
             return Ok(Outcome::unchanged(message));
         }
+        let mut staying = holding.clone();
+        staying.retain(|core| leaving.iter().all(|gone| gone.index != core.index));
+        let answers = |cores: &[&Core]| cores.iter().any(|core| core.is_ready_for(model.id));
+        let is_last = staying.is_empty() || answers(&leaving) && !answers(&staying);
         let cores = names(&leaving);
-        if leaving.len() < holding.len() {
+        if is_last && !force {
+            return Err(Trouble::Conflict(format!(
+                "core {cores} has the last copy of `{name}`: `force` takes it away all the same"
+            )));
+        }
+        if !staying.is_empty() {
             self.leave(&model, &leaving)?;
             return Ok(Outcome::changed(format!("`{name}` left core {cores}")));
         }
@@ -125,11 +135,6 @@ impl Served {
         if let Some((alias, _)) = using.next() {
             return Err(Trouble::Conflict(format!(
                 "the alias `{alias}` stands for `{name}`: change it first"
-            )));
-        }
-        if !force {
-            return Err(Trouble::Conflict(format!(
-                "core {cores} has the last copy of `{name}`: `force` takes it away all the same"
             )));
         }
         self.models.remove(&model);
@@ -267,39 +272,39 @@ impl Served {
         ServedModel::open(placed, bundle, simulated).map_err(invalid)
     }
 
-    /// Has cores load a model, and waits until all of them hold it.
+    /// Has cores load a model, one after the other, as a core that loads runs nothing: the first one that
+    /// cannot is the last one that tries.
     fn enter(&self, model: &Arc<ServedModel>, cores: &[&Core]) -> Result<(), Trouble> {
-        for core in cores {
-            self.queue.assign(model.id, core.index);
-            core.want(|wanted| {
-                wanted.retain(|other| other.id != model.id);
-                wanted.push(Arc::clone(model));
-            });
-        }
+        cores
+            .iter()
+            .try_for_each(|core| self.enter_one(model, core))
+    }
+
+    /// Has a core load a model, and waits until it holds it.
+    fn enter_one(&self, model: &Arc<ServedModel>, core: &Core) -> Result<(), Trouble> {
+        self.queue.assign(model.id, core.index);
+        core.want(model);
         self.queue.call();
-        let ends = Instant::now() + CHANGE_LIMIT;
-        for core in cores {
-            let status = core.wait(ends, |status| {
-                status.held.contains(&model.id)
-                    || status.failed.contains_key(&model.id)
-                    || matches!(status.state, CoreState::Broken { .. } | CoreState::Closed)
-            });
-            if !status.held.contains(&model.id) {
-                let why = status.failed.get(&model.id).cloned();
-                let why = why.unwrap_or_else(|| "it is not running".to_owned());
-                return Err(Trouble::Failed(format!(
-                    "core {} cannot load `{}`: {why}",
-                    core.name, model.name
-                )));
-            }
+        let status = core.wait(Instant::now() + CHANGE_LIMIT, |status| {
+            status.held.contains(&model.id)
+                || status.failed.contains_key(&model.id)
+                || matches!(status.state, CoreState::Broken { .. } | CoreState::Closed)
+        });
+        if status.held.contains(&model.id) {
+            return Ok(());
         }
-        Ok(())
+        let failure = status.failed.get(&model.id);
+        let why = failure.map_or("it is not running", |failure| &failure.why);
+        Err(Trouble::Failed(format!(
+            "core {} cannot load `{}`: {why}",
+            core.name, model.name
+        )))
     }
 
     /// Undoes what was begun.
     fn take_back(&self, model: &ServedModel, cores: &[&Core]) {
         for core in cores {
-            core.want(|wanted| wanted.retain(|other| other.id != model.id));
+            core.unwant(model.id);
             self.queue.withdraw(model.id, core.index);
         }
         self.queue.call();
@@ -388,15 +393,7 @@ impl Served {
             let each = |place: &usize| placed[*place].memory.each();
             worker.memory_bytes = worker.models.iter().map(each).sum();
         }
-        let placement = Placement {
-            schema_version: placement::SCHEMA_VERSION,
-            machine: self.workplace.machine.clone(),
-            models_per_core: 1,
-            models: placed,
-            workers,
-            idle: CoreList::first(0),
-        };
-        let fits = placement.check_memory();
+        let fits = placement::check_memory(&self.workplace.machine, &placed, &workers);
         fits.map_err(|error| Trouble::Conflict(sentence(&error)))
     }
 

@@ -275,18 +275,21 @@ impl Entrance {
         models
     }
 
-    /// The model of that name, or the one whose turn it is under an alias, if it is served here.
+    /// The model of that name, or the one whose turn it is under an alias, of those that are served here.
     fn find(&self, name: &str) -> Option<Use> {
-        self.served
-            .models
-            .find(name)
-            .filter(|model| self.is_here(model.id))
+        self.served.models.find(name, |model| self.is_here(model))
     }
 
-    /// True when a request for any model would be answered.
+    /// The first of the models that are served here that `is_it` is true of.
+    fn first(&self, mut is_it: impl FnMut(&ServedModel) -> bool) -> Option<Use> {
+        let models = &self.served.models;
+        models.first(|model| self.is_here(model.id) && is_it(model))
+    }
+
+    /// True when there are models, and a request for any of them would be answered.
     fn is_ready(&self) -> bool {
         let models = self.models();
-        models.iter().all(|model| self.is_model_ready(model.id)) && !self.served.is_stopping()
+        !models.is_empty() && models.iter().all(|model| self.is_model_ready(model.id))
     }
 
     /// True when a request for this model would be answered: the server is not stopping and the model

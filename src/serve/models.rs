@@ -95,7 +95,8 @@ impl ServedModel {
 pub(super) struct Use(Arc<ServedModel>);
 
 impl Use {
-    pub(super) fn of(model: &Arc<ServedModel>) -> Self {
+    /// Only for a model that has its name while this is called: who replaces it waits for its uses after.
+    fn of(model: &Arc<ServedModel>) -> Self {
         *model.uses() += 1;
         Self(Arc::clone(model))
     }
@@ -152,14 +153,22 @@ impl Models {
         self.read().models.clone()
     }
 
-    /// The model of that name, or the one whose turn it is under an alias.
-    pub(super) fn find(&self, name: &str) -> Option<Use> {
+    /// The model of that name, or of those under an alias the one whose turn it is, if `is_here` is true
+    /// of it.
+    pub(super) fn find(&self, name: &str, is_here: impl Fn(ModelId) -> bool) -> Option<Use> {
         let state = self.read();
-        if let Some(model) = state.named(name) {
-            return Some(Use::of(model));
+        let named = |name: &str| state.named(name).filter(|model| is_here(model.id));
+        if let Some(alias) = state.aliases.get(name) {
+            let target = alias.choose(|target| named(target).is_some())?;
+            return named(target).map(Use::of);
         }
-        let target = state.aliases.get(name)?.choose();
-        state.named(target).map(Use::of)
+        named(name).map(Use::of)
+    }
+
+    /// The first model that `is_it` is true of.
+    pub(super) fn first(&self, mut is_it: impl FnMut(&ServedModel) -> bool) -> Option<Use> {
+        let state = self.read();
+        state.models.iter().find(|model| is_it(model)).map(Use::of)
     }
 
     /// The model of exactly that name.

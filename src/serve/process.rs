@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::bucket::{Bucket, Row};
 use crate::placement::Worker as Place;
 use crate::placement::machine::Machine;
-use crate::runtime::{Backend, Begun, LoadError, Worker};
+use crate::runtime::{Backend, Begun, LoadError, RunError, Worker};
 use crate::serve::device::Device;
 use crate::serve::models::{ModelId, ServedModel};
 use crate::serve::queue::Queue;
@@ -92,6 +92,19 @@ impl<'a> Process<'a> {
         let backend = self.site.backend.on_cores(place.environment(machine), &tag);
         Worker::start(&backend, &model.bundle, place.threads, log)
     }
+
+    /// Runs every bucket of a loaded model once.
+    fn warm_up(&mut self, model: &ServedModel) -> Result<()> {
+        for artifact in &model.bundle.manifest.artifacts {
+            if self.site.queue.is_closed() {
+                bail!("the server stopped before the worker was ready");
+            }
+            let bucket = artifact.bucket;
+            let warmed = self.check(model, bucket);
+            warmed.with_context(|| format!("warming up bucket {bucket}"))?;
+        }
+        Ok(())
+    }
 }
 
 /// The longest reference row that fits a bucket: what it is warmed up with.
@@ -107,19 +120,24 @@ impl Device for Process<'_> {
         let changed = |error| LoadError::from_error("the bundle cannot be loaded", &error);
         model.bundle.check_unchanged().map_err(changed)?;
         let threads = self.site.place.threads;
+        let is_new = !self
+            .worker
+            .as_ref()
+            .is_some_and(|worker| worker.has(&model.bundle));
         match &mut self.worker {
             Some(worker) => worker.load(&model.bundle, threads)?,
             None => self.worker = Some(self.start(model)?),
         }
-        for artifact in &model.bundle.manifest.artifacts {
-            if self.site.queue.is_closed() {
-                bail!("the server stopped before the worker was ready");
+        match self.warm_up(model) {
+            // The worker is fine, and goes on with what else it has.
+            Err(error) if error.is::<RunError>() => {
+                if is_new {
+                    self.unload(model)?;
+                }
+                Err(LoadError::from_error("the bundle cannot be run", &error).into())
             }
-            let bucket = artifact.bucket;
-            let warmed = self.check(model, bucket);
-            warmed.with_context(|| format!("warming up bucket {bucket}"))?;
+            outcome => outcome,
         }
-        Ok(())
     }
 
     fn unload(&mut self, model: &ServedModel) -> Result<()> {

@@ -24,7 +24,8 @@ pub struct View {
     pub schema_version: u32,
     /// Seconds since 1970.
     pub at: f64,
-    /// From one look to the other.
+    /// From one look to the other by the server's own clock, which nobody sets; since its start where that
+    /// lies between them.
     pub seconds: f64,
     pub server: ServerView,
     pub cores: Vec<CoreView>,
@@ -124,10 +125,14 @@ pub struct HostView {
 impl View {
     /// From `before` to `now`.
     pub fn between(before: &Look, now: &Look) -> Self {
-        let seconds = (now.server.now - before.server.now).max(1e-3);
-        let is_same = before.server.pid == now.server.pid;
-        // What another process has counted says nothing of this one.
-        let before = if is_same { before } else { now };
+        // What another process has counted says nothing of this one. In a container all have one id.
+        let passed = now.server.uptime_seconds - before.server.uptime_seconds;
+        let is_same = before.server.pid == now.server.pid && passed >= 0.0;
+        let (before, seconds) = match is_same {
+            true => (before, passed),
+            false => (now, now.server.uptime_seconds),
+        };
+        let seconds = seconds.max(1e-3);
         let cores: Vec<CoreView> = now
             .server
             .cores
@@ -450,6 +455,26 @@ mod tests {
         let view = View::between(&before, &now);
         assert_eq!(view.cores[0].rates.rows_per_second, 0.0);
         assert!(view.warnings.is_empty(), "{:?}", view.warnings);
+        // Under the id that it had before, as in a container.
+        let mut now = look(status(12.0, 900, 1.0), host(11.0, 24.0, 1.0));
+        now.server.uptime_seconds = 1.5;
+        let view = View::between(&before, &now);
+        assert_eq!(
+            (view.seconds, view.cores[0].rates.rows_per_second),
+            (1.5, 0.0)
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_changes_no_rate() {
+        let before = look(status(10.0, 80, 1.0), host(10.0, 20.0, 1.0));
+        for jump in [-3600.0, 3600.0] {
+            let mut now = look(status(12.0, 480, 2.0), host(11.0, 24.0, 1.0));
+            now.server.now += jump;
+            let view = View::between(&before, &now);
+            let rows = view.cores[0].rates.rows_per_second;
+            assert_eq!((view.seconds, rows), (2.0, 200.0));
+        }
     }
 
     #[test]

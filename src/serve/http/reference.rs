@@ -150,11 +150,11 @@ fn find(entrance: &Entrance, core: &str, asked: &str) -> Result<Use, Refusal> {
     if let Ok(model) = work::find_model(entrance, asked) {
         return Ok(model);
     }
-    let place = asked.strip_prefix("model_").and_then(|j| j.parse().ok());
-    let models = entrance.models();
-    let found = place.and_then(|place: usize| models.get(place));
-    found.map(Use::of).ok_or_else(|| {
-        let count = models.len();
+    let place: Option<usize> = asked.strip_prefix("model_").and_then(|j| j.parse().ok());
+    let mut places = 0..;
+    let found = entrance.first(|_| places.next() == place);
+    found.ok_or_else(|| {
+        let count = entrance.models().len();
         let names: Vec<String> = (0..count).map(|place| format!("model_{place}")).collect();
         Refusal::new(Code::UnknownModel, format!("core {core} has no such model")).help(&format!(
             "models: {}",

@@ -28,7 +28,7 @@ const DEADLINE_HEADER: &str = "x-neuronc-deadline-ms";
 /// one to another thread and back costs the processors more than it saves.
 const AT_ONCE_BYTES_MAX: u64 = 4 << 10;
 
-/// When to come again to a model whose workers cannot be started.
+/// When to come again to a model that no worker can run.
 const BROKEN_RETRY: Duration = Duration::from_secs(30);
 
 tokio::task_local! {
@@ -217,7 +217,7 @@ fn lost(served: &Served) -> Refusal {
 }
 
 fn broken() -> Refusal {
-    Refusal::new(Code::NotReady, "no worker of this model can be started")
+    Refusal::new(Code::NotReady, "no worker can run this model at present")
         .retry_after(Some(BROKEN_RETRY))
 }
 
@@ -264,8 +264,7 @@ pub(super) fn default_model(
     entrance: &Entrance,
     is_for: impl Fn(&Head) -> bool,
 ) -> Result<Use, Refusal> {
-    let models = entrance.models();
-    let first = models.iter().find(|model| is_for(&model.model.head));
-    let first = first.or(models.first()).map(Use::of);
+    let first = entrance.first(|model| is_for(&model.model.head));
+    let first = first.or_else(|| entrance.first(|_| true));
     first.ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
 }

@@ -31,7 +31,7 @@ pub(super) enum Refused {
     },
     /// A row has ended workers before.
     Killer,
-    /// No worker that has the model can be started.
+    /// No worker that is to have the model can be started, or could load it.
     Broken,
     /// The model was taken away.
     Gone,
@@ -84,44 +84,41 @@ impl Queue {
 
     /// The worker has the model, or will.
     pub(super) fn assign(&self, model: ModelId, worker: usize) {
-        if let Some(line) = self.lock().models.get_mut(&model) {
-            line.workers.insert(worker);
-        }
+        self.change(model, |line| line.assign(worker));
     }
 
     /// A worker that has the model needs so long for a row.
     pub(super) fn expect(&self, model: ModelId, per_row: Duration) {
         if let Some(line) = self.lock().models.get_mut(&model) {
-            line.pace.expect(per_row, line.workers.len());
+            line.expect(per_row);
         }
     }
 
-    /// The worker will not run the model again: rows that only it may run are answered.
+    /// The worker will not run the model again.
     pub(super) fn withdraw(&self, model: ModelId, worker: usize) {
-        if let Some(line) = self.lock().models.get_mut(&model) {
-            line.workers.remove(&worker);
-            let is_pinned = |job: &Job| job.address.worker == Some(worker);
-            answer_all(line.extract(is_pinned), &RowError::Gone);
-        }
+        self.change(model, |line| line.withdraw(worker));
+    }
+
+    /// Says whether the worker, which runs, could not load the model.
+    pub(super) fn set_failed(&self, model: ModelId, worker: usize, has_failed: bool) {
+        self.change(model, |line| line.set_failed(worker, has_failed));
+    }
+
+    /// Changes who runs a model. What no worker is left for is answered.
+    fn change(&self, model: ModelId, change: impl FnOnce(&mut Line)) {
+        let mut state = self.lock();
+        state.models.get_mut(&model).map(change);
+        state.answer_hopeless();
     }
 
     /// Says whether the worker can be started. What no worker is left for is answered.
     pub(super) fn set_broken(&self, worker: usize, is_broken: bool) {
         let mut state = self.lock();
-        let state = &mut *state;
-        if !is_broken {
-            state.broken.remove(&worker);
-            return;
-        }
-        state.broken.insert(worker);
-        for line in state.models.values_mut() {
-            let hopeless = line.workers.is_subset(&state.broken);
-            let is_lost = |job: &Job| match job.address.worker {
-                Some(only) => state.broken.contains(&only),
-                None => hopeless,
-            };
-            answer_all(line.extract(is_lost), &RowError::Broken);
-        }
+        match is_broken {
+            true => state.broken.insert(worker),
+            false => state.broken.remove(&worker),
+        };
+        state.answer_hopeless();
     }
 
     /// Accepts all rows of a request or none; each receiver gets its row's result.
@@ -138,12 +135,10 @@ impl Queue {
             return Err(Refused::Closed);
         }
         let line = state.models.get_mut(&address.model).ok_or(Refused::Gone)?;
-        let is_broken = match address.worker {
-            Some(only) => state.broken.contains(&only),
-            None => line.workers.is_subset(&state.broken),
-        };
-        if is_broken {
-            return Err(Refused::Broken);
+        match line.hopeless(address.worker, &state.broken) {
+            Some(RowError::Gone) => return Err(Refused::Gone),
+            Some(_) => return Err(Refused::Broken),
+            None => {}
         }
         let suspicion = |row: &Row| state.killers.suspicion(address.model, row, accepted);
         if rows.iter().any(|row| suspicion(row) == Suspicion::Proven) {
@@ -152,7 +147,7 @@ impl Queue {
         if line.jobs.len() + rows.len() > self.rows_max {
             line.drop_abandoned();
             if line.jobs.len() + rows.len() > self.rows_max {
-                let wait = line.pace.estimate(line.jobs.len());
+                let wait = line.estimate(line.jobs.len());
                 return Err(Refused::Full { wait });
             }
         }
@@ -182,6 +177,7 @@ impl Queue {
                 None => answer_all([job], &RowError::Gone),
             }
         }
+        state.answer_hopeless();
         self.wake(state);
     }
 
@@ -196,21 +192,23 @@ impl Queue {
         for job in &batch.jobs {
             killers.blame(model, &job.row, job.is_suspect, now);
         }
-        let suspicion = |job: &Job| killers.suspicion(model, &job.row, now);
-        let is_proven = |job: &Job| suspicion(job) == Suspicion::Proven;
-        let (mut proven, mut again): (Vec<Job>, Vec<Job>) =
-            batch.jobs.into_iter().partition(is_proven);
-        if let Some(line) = models.get_mut(&model) {
-            proven.extend(line.extract(is_proven));
-            for job in &mut line.jobs {
-                job.is_suspect |= suspicion(job) != Suspicion::None;
+        let mut proven = Vec::new();
+        let mut acquit = |mut job: Job| {
+            let suspicion = killers.suspicion(model, &job.row, now);
+            job.is_suspect |= suspicion != Suspicion::None;
+            if suspicion == Suspicion::Proven {
+                proven.push(job);
+                return None;
             }
+            Some(job)
+        };
+        let again = batch.jobs.into_iter().filter_map(&mut acquit).collect();
+        if let Some(line) = models.get_mut(&model) {
+            let waiting = std::mem::take(&mut line.jobs).into_iter();
+            line.jobs = waiting.filter_map(&mut acquit).collect();
         }
         drop(guard);
         answer_all(proven, &RowError::WorkerDied);
-        for job in &mut again {
-            job.is_suspect = true;
-        }
         self.put_back(again);
     }
 
@@ -270,10 +268,14 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until `patience` is over, the queue is closed, or the workers are called.
-    pub(super) fn pause(&self, patience: Duration) {
+    /// How often the workers were called.
+    pub(super) fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Waits until `patience` is over, the queue is closed, or the workers are called beyond `calls`.
+    pub(super) fn pause(&self, calls: u64, patience: Duration) {
         let state = self.lock();
-        let calls = state.calls;
         // Both outcomes end the pause.
         let _ = self.changed.wait_timeout_while(state, patience, |state| {
             !state.closed && state.calls == calls
@@ -285,7 +287,7 @@ impl Queue {
         let state = self.lock();
         state.models.get(&model).map_or((0, None), |line| {
             let rows = line.jobs.len();
-            (rows, line.pace.estimate(rows))
+            (rows, line.estimate(rows))
         })
     }
 
@@ -314,6 +316,13 @@ impl Queue {
 }
 
 impl State {
+    /// Answers the rows that no worker is left for.
+    fn answer_hopeless(&mut self) {
+        for line in self.models.values_mut() {
+            line.answer_hopeless(&self.broken);
+        }
+    }
+
     /// The batch whose most urgent row is the most urgent of all `models`.
     fn take(&mut self, worker: usize, models: &[ModelId], fill: Fill) -> Option<Batch> {
         let now = Instant::now();

@@ -197,6 +197,8 @@ fn what_waits_for_a_model_that_goes_is_answered() {
     queue.withdraw(model, 1);
     assert_eq!(pinned[0].try_recv(), Ok(Err(RowError::Gone)));
     assert!(free[0].try_recv().is_err());
+    let late = submit(&queue, Address { model, worker }, vec![row(1)]);
+    assert_eq!(late.unwrap_err(), Refused::Gone);
     let batch = taken(&queue, 0, &[model]).unwrap();
     queue.shut(model);
     queue.put_back(batch.jobs);

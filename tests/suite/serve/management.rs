@@ -108,7 +108,21 @@ fn a_model_is_replaced_under_load_and_no_request_notices() {
     load.wait_answers(50);
     assert_eq!(managed.bucket("m"), "12");
     let workers = managed.server.workers();
-    assert!(managed.put_other("m"));
+    thread::scope(|scope| {
+        let replaced = scope.spawn(|| {
+            for bundle in ["other", "one", "other"] {
+                let body = json!({"bundle": managed.place.path(bundle)});
+                assert!(managed.change("PUT", "/admin/models/m", &body));
+            }
+        });
+        // A route that names no model takes the first one.
+        let mut client = managed.server.client();
+        while !replaced.is_finished() {
+            let response = client.post("/", &json!({"inputs": "the cat"})).unwrap();
+            assert_eq!(response.status, 200, "{response:?}");
+        }
+        replaced.join().unwrap();
+    });
     assert_eq!(managed.bucket("m"), "16");
     assert!(!managed.put_other("m"), "it is that bundle already");
     load.wait_answers(50);
@@ -121,8 +135,34 @@ fn a_model_is_replaced_under_load_and_no_request_notices() {
 }
 
 #[test]
-fn a_bundle_that_cannot_run_replaces_nothing() {
-    let managed = Managed::start(1);
+fn cores_load_one_after_the_other_and_the_others_answer_meanwhile() {
+    let managed = Managed::start(2);
+    let worker = managed.server.wait_ready(2)[0];
+    send(worker, Signal::STOP);
+    thread::scope(|scope| {
+        let put = scope.spawn(|| managed.put_other("m"));
+        let models = |core: usize| {
+            let models = managed.status()["cores"][core]["models"].clone();
+            models.as_array().unwrap().len()
+        };
+        wait_until("core 0 loads the other bundle", || {
+            (models(0) == 2 && managed.server.waiting_cores() == [0]).then_some(())
+        });
+        assert_eq!(models(1), 1, "core 1 loads too");
+        assert_eq!(managed.bucket("m"), "12");
+        send(worker, Signal::CONT);
+        assert!(put.join().unwrap());
+    });
+    assert_eq!(
+        (managed.bucket("m"), managed.bucket("m")),
+        ("16".into(), "16".into())
+    );
+}
+
+#[test]
+fn a_bundle_that_cannot_run_replaces_nothing_and_costs_no_worker() {
+    let managed = Managed::start(2);
+    let workers = managed.server.workers();
     // A sealed bundle whose second graph is one of another shape.
     edit_json(&managed.other.join("manifest.json"), |manifest| {
         let artifacts = manifest["artifacts"].as_array_mut().unwrap();
@@ -135,9 +175,15 @@ fn a_bundle_that_cannot_run_replaces_nothing() {
     assert_eq!(managed.bucket("m"), "12");
     let change = ("PUT", "/admin/models/new", body);
     managed.check_refused(change, (500, "change_failed", "2x16"));
-    let models = managed.status()["models"].clone();
-    assert_eq!(models.as_array().unwrap().len(), 1, "{models}");
-    managed.server.wait_ready(1);
+    let status = managed.status();
+    assert_eq!(status["models"].as_array().unwrap().len(), 1, "{status}");
+    for core in status["cores"].as_array().unwrap() {
+        assert_eq!(core["restarts"], 0, "{core}");
+    }
+    assert_eq!(managed.server.workers(), workers);
+    let log = managed.server.log();
+    let tries = log.matches("a model cannot be loaded").count();
+    assert_eq!(tries, 2, "core 1 has tried as well:\n{log}");
     assert_eq!(managed.bucket("m"), "12");
 }
 
@@ -187,6 +233,30 @@ fn a_bundle_with_two_names_outlives_one_of_them() {
         ("16".to_owned(), "12".to_owned())
     );
     assert_eq!(managed.server.workers(), workers, "no process was replaced");
+}
+
+#[test]
+fn a_copy_is_one_that_answers() {
+    let managed = Managed::start(2);
+    let (folder, aside) = (managed.place.path("one"), managed.place.path("aside"));
+    fs::rename(&folder, &aside).unwrap();
+    let worker = managed.server.wait_ready(2)[1];
+    send(worker, Signal::KILL);
+    wait_until("core 1 is without a worker", || {
+        let state = managed.status()["cores"][1]["state"].clone();
+        (state != "ready").then_some(())
+    });
+    // Core 1 is to have the model, and has none.
+    let last = ("DELETE", "/admin/models/m?cores=0", Value::Null);
+    managed.check_refused(last, (409, "conflict", "last copy"));
+    assert_eq!(managed.bucket("m"), "12");
+    // What does not answer is nobody's last copy.
+    assert!(managed.change("DELETE", "/admin/models/m?cores=1", &Value::Null));
+    assert_eq!(managed.bucket("m"), "12");
+    fs::rename(&aside, &folder).unwrap();
+    assert!(managed.change("PUT", "/admin/models/m", &json!({"cores": "0-1"})));
+    assert!(managed.change("DELETE", "/admin/models/m?cores=0", &Value::Null));
+    assert_eq!(managed.bucket("m"), "12");
 }
 
 #[test]
@@ -322,4 +392,45 @@ fn a_bundle_that_was_replaced_on_disk_is_not_mixed_with_the_old_one() {
     assert!(managed.change("PUT", "/admin/models/m", &json!({"bundle": folder})));
     assert_eq!(managed.bucket("m"), "16");
     managed.server.wait_ready(2);
+}
+
+#[test]
+fn a_model_that_could_not_be_loaded_is_refused_at_once_and_served_when_it_can_be() {
+    let managed = Managed::start(1);
+    managed.put_other("b");
+    let aside = managed.place.path("aside");
+    fs::rename(&managed.other, &aside).unwrap();
+    let worker = managed.server.wait_ready(1)[0];
+    let ask = || {
+        managed
+            .server
+            .post("/predict/b", &json!({"inputs": "the cat"}))
+    };
+    send(worker, Signal::STOP);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(ask);
+        managed.server.wait_handed_over();
+        send(worker, Signal::KILL);
+        let refused = waiting.join().unwrap();
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert_eq!(refused.json()["code"], "not_ready");
+    });
+    assert_eq!(
+        managed.bucket("m"),
+        "12",
+        "the core goes on with what it holds"
+    );
+    let refused = ask();
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    let other = managed.server.wait_ready(1)[0];
+    fs::rename(&aside, &managed.other).unwrap();
+    let bucket = wait_until("the model is loaded", || {
+        let response = ask();
+        (response.status == 200).then(|| response.headers["x-neuronc-buckets"].clone())
+    });
+    assert_eq!(bucket, "1x16");
+    assert_eq!(managed.server.wait_ready(1)[0], other, "by the same worker");
+    let models = managed.status()["cores"][0]["models"].clone();
+    assert!(!models.to_string().contains("failed"), "{models}");
 }

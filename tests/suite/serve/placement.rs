@@ -194,6 +194,45 @@ fn the_port_of_a_core_answers_through_that_core_only() {
 }
 
 #[test]
+fn the_port_of_a_core_knows_of_an_alias_and_of_readiness_what_the_core_has() {
+    let (place, port) = (place(), free_ports(2));
+    let listen = port.to_string();
+    let args = [
+        "--cores",
+        "2",
+        "--model",
+        "a=embed@0",
+        "--model",
+        "b=classify@1",
+        "--listen-per-core",
+        &listen,
+        "--management-port",
+        "0",
+    ];
+    let mut server = Server::start_with(&place, &args);
+    let mut operator = Client::connect(server.management()).unwrap();
+    server.wait_ready(2);
+    let mut change = |method: &str, path: &str, body: &str| {
+        let done = operator.send(method, path, body.as_bytes()).unwrap();
+        assert_eq!(done.status, 200, "{done:?}");
+    };
+    let connect = |core: u16| Client::connect(([127, 0, 0, 1], port + core).into()).unwrap();
+    let alias = "/admin/aliases/best";
+    change("PUT", alias, r#"{"models": {"a": 1, "b": 1}}"#);
+    for _ in 0..4 {
+        assert!(ask(&mut connect(0), "best")[0].is_number());
+        assert!(!ask(&mut connect(1), "best")[0].is_number());
+    }
+    change("DELETE", alias, "");
+    assert_eq!(connect(1).get("/health/ready").unwrap().status, 200);
+    change("DELETE", "/admin/models/b?force=true", "");
+    // Nothing is asked there that would be answered.
+    assert_eq!(connect(1).get("/health/ready").unwrap().status, 503);
+    assert_eq!(connect(0).get("/health/ready").unwrap().status, 200);
+    assert_eq!(server.get("/health/ready").status, 200);
+}
+
+#[test]
 fn a_file_says_the_whole_deployment_and_flags_win() {
     let place = place();
     let config = "

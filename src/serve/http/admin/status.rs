@@ -224,7 +224,8 @@ pub(in crate::serve::http) fn words(
 }
 
 fn held(model: &ServedModel, status: &Status) -> HeldModel {
-    let cause = status.failed.get(&model.id).cloned();
+    let failure = status.failed.get(&model.id);
+    let cause = failure.map(|failure| failure.why.clone());
     let state = match (status.held.contains(&model.id), &cause) {
         (true, _) => "loaded",
         (false, Some(_)) => "failed",

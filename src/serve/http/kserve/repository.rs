@@ -116,7 +116,7 @@ pub(super) async fn load(
     }
 }
 
-/// `POST /v2/repository/models/{model}/unload`: for operators.
+/// `POST /v2/repository/models/{model}/unload`: for operators. The protocol has no word for `force`.
 pub(super) async fn unload(
     State(entrance): State<Entrance>,
     Extension(role): Extension<Role>,

@@ -203,9 +203,12 @@ function example(models) {
 
 function show() {
   const sample = samples[samples.length - 1];
-  const before = samples[samples.length - 2];
   const status = sample.status;
-  const seconds = before ? Math.max(1e-3, status.now - before.status.now) : 1;
+  const last = samples[samples.length - 2];
+  // By the server's own clock, which nobody sets; one that goes back is that of another process.
+  const passed = last ? status.uptime_seconds - last.status.uptime_seconds : -1;
+  const before = passed >= 0 && last.status.pid === status.pid ? last : undefined;
+  const seconds = before ? Math.max(1e-3, passed) : 1;
   const done = changes(status, before?.status);
   const all = sum([...done.cores.values()]);
   const working = status.cores.filter((core) => core.state === "ready").length;

@@ -177,7 +177,7 @@ impl Served {
         let placed = placement.models.into_iter().zip(deployment.bundles);
         let models = placed.map(|(placed, bundle)| {
             let simulated = runtime.simulated(&bundle)?;
-            ServedModel::open(placed, bundle, simulated)
+            ServedModel::open(placed, bundle, simulated, limits.queue_rows)
         });
         let models: Vec<Arc<ServedModel>> = models.collect::<Result<_>>()?;
         let queue = Arc::new(Queue::new(limits.queue_rows));

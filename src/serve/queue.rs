@@ -25,9 +25,14 @@ pub(super) enum Taken {
 /// Why rows were not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Too many wait already; when there will be room, as far as that is known.
+    /// So many wait already; when there will be room, as far as that is known.
     Full {
+        waiting: usize,
         wait: Option<Duration>,
+    },
+    /// More than may ever wait.
+    TooMany {
+        rows: usize,
     },
     /// A row has ended workers before.
     Killer,
@@ -124,6 +129,9 @@ impl Queue {
         rows: Vec<Row>,
         deadline: Instant,
     ) -> Result<Vec<oneshot::Receiver<RowResult>>, Refused> {
+        if rows.len() > self.rows_max {
+            return Err(Refused::TooMany { rows: rows.len() });
+        }
         let accepted = Instant::now();
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -145,8 +153,9 @@ impl Queue {
         if line.jobs.len() + rows.len() > self.rows_max {
             line.drop_abandoned();
             if line.jobs.len() + rows.len() > self.rows_max {
-                let wait = line.pace.estimate(line.jobs.len());
-                return Err(Refused::Full { wait });
+                let waiting = line.jobs.len();
+                let wait = line.pace.estimate(waiting);
+                return Err(Refused::Full { waiting, wait });
             }
         }
         let receivers = rows.into_iter().map(|row| {
@@ -379,7 +388,8 @@ mod tests {
         let (queue, [one, two]) = queue(1);
         let _one = submit(&queue, any(one), vec![row(1)]).unwrap();
         let refused = submit(&queue, any(one), vec![row(1)]).unwrap_err();
-        assert_eq!(refused, Refused::Full { wait: None });
+        let (waiting, wait) = (1, None);
+        assert_eq!(refused, Refused::Full { waiting, wait });
         let _two = submit(&queue, any(two), vec![row(1)]).unwrap();
     }
 
@@ -388,7 +398,10 @@ mod tests {
         let (queue, [model, _]) = queue(3);
         let _first = submit(&queue, any(model), vec![row(2); 2]).unwrap();
         let refused = submit(&queue, any(model), vec![row(2); 2]).unwrap_err();
-        assert_eq!(refused, Refused::Full { wait: None });
+        let (waiting, wait) = (2, None);
+        assert_eq!(refused, Refused::Full { waiting, wait });
+        let refused = submit(&queue, any(model), vec![row(2); 4]).unwrap_err();
+        assert_eq!(refused, Refused::TooMany { rows: 4 });
         assert_eq!(tokens(&queue, 0, &[model]).len(), 2);
         assert!(tokens(&queue, 0, &[model]).is_empty());
     }

@@ -19,7 +19,7 @@ use crate::serve::models::Use;
 use crate::serve::queue::Refused;
 use crate::serve::{Entrance, Limits, Served};
 use crate::task::TaskModel;
-use crate::task::invalid::Invalid;
+use crate::task::invalid::{Invalid, InvalidCode};
 
 /// In how many milliseconds the client wants its answer, if that is less than the server's own limit.
 const DEADLINE_HEADER: &str = "x-neuronc-deadline-ms";
@@ -191,12 +191,20 @@ async fn outputs(
 /// Why rows were not taken into the queue.
 fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
     match refused {
-        Refused::Full { wait } => Refusal::new(
+        Refused::Full { waiting, wait } => Refusal::new(
             Code::QueueFull,
-            format!("{} rows are waiting already", limits.queue_rows),
+            format!(
+                "{waiting} rows are waiting already, and {} may",
+                limits.queue_rows
+            ),
         )
         .help("try again after the time in `Retry-After`")
         .retry_after(wait),
+        Refused::TooMany { rows } => {
+            let limit = limits.queue_rows;
+            let message = format!("the request needs {rows} rows; it may have {limit}");
+            Invalid::new(InvalidCode::TooMany, "", message).into()
+        }
         Refused::Killer => Refusal::new(
             Code::Quarantined,
             "a row of this request ended the workers that ran it",

@@ -300,7 +300,7 @@ fn more_rows_than_may_wait_are_refused_until_there_is_room() {
         check(
             &full,
             (429, "queue_full", ""),
-            &["1024 rows", "Retry-After"],
+            &["1022 rows are waiting", "1024 may", "Retry-After"],
         );
         assert_eq!(full.headers["retry-after"], "1");
         send_signal(worker, Signal::CONT);

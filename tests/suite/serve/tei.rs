@@ -278,7 +278,7 @@ fn info_and_health() {
 }
 
 /// Route and body, and the status, type and a part of the message of their refusal.
-const REFUSALS: [(&str, &str, u16, &str, &str); 11] = [
+const REFUSALS: [(&str, &str, u16, &str, &str); 12] = [
     ("/embed", r#"{"inputs": []}"#, 400, "Empty", "an empty list"),
     (
         "/embed",
@@ -300,6 +300,14 @@ const REFUSALS: [(&str, &str, u16, &str, &str); 11] = [
         413,
         "Validation",
         "1025 items",
+    ),
+    // The sentence that all are compared with is a row, too.
+    (
+        "/similarity",
+        r#"{"inputs": {"source_sentence": "cat", "sentences": [MOST]}}"#,
+        413,
+        "Validation",
+        "1025 rows",
     ),
     (
         "/embed",
@@ -346,6 +354,7 @@ fn refusals_have_the_shape_of_the_protocol() {
     let many = vec!["\"cat\""; 1025].join(",");
     for (route, body, status, kind, part) in REFUSALS {
         let body = body.replace("LONG", &long).replace("MANY", &many);
+        let body = body.replace("MOST", &many["\"cat\",".len()..]);
         let body: Value = serde_json::from_str(&body).unwrap();
         let response = ask("feature-extraction", route, body);
         let error = response.json();

@@ -66,7 +66,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Rows of one model that may wait for a core; more are refused with 429.
     pub queue_rows: usize,
-    /// How long a request may take, waiting included.
+    /// How long a request may take from the end of its body, waiting included.
     pub request: Duration,
     /// How long one batch may take on a worker before the worker counts as hung.
     pub run: Duration,

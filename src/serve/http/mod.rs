@@ -16,6 +16,8 @@ mod predict;
 mod reference;
 mod reloaded;
 mod request_id;
+mod scope;
+mod sent;
 mod statistics;
 mod tei;
 mod traces;
@@ -28,7 +30,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::Response;
@@ -112,7 +114,6 @@ pub(super) async fn serve(
 }
 
 fn routes(entrance: Entrance) -> Router {
-    let body_bytes = entrance.served.limits.body_bytes;
     let admin = match entrance.door {
         Door::Management => admin::routes()
             .layer(from_fn(access::require_admin))
@@ -137,8 +138,7 @@ fn routes(entrance: Entrance) -> Router {
         .merge(kserve::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(entrance.clone(), work::in_scope))
-        .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(from_fn_with_state(entrance.clone(), scope::of_request))
         .layer(map_response_with_state(entrance.clone(), say_simulated))
         .with_state(entrance)
 }

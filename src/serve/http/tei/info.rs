@@ -17,11 +17,12 @@ use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Ran, Refusal};
 use crate::serve::http::tei::{self, TeiRefusal};
 use crate::serve::http::work::{Outputs, Times};
-use crate::serve::models::ServedModel;
+use crate::serve::models::Use;
 use crate::task::TaskModel;
 
 /// What a request cost, for its headers.
 pub(in crate::serve::http) struct Computed {
+    model: Use,
     begun: Instant,
     characters: usize,
     tokens: usize,
@@ -31,12 +32,13 @@ pub(in crate::serve::http) struct Computed {
 
 impl Computed {
     pub(in crate::serve::http) fn new(
-        begun: Instant,
-        characters: usize,
+        model: Use,
+        (begun, characters): (Instant, usize),
         tokens: usize,
         outputs: &Outputs,
     ) -> Self {
         Self {
+            model,
             begun,
             characters,
             tokens,
@@ -48,7 +50,6 @@ impl Computed {
     /// The answer with its headers; times are in whole milliseconds.
     pub(in crate::serve::http) fn answer<T: Serialize>(
         self,
-        model: &ServedModel,
         answer: &T,
     ) -> Result<Response, Refusal> {
         let mut response = answer::json(answer, &self.ran)?;
@@ -62,7 +63,7 @@ impl Computed {
             ("x-queue-time", milliseconds(self.times.waiting)),
             ("x-inference-time", milliseconds(self.times.running)),
         ];
-        let chip = model.plan().chip.clone();
+        let chip = self.model.plan().chip.clone();
         let headers: &mut HeaderMap = response.headers_mut();
         for (name, value) in numbers.into_iter().chain([("x-compute-type", chip)]) {
             if let Ok(value) = HeaderValue::try_from(value) {

@@ -64,6 +64,8 @@ pub struct Limits {
     pub idle: Duration,
     /// The largest body of a request.
     pub body_bytes: usize,
+    /// Bytes of bodies that the server holds at a time, beyond the first few thousand of each.
+    pub bodies_bytes: usize,
     /// Rows of one model that may wait for a core; more are refused with 429.
     pub queue_rows: usize,
     /// How long a request may take from the end of its body, waiting included.
@@ -85,6 +87,7 @@ impl Limits {
         // Longer than the load balancers of clouds keep theirs, who must be the ones to close.
         idle: Duration::from_secs(75),
         body_bytes: 2 << 20,
+        bodies_bytes: 256 << 20,
         queue_rows: 1024,
         request: Duration::from_secs(30),
         run: Duration::from_secs(60),
@@ -163,6 +166,7 @@ struct Served {
     profile: ChipProfile,
     started: Instant,
     traffic: http::Traffic,
+    room: Arc<http::Room>,
     /// Held while what is served changes.
     changing: Mutex<()>,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
@@ -217,6 +221,7 @@ impl Served {
             profile: deployment.profile,
             started: Instant::now(),
             traffic: http::Traffic::default(),
+            room: http::Room::new(limits.bodies_bytes),
             changing: Mutex::new(()),
             stopping: AtomicBool::new(false),
         }))

@@ -55,6 +55,8 @@ pub(super) enum Code {
     ChangeFailed,
     WrongMethod,
     BodyTooLarge,
+    /// There is no room for its body.
+    TooManyBytes,
     QueueFull,
     /// A model has no core that is ready.
     NotReady,
@@ -80,7 +82,7 @@ impl Code {
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::QueueFull | Code::KeyLimit => StatusCode::TOO_MANY_REQUESTS,
-            Code::NotReady | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Code::NotReady | Code::Stopping | Code::TooManyBytes => StatusCode::SERVICE_UNAVAILABLE,
             Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Code::Conflict => StatusCode::CONFLICT,
             Code::Numeric | Code::WorkerDied | Code::ChangeFailed | Code::Internal => {
@@ -105,6 +107,7 @@ impl Code {
             Code::ChangeFailed => "change_failed",
             Code::WrongMethod => "wrong_method",
             Code::BodyTooLarge => "body_too_large",
+            Code::TooManyBytes => "too_many_bytes",
             Code::QueueFull => "queue_full",
             Code::NotReady => "not_ready",
             Code::Stopping => "stopping",

@@ -1,7 +1,8 @@
 //! What is known of the request that runs in a task: until when it has to be answered, and how much
 //! work it is.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
@@ -10,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::serve::http::answer::{Code, Refusal};
+use crate::serve::http::room::Held;
 use crate::serve::{Entrance, Limits};
 
 /// In how many milliseconds the client wants its answer, if that is less than the server's own limit.
@@ -31,6 +33,8 @@ struct Scope {
     limit: Cell<Instant>,
     /// Bytes that are there to be worked on: of the path, and of the body as far as it came.
     bytes: Cell<usize>,
+    /// What a large body takes of the room for all of them.
+    held: OnceCell<Arc<Held>>,
 }
 
 /// Has each request know its own.
@@ -47,6 +51,7 @@ pub(super) async fn of_request(
         asked: asked.map(|asked| asked.and_then(|asked| begun.checked_add(asked))),
         limit: Cell::new(begun + entrance.served.limits.request),
         bytes: Cell::new(uri.path().len() + uri.query().map_or(0, str::len)),
+        held: OnceCell::new(),
     };
     SCOPE.scope(scope, next.run(request)).await
 }
@@ -91,6 +96,18 @@ pub(super) fn has_come(bytes: usize) {
     let _ = SCOPE.try_with(|scope| scope.bytes.set(scope.bytes.get() + bytes));
 }
 
+/// Keeps the room of a body until the request is answered.
+pub(super) fn keep(held: Arc<Held>) {
+    // A request has one body.
+    let _ = SCOPE.try_with(|scope| scope.held.set(held));
+}
+
+/// The room of the body, for work that may outlive the request.
+pub(super) fn held() -> Option<Arc<Held>> {
+    let held = SCOPE.try_with(|scope| scope.held.get().cloned());
+    held.unwrap_or(None)
+}
+
 /// Working on what was sent takes no time worth handing it over.
 pub(super) fn is_small() -> bool {
     let is_small = SCOPE.try_with(|scope| scope.bytes.get() <= SMALL_BYTES_MAX);
@@ -109,6 +126,7 @@ pub(super) async fn with_bytes<F: Future>(bytes: usize, work: F) -> F::Output {
         asked: Ok(None),
         limit: Cell::new(Instant::now() + Duration::from_secs(60)),
         bytes: Cell::new(bytes),
+        held: OnceCell::new(),
     };
     SCOPE.scope(scope, work).await
 }

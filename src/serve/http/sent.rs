@@ -1,8 +1,11 @@
-//! The body of a request, read before the request's deadline and up to the largest size.
+//! The body of a request, read before the request's deadline, up to the largest size, and within the
+//! room for the bodies of all requests.
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
@@ -10,8 +13,12 @@ use futures::StreamExt as _;
 
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::TooSlow;
-use crate::serve::http::scope;
-use crate::serve::{Entrance, Limits};
+use crate::serve::http::room::Held;
+use crate::serve::http::scope::{self, SMALL_BYTES_MAX};
+use crate::serve::{Entrance, Limits, Served};
+
+/// When to come again with a body for which there was no room.
+const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// The body of a request, or why there is none.
 pub(super) struct Sent(Result<Bytes, Refusal>);
@@ -32,14 +39,13 @@ impl FromRequest<Entrance> for Sent {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, entrance: &Entrance) -> Result<Self, Infallible> {
-        let limits = &entrance.served.limits;
-        Ok(Self(read(request.into_body(), limits).await))
+        Ok(Self(read(request.into_body(), &entrance.served).await))
     }
 }
 
-async fn read(body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
+async fn read(body: Body, served: &Served) -> Result<Bytes, Refusal> {
     let asked = scope::asked();
-    let mut all = pin!(whole(body, limits));
+    let mut all = pin!(whole(body, served));
     // Most bodies come with their head, and need no alarm.
     let bytes = match futures::poll!(all.as_mut()) {
         Poll::Ready(bytes) => bytes?,
@@ -51,7 +57,7 @@ async fn read(body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
                 }
                 _ => all.await?,
             };
-            scope::has_waited(limits.request);
+            scope::has_waited(served.limits.request);
             bytes
         }
     };
@@ -59,7 +65,8 @@ async fn read(body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
     Ok(bytes)
 }
 
-async fn whole(body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
+async fn whole(body: Body, served: &Served) -> Result<Bytes, Refusal> {
+    let limits = &served.limits;
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |size| size > limits.body_bytes) {
         return Err(too_large(limits));
@@ -69,27 +76,63 @@ async fn whole(body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
         return Ok(Bytes::new());
     };
     let first = first.map_err(|error| cut_off(&error, limits))?;
-    check_size(first.len(), limits)?;
+    let mut taking = Taking { served, held: None };
+    taking.take(0, first.len())?;
     let Some(mut next) = parts.next().await else {
+        taking.end();
         return Ok(first);
     };
     let mut bytes = first.to_vec();
     loop {
         let part = next.map_err(|error| cut_off(&error, limits))?;
-        check_size(bytes.len() + part.len(), limits)?;
+        taking.take(bytes.len(), part.len())?;
         bytes.extend_from_slice(&part);
         match parts.next().await {
             Some(part) => next = part,
-            None => return Ok(bytes.into()),
+            None => break,
+        }
+    }
+    taking.end();
+    Ok(bytes.into())
+}
+
+/// What a body takes of the room for all of them; the first bytes are free, so that large bodies leave
+/// the small ones alone.
+struct Taking<'a> {
+    served: &'a Served,
+    held: Option<Arc<Held>>,
+}
+
+impl Taking<'_> {
+    /// Takes room for so many bytes that come after others.
+    fn take(&mut self, before: usize, bytes: usize) -> Result<(), Refusal> {
+        let limits = &self.served.limits;
+        let beyond = |bytes: usize| bytes.saturating_sub(SMALL_BYTES_MAX);
+        if before + bytes > limits.body_bytes {
+            return Err(too_large(limits));
+        }
+        let more = beyond(before + bytes) - beyond(before);
+        if more == 0 {
+            return Ok(());
+        }
+        let held = self.held.get_or_insert_with(|| self.served.room.hold());
+        match held.take(more) {
+            true => Ok(()),
+            false => Err(no_room()),
+        }
+    }
+
+    fn end(self) {
+        if let Some(held) = self.held {
+            scope::keep(held);
         }
     }
 }
 
-fn check_size(size: usize, limits: &Limits) -> Result<(), Refusal> {
-    match size > limits.body_bytes {
-        true => Err(too_large(limits)),
-        false => Ok(()),
-    }
+fn no_room() -> Refusal {
+    let message = "the bodies of other requests take all the room that there is";
+    let refusal = Refusal::new(Code::TooManyBytes, message);
+    refusal.retry_after(Some(NO_ROOM_RETRY)).closing()
 }
 
 fn too_large(limits: &Limits) -> Refusal {

@@ -89,10 +89,14 @@ async fn elsewhere<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let deadline = scope::deadline()?;
     let span = Span::current();
-    let timely = move || match Instant::now() < deadline {
-        true => span.in_scope(work),
-        // Nobody waits for it any more.
-        false => Err(scope::too_late()),
+    let held = scope::held();
+    let timely = move || {
+        let _held = held;
+        match Instant::now() < deadline {
+            true => span.in_scope(work),
+            // Nobody waits for it any more.
+            false => Err(scope::too_late()),
+        }
     };
     let done = tokio::task::spawn_blocking(timely);
     let done = tokio::time::timeout_at(deadline.into(), done).await;

@@ -161,7 +161,7 @@ impl Paths {
         // Where there are API keys, and where there is a body.
         statuses.extend([401, 429]);
         if route.request.is_some() {
-            statuses.push(408);
+            statuses.extend([408, 503, 504]);
         }
         statuses.sort_unstable();
         statuses.dedup();
@@ -211,7 +211,7 @@ fn meaning(status: u16) -> &'static str {
         424 => "the model is for something else, or failed",
         429 => "too many rows are waiting, or a limit of the API key; `Retry-After` has seconds",
         500 => "the model or the server failed on this request",
-        503 => "no core is ready, or the server is stopping",
+        503 => "no core is ready, the server is stopping, or it has no room for the body",
         _ => "no answer in time",
     }
 }

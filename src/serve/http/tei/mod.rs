@@ -86,6 +86,7 @@ impl IntoResponse for TeiRefusal {
             Code::Numeric | Code::WorkerDied | Code::Internal => (424, ErrorType::Backend),
             Code::QueueFull | Code::KeyLimit => (429, ErrorType::Overloaded),
             Code::DeadlineExceeded => (504, ErrorType::Overloaded),
+            Code::TooManyBytes => (503, ErrorType::Overloaded),
             Code::NotReady | Code::Stopping => (503, ErrorType::Unhealthy),
             other => (other.status().as_u16(), ErrorType::Validation),
         };

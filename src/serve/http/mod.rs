@@ -29,7 +29,7 @@ mod work;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
@@ -39,7 +39,7 @@ use axum::routing::{any, get, post};
 use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::http::access::{Access, Role};
+use crate::serve::http::access::{Access, Reach, Role};
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::{Accepting, Connections};
 use crate::serve::{Door, Entrance, Listener, Served};
@@ -85,8 +85,15 @@ pub(super) async fn serve(
             Door::All | Door::Worker(_) => Role::Predict,
         };
         let access = Access::new(Arc::clone(&gate), role);
+        let mut routes = routes(entrance);
+        if door == Door::Management {
+            let address = socket.local_addr().context("asking for the own address")?;
+            let is_loopback = address.ip().is_loopback();
+            let reach = Reach { is_loopback };
+            routes = routes.layer(from_fn_with_state(reach, access::own_site));
+        }
         let counted = from_fn_with_state(Arc::clone(&served), traffic::count);
-        let app = guarded(routes(entrance), access, &gate).layer(counted);
+        let app = guarded(routes, access, &gate).layer(counted);
         servers.push(accepting.clone().run(socket, app));
     }
     let signal = async move {

@@ -33,6 +33,7 @@ mod refusals;
 mod server;
 mod shutdown;
 mod simulated;
+mod sites;
 mod soak;
 mod tei;
 mod tls;

@@ -161,7 +161,7 @@ async fn roll_back(
 }
 
 /// Names end up in paths and logs.
-fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+pub(super) fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
     const BYTES_MAX: usize = 200;
     let name = name.map(|Path(name)| name).unwrap_or_default();
     let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);

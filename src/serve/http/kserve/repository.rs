@@ -100,13 +100,13 @@ pub(super) async fn load(
     body: Sent,
 ) -> KserveResult {
     let request: LoadRequest = work::read(body, optional).await?;
-    let name = model.map(|Path(name)| name).unwrap_or_default();
     let bundle = request.parameters.bundle;
     if is_for_operators(&entrance, role) {
+        let name = admin::name_of(model)?;
         admin::load(&entrance, name, bundle, None).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    work::find_model(&entrance, &name)?;
+    work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
     match bundle {
         None => Ok(StatusCode::OK.into_response()),
         Some(_) => Err(for_operators().into()),
@@ -119,12 +119,12 @@ pub(super) async fn unload(
     Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
 ) -> KserveResult {
-    let name = model.map(|Path(name)| name).unwrap_or_default();
     if is_for_operators(&entrance, role) {
+        let name = admin::name_of(model)?;
         admin::unload(&entrance, name, None, true).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    work::find_model(&entrance, &name)?;
+    work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
     Err(for_operators().into())
 }
 

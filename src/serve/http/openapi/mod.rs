@@ -18,7 +18,7 @@ const SCHEMAS: &str = "/components/schemas";
 /// The document of a server of these models, of any server where there are none, as it is seen through a
 /// port.
 pub fn document(models: &[&str], door: Door) -> Value {
-    let mut paths = Paths::new(models);
+    let mut paths = Paths::new(models, door);
     routes::native(&mut paths);
     routes::openai(&mut paths);
     for (prefix, tag) in [("", "tei"), ("/tei/{model}", "tei of a model")] {
@@ -51,6 +51,7 @@ pub fn document(models: &[&str], door: Door) -> Value {
 
 /// The paths so far, and the schemas that they name.
 struct Paths {
+    door: Door,
     /// What a model may be called.
     model: Value,
     paths: Map<String, Value>,
@@ -82,7 +83,7 @@ enum Reply {
 }
 
 impl Paths {
-    fn new(models: &[&str]) -> Self {
+    fn new(models: &[&str], door: Door) -> Self {
         let settings = || {
             SchemaSettings::draft2020_12().with(|settings| {
                 settings.definitions_path = SCHEMAS.into();
@@ -90,6 +91,7 @@ impl Paths {
             })
         };
         Self {
+            door,
             model: match models {
                 [] => json!({"type": "string"}),
                 models => json!({"type": "string", "enum": models}),
@@ -163,6 +165,10 @@ impl Paths {
         if route.request.is_some() {
             statuses.extend([408, 503, 504]);
         }
+        let is_operators = route.method != "get" || route.tag == "management";
+        if self.door == Door::Management && is_operators {
+            statuses.push(403);
+        }
         statuses.sort_unstable();
         statuses.dedup();
         for status in &statuses {
@@ -204,6 +210,7 @@ fn meaning(status: u16) -> &'static str {
     match status {
         400 => "the body or a header cannot be read",
         401 => "no API key, or one that is not known",
+        403 => "the role of the key is not enough, or the page of another site sent the request",
         404 => "no such model",
         408 => "the body did not come in time",
         413 => "the body is too large, or has too many inputs",

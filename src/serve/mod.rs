@@ -132,8 +132,8 @@ pub struct Deployment {
 
 /// How many connections there can be: those asked for, else the standard ones, if the limit of open
 /// files, which is raised for it, has place for them.
-pub fn places(asked: Option<NonZeroUsize>) -> Result<usize> {
-    http::places(asked)
+pub fn places(asked: Option<NonZeroUsize>, workers: usize) -> Result<usize> {
+    http::places(asked, workers)
 }
 
 /// A port of the server.

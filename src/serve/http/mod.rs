@@ -93,7 +93,10 @@ pub(super) async fn serve(
             routes = routes.layer(from_fn_with_state(reach, access::own_site));
         }
         let counted = from_fn_with_state(Arc::clone(&served), traffic::count);
-        let app = guarded(routes, access, &gate).layer(counted);
+        let simulated = map_response_with_state(Arc::clone(&served), say_simulated);
+        let app = guarded(routes, access, &gate)
+            .layer(simulated)
+            .layer(counted);
         servers.push(accepting.clone().run(socket, app));
     }
     let signal = async move {
@@ -148,7 +151,6 @@ fn routes(entrance: Entrance) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(entrance.clone(), scope::of_request))
-        .layer(map_response_with_state(entrance.clone(), say_simulated))
         .with_state(entrance)
 }
 
@@ -165,8 +167,8 @@ fn guarded(routes: Router, access: Access, gate: &Arc<Gate>) -> Router {
 }
 
 /// Every answer of a server that computes nothing says so, whatever its protocol.
-async fn say_simulated(State(entrance): State<Entrance>, mut response: Response) -> Response {
-    if entrance.served.is_simulated() {
+async fn say_simulated(State(served): State<Arc<Served>>, mut response: Response) -> Response {
+    if served.is_simulated() {
         let value = HeaderValue::from_static(SIMULATED);
         response.headers_mut().insert(RUNTIME_HEADER, value);
     }

@@ -262,6 +262,14 @@ fn info_and_health() {
         (&info["max_input_length"], &info["auto_truncate"]),
         (&json!(64), &json!(false))
     );
+    // 128 of each connection.
+    let requests = info["max_concurrent_requests"].as_u64().unwrap();
+    assert!(
+        requests > 1024 && requests.is_multiple_of(128),
+        "{requests}"
+    );
+    let threads = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(info["tokenization_workers"], threads);
     let embedder = shared("feature-extraction").get("/info").json();
     assert_eq!(
         embedder["model_type"],

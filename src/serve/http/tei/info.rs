@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::executor::job::{Cast, CastMode, CastType};
 use crate::family::Head;
@@ -85,12 +86,14 @@ pub(in crate::serve::http) struct Info {
     model_sha: Option<String>,
     model_dtype: &'static str,
     model_type: ModelType,
+    /// Of all connections together.
     max_concurrent_requests: usize,
     max_input_length: usize,
     max_batch_tokens: usize,
     max_batch_requests: Option<usize>,
     max_client_batch_size: usize,
     auto_truncate: bool,
+    /// The threads on which short requests are read; long ones have threads of their own.
     tokenization_workers: usize,
     version: &'static str,
     /// `simulated` where no device computes the answers.
@@ -127,19 +130,20 @@ pub(in crate::serve::http) async fn info(
     let (name, plan) = (&model.name, model.plan());
     let model = &model.model;
     let buckets = || plan.buckets.iter();
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let requests = limits.connections;
+    let requests = requests.saturating_mul(limits.requests_per_connection);
     Ok(Json(Info {
         model_id: plan.model.id.clone().unwrap_or_else(|| name.to_string()),
         model_sha: plan.model.commit.clone(),
         model_dtype: dtype(plan.cast),
         model_type: model_type(model),
-        max_concurrent_requests: limits.queue_rows,
+        max_concurrent_requests: requests,
         max_input_length: model.tokens_max,
         max_batch_tokens: buckets().map(|b| b.batch * b.sequence).max().unwrap_or(0),
         max_batch_requests: buckets().map(|bucket| bucket.batch).max(),
         max_client_batch_size: model.rows_max,
         auto_truncate: false,
-        tokenization_workers: workers,
+        tokenization_workers: Handle::current().metrics().num_workers(),
         version: env!("CARGO_PKG_VERSION"),
         runtime: entrance.served.is_simulated().then_some(SIMULATED),
     }))

@@ -152,7 +152,6 @@ fn a_bundle_that_is_damaged_under_a_server_ends_no_server() {
     file.set_len(100).unwrap();
     let response = server.predict(&json!({"inputs": "the cat"}));
     assert!(matches!(response.status, 200 | 500 | 503), "{response:?}");
-    send(server.workers()[0].unwrap_or(0).max(1), Signal::CONT);
     let cause = wait_until("the core says what is damaged", || {
         let health = server.get("/health/ready");
         let cause = health.json()["cores"][0]["cause"].as_str()?.to_owned();

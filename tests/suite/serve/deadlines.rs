@@ -47,6 +47,10 @@ fn a_request_says_when_its_answer_is_no_use_any_more() {
     let tensor = json!({"name": "text", "datatype": "BYTES", "shape": [1], "data": ["the cat"]});
     let kserve = json!({"inputs": [tensor]}).to_string();
     let late = "x-neuronc-deadline-ms: 50";
+    let mut first = server.client();
+    let path = server.path();
+    let first = thread::spawn(move || first.post(&path, &json!({"inputs": "the cat"})));
+    server.wait_handed_over();
     let begun = Instant::now();
     let response = post_with(&server, &server.path(), late, &native);
     assert_eq!(
@@ -79,8 +83,8 @@ fn a_request_says_when_its_answer_is_no_use_any_more() {
         (response.status, &response.json()["code"]),
         (400, &json!("bad_header"))
     );
-    // The rows that nobody waits for are not run: the next answer is the first.
     send(worker, Signal::CONT);
+    assert_eq!(first.join().unwrap().unwrap().status, 200);
     assert_eq!(
         post_with(
             &server,
@@ -91,6 +95,13 @@ fn a_request_says_when_its_answer_is_no_use_any_more() {
         .status,
         200
     );
+    // The rows that nobody waited for were not run.
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    let rows = metrics
+        .lines()
+        .filter(|line| line.starts_with("neuronc_rows_total{"));
+    let rows = rows.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+    assert_eq!(rows.sum::<u64>(), 2, "{metrics}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let (site, runtime) = args.runtime(&wish, &opened, environment)?;
     let placement = wish.place(&opened, &site, environment)?;
     let mut limits = config.limits(Limits::STANDARD)?;
-    limits.connections = serve::places(config.connections())?;
+    limits.connections = serve::places(config.connections(), placement.workers.len())?;
     start_log();
     let gate = args.gate.open(&config, environment)?;
     let listeners = args.listen(&config.listen, &placement)?;

@@ -68,6 +68,7 @@ struct LimitsConfig {
     body_seconds: Option<f64>,
     idle_seconds: Option<f64>,
     body_bytes: Option<NonZeroUsize>,
+    bodies_bytes: Option<NonZeroUsize>,
     queue_rows: Option<NonZeroUsize>,
     request_seconds: Option<f64>,
     run_seconds: Option<f64>,
@@ -141,6 +142,17 @@ impl Config {
     /// The limits, with those of `standard` that the file does not name.
     pub fn limits(&self, standard: Limits) -> Result<Limits> {
         let own = &self.limits;
+        let body_bytes = own
+            .body_bytes
+            .map_or(standard.body_bytes, NonZeroUsize::get);
+        let bodies_bytes = own
+            .bodies_bytes
+            .map_or(standard.bodies_bytes, NonZeroUsize::get);
+        if bodies_bytes < body_bytes {
+            let what = format!("limit `bodies_bytes` is {bodies_bytes}");
+            let why = format!("a single body may have {body_bytes}");
+            return Err(Failure::usage(what).why(why).into());
+        }
         Ok(Limits {
             connections: own
                 .connections
@@ -151,9 +163,8 @@ impl Config {
             head: seconds("head_seconds", own.head_seconds, standard.head)?,
             body: seconds("body_seconds", own.body_seconds, standard.body)?,
             idle: seconds("idle_seconds", own.idle_seconds, standard.idle)?,
-            body_bytes: own
-                .body_bytes
-                .map_or(standard.body_bytes, NonZeroUsize::get),
+            body_bytes,
+            bodies_bytes,
             queue_rows: own
                 .queue_rows
                 .map_or(standard.queue_rows, NonZeroUsize::get),
@@ -248,6 +259,9 @@ mod tests {
             assert!(error.contains(limit.split(':').next().unwrap()), "{error}");
         }
         assert!(config("limits: {queue_rows: 0}\n").is_err());
+        let config_of_bodies = config("limits: {bodies_bytes: 1000}\n").unwrap();
+        let error = config_of_bodies.limits(Limits::STANDARD).unwrap_err();
+        assert!(error.to_string().contains("`bodies_bytes` is 1000"));
         let config = config("limits: {run_seconds: 0.5}\n").unwrap();
         let limits = config.limits(Limits::STANDARD).unwrap();
         assert_eq!(limits.run, Duration::from_millis(500));

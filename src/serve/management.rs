@@ -269,7 +269,7 @@ impl Served {
         }
         let weights = bundle.weights().map_err(invalid)?;
         let placed = Model::new(name, plan, &weights, &self.profile, None).map_err(invalid)?;
-        ServedModel::open(placed, bundle, simulated).map_err(invalid)
+        ServedModel::open(placed, bundle, simulated, self.limits.queue_rows).map_err(invalid)
     }
 
     /// Has cores load a model, one after the other, as a core that loads runs nothing: the first one that

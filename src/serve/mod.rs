@@ -64,9 +64,11 @@ pub struct Limits {
     pub idle: Duration,
     /// The largest body of a request.
     pub body_bytes: usize,
+    /// Bytes of bodies that the server holds at a time, beyond the first few thousand of each.
+    pub bodies_bytes: usize,
     /// Rows of one model that may wait for a core; more are refused with 429.
     pub queue_rows: usize,
-    /// How long a request may take, waiting included.
+    /// How long a request may take from the end of its body, waiting included.
     pub request: Duration,
     /// How long one batch may take on a worker before the worker counts as hung, unless its bucket is
     /// known to be slow. Less than half of `request`, so that the batch can be run elsewhere.
@@ -88,6 +90,7 @@ impl Limits {
         // Longer than the load balancers of clouds keep theirs, who must be the ones to close.
         idle: Duration::from_secs(75),
         body_bytes: 2 << 20,
+        bodies_bytes: 256 << 20,
         queue_rows: 1024,
         request: Duration::from_secs(30),
         run: Duration::from_secs(10),
@@ -136,8 +139,8 @@ pub struct Deployment {
 
 /// How many connections there can be: those asked for, else the standard ones, if the limit of open
 /// files, which is raised for it, has place for them.
-pub fn places(asked: Option<NonZeroUsize>) -> Result<usize> {
-    http::places(asked)
+pub fn places(asked: Option<NonZeroUsize>, workers: usize) -> Result<usize> {
+    http::places(asked, workers)
 }
 
 /// A port of the server.
@@ -170,6 +173,7 @@ struct Served {
     profile: ChipProfile,
     started: Instant,
     traffic: http::Traffic,
+    room: Arc<http::Room>,
     /// Held while what is served changes.
     changing: Mutex<()>,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
@@ -184,7 +188,7 @@ impl Served {
         let placed = placement.models.into_iter().zip(deployment.bundles);
         let models = placed.map(|(placed, bundle)| {
             let simulated = runtime.simulated(&bundle)?;
-            ServedModel::open(placed, bundle, simulated)
+            ServedModel::open(placed, bundle, simulated, limits.queue_rows)
         });
         let models: Vec<Arc<ServedModel>> = models.collect::<Result<_>>()?;
         let queue = Arc::new(Queue::new(limits.queue_rows));
@@ -224,6 +228,7 @@ impl Served {
             profile: deployment.profile,
             started: Instant::now(),
             traffic: http::Traffic::default(),
+            room: http::Room::new(limits.bodies_bytes),
             changing: Mutex::new(()),
             stopping: AtomicBool::new(false),
         }))

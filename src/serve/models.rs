@@ -56,11 +56,15 @@ impl ServedModel {
         placed: placement::model::Model,
         bundle: Bundle,
         simulated: Option<SimulatedModel>,
+        queue_rows: usize,
     ) -> Result<Arc<Self>> {
+        let mut model = TaskModel::open(&bundle)?;
+        // More could never wait together.
+        model.rows_max = model.rows_max.min(queue_rows);
         Ok(Arc::new(Self {
             id: ModelId::next(),
             name: placed.name.as_str().into(),
-            model: TaskModel::open(&bundle)?,
+            model,
             references: bundle.reference_rows()?,
             bundle: Arc::new(bundle),
             placed,

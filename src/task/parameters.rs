@@ -227,7 +227,7 @@ pub(super) fn wrong_type(path: &str, expected: &str, found: &Value) -> Invalid {
         "" => format!("the body must be {expected}, not {found}"),
         path => format!("`{path}` must be {expected}, not {found}"),
     };
-    Invalid::new(InvalidCode::WrongType, &path, message)
+    Invalid::new(InvalidCode::WrongType, path, message)
 }
 
 /// Options mean nothing here, but have to be such.

@@ -15,7 +15,7 @@ use crate::serve::http::connections::Peer;
 use crate::serve::http::gate::Gate;
 use crate::serve::http::request_id;
 
-/// A request as it is counted and logged: nothing here is what a user wrote, but for its name.
+/// A request as it is logged: nothing here is what a user wrote, but for its name.
 struct Observed {
     method: Method,
     /// The template of the route, such as `/predict/{model}`; a path may have anything in it.
@@ -44,7 +44,6 @@ pub(super) async fn observed(
     };
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
-    // The place for what is counted per route: route, status and time are all known here.
     if gate.log_requests {
         let caller = response.extensions().get::<Caller>();
         span.in_scope(|| observed.log(status, caller));

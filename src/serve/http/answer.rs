@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -16,8 +14,6 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::bucket::Bucket;
-use crate::serve::Served;
-use crate::serve::http::connections::TooSlow;
 use crate::serve::job::RowOutput;
 use crate::task::NonFinite;
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -60,6 +56,8 @@ pub(super) enum Code {
     ChangeFailed,
     WrongMethod,
     BodyTooLarge,
+    /// There is no room for its body.
+    TooManyBytes,
     QueueFull,
     /// A model has no core that is ready.
     NotReady,
@@ -85,7 +83,7 @@ impl Code {
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::QueueFull | Code::KeyLimit => StatusCode::TOO_MANY_REQUESTS,
-            Code::NotReady | Code::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Code::NotReady | Code::Stopping | Code::TooManyBytes => StatusCode::SERVICE_UNAVAILABLE,
             Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Code::Conflict => StatusCode::CONFLICT,
             Code::Numeric | Code::WorkerDied | Code::ChangeFailed | Code::Internal => {
@@ -110,6 +108,7 @@ impl Code {
             Code::ChangeFailed => "change_failed",
             Code::WrongMethod => "wrong_method",
             Code::BodyTooLarge => "body_too_large",
+            Code::TooManyBytes => "too_many_bytes",
             Code::QueueFull => "queue_full",
             Code::NotReady => "not_ready",
             Code::Stopping => "stopping",
@@ -129,6 +128,8 @@ pub(super) struct Refusal {
     field: Option<String>,
     message: String,
     retry_after: Option<Duration>,
+    /// What else comes on the connection is not the next request.
+    closes: bool,
 }
 
 impl Refusal {
@@ -138,6 +139,7 @@ impl Refusal {
             field: None,
             message: message.into(),
             retry_after: None,
+            closes: false,
         }
     }
 
@@ -150,6 +152,12 @@ impl Refusal {
     /// Adds when to come again, where that is known.
     pub(super) fn retry_after(mut self, time: Option<Duration>) -> Self {
         self.retry_after = time;
+        self
+    }
+
+    /// Adds that the connection ends with the answer: the rest of the request was not read.
+    pub(super) fn closing(mut self) -> Self {
+        self.closes = true;
         self
     }
 
@@ -181,6 +189,7 @@ impl From<Invalid> for Refusal {
             field: invalid.field,
             message: invalid.message,
             retry_after: None,
+            closes: false,
         }
     }
 }
@@ -219,8 +228,7 @@ pub(super) fn with_headers(refusal: &Refusal, response: Response) -> Response {
 pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response) -> Response {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(refusal.status());
     response.extensions_mut().insert(Reason(refusal.name()));
-    if refusal.code == Code::BodyTooSlow {
-        // What else comes is not the next request.
+    if refusal.closes {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -234,45 +242,12 @@ pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response
     response
 }
 
-/// The whole body, unless it is too large or was cut off.
-pub(super) fn bytes(
-    served: &Served,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Bytes, Refusal> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let limit = served.limits.body_bytes;
-            Refusal::new(
-                Code::BodyTooLarge,
-                format!("the body has more than {limit} bytes"),
-            )
-            .help("send fewer inputs at a time")
-        }
-        _ if TooSlow::behind(&rejection) => Refusal::new(
-            Code::BodyTooSlow,
-            format!("the body did not come within {:?}", served.limits.body),
-        ),
-        _ => Refusal::new(Code::MalformedJson, rejection.body_text()),
-    })
+/// A body as JSON of any shape; the error says where it is malformed, and why.
+pub(super) fn any_json(body: &[u8]) -> Result<Value, Refusal> {
+    read(body)
 }
 
-/// A body as JSON; the error says where it is malformed, and why.
-pub(super) fn parse(
-    served: &Served,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Value, Refusal> {
-    read(&bytes(served, body)?)
-}
-
-/// A body as a request of a protocol that has its own shapes. JSON that is none is `WrongType`.
-pub(super) fn request<T: DeserializeOwned>(
-    served: &Served,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<T, Refusal> {
-    from_json(&bytes(served, body)?)
-}
-
-/// The same of a body that has come.
+/// The same of an object of that shape. JSON of another shape is `WrongType`.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let begin = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if begin == Some(&b'[') {

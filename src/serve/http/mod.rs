@@ -16,6 +16,9 @@ mod predict;
 mod reference;
 mod reloaded;
 mod request_id;
+mod room;
+mod scope;
+mod sent;
 mod statistics;
 mod tei;
 mod traces;
@@ -26,9 +29,9 @@ mod work;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -37,7 +40,7 @@ use futures::future::{try_join, try_join_all};
 use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::http::access::{Access, Role};
+use crate::serve::http::access::{Access, Reach, Role};
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::{Accepting, Connections};
 use crate::serve::{Door, Entrance, Listener, Served, Stop};
@@ -48,6 +51,7 @@ pub(super) use connections::places;
 pub use connections::tls::Tls;
 pub use gate::Gate;
 pub use openapi::document as openapi;
+pub(super) use room::Room;
 pub(super) use statistics::Statistics;
 pub use traces::Traces;
 pub(super) use traffic::Traffic;
@@ -85,8 +89,18 @@ pub(super) async fn serve(
             Door::All | Door::Worker(_) => Role::Predict,
         };
         let access = Access::new(Arc::clone(&gate), role);
+        let mut routes = routes(entrance);
+        if door == Door::Management {
+            let address = socket.local_addr().context("asking for the own address")?;
+            let is_loopback = address.ip().is_loopback();
+            let reach = Reach { is_loopback };
+            routes = routes.layer(from_fn_with_state(reach, access::own_site));
+        }
         let counted = from_fn_with_state(Arc::clone(&served), traffic::count);
-        let app = guarded(routes(entrance), access, &gate).layer(counted);
+        let simulated = map_response_with_state(Arc::clone(&served), say_simulated);
+        let app = guarded(routes, access, &gate)
+            .layer(simulated)
+            .layer(counted);
         match door {
             Door::Management => managers.push(managing.clone().run(socket, app)),
             Door::All | Door::Worker(_) => servers.push(accepting.clone().run(socket, app)),
@@ -128,7 +142,6 @@ pub(super) async fn serve(
 }
 
 fn routes(entrance: Entrance) -> Router {
-    let body_bytes = entrance.served.limits.body_bytes;
     let admin = match entrance.door {
         Door::Management => admin::routes()
             .layer(from_fn(access::require_admin))
@@ -153,9 +166,7 @@ fn routes(entrance: Entrance) -> Router {
         .merge(kserve::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(entrance.clone(), work::in_scope))
-        .layer(DefaultBodyLimit::max(body_bytes))
-        .layer(map_response_with_state(entrance.clone(), say_simulated))
+        .layer(from_fn_with_state(entrance.clone(), scope::of_request))
         .with_state(entrance)
 }
 
@@ -172,8 +183,8 @@ fn guarded(routes: Router, access: Access, gate: &Arc<Gate>) -> Router {
 }
 
 /// Every answer of a server that computes nothing says so, whatever its protocol.
-async fn say_simulated(State(entrance): State<Entrance>, mut response: Response) -> Response {
-    if entrance.served.is_simulated() {
+async fn say_simulated(State(served): State<Arc<Served>>, mut response: Response) -> Response {
+    if served.is_simulated() {
         let value = HeaderValue::from_static(SIMULATED);
         response.headers_mut().insert(RUNTIME_HEADER, value);
     }

@@ -3,8 +3,7 @@
 use std::num::NonZeroUsize;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -18,8 +17,9 @@ use serde_json::{Map, Value};
 use crate::failure::known_names;
 use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Refusal};
-use crate::serve::http::work;
-use crate::task::feature_extraction::{self, Options};
+use crate::serve::http::sent::Sent;
+use crate::serve::http::work::{self, Outputs};
+use crate::task::feature_extraction::{self, Embeddings, Options};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::tokens::Text;
 use crate::task::{OneOrMany, TaskModel};
@@ -151,41 +151,69 @@ impl IntoResponse for OpenAiRefusal {
 /// `POST /v1/embeddings`.
 pub(super) async fn embeddings(
     State(entrance): State<Entrance>,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Result<Response, OpenAiRefusal> {
-    let request = EmbeddingsRequest::read(answer::parse(&entrance.served, body)?)?;
+    let read = |body: &[u8]| Ok(EmbeddingsRequest::read(answer::any_json(body)?)?);
+    let request = work::read(body, read).await?;
     let model = work::find_model(&entrance, &request.model)?;
-    let input = request.input;
+    let EmbeddingsRequest {
+        input,
+        encoding_format,
+        dimensions,
+        ..
+    } = request;
     let prepare = move |model: &TaskModel| {
         feature_extraction::embeddings(model, &input, "input", Options::STANDARD)
     };
-    let mut prepared = work::prepare(&entrance, &model, prepare).await?;
-    let tokens = prepared.value.tokens();
+    let mut prepared = work::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
     let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
-    let vectors = prepared
-        .value
-        .vectors(outputs.values)
-        .map_err(|error| answer::unanswerable(&error))?;
-    let mut data = Vec::with_capacity(vectors.len());
-    for (index, vector) in vectors.into_iter().enumerate() {
-        let vector = feature_extraction::shorten(vector, request.dimensions, true)?;
-        data.push(Embedding {
-            object: "embedding",
-            index,
-            embedding: encode(vector, request.encoding_format),
-        });
-    }
-    let answer = EmbeddingsAnswer {
-        object: "list",
-        data,
-        model: &model.name,
-        usage: Usage {
-            prompt_tokens: tokens,
-            total_tokens: tokens,
-        },
+    let values = outputs.size();
+    let written = Written {
+        encoding_format,
+        dimensions,
     };
-    Ok(answer::json(&answer, &outputs.ran)?)
+    let write = move || written.answer(prepared.value, outputs, &model.name);
+    Ok(work::answer(values, write).await?)
+}
+
+/// How a request wants its vectors.
+struct Written {
+    encoding_format: Encoding,
+    dimensions: Option<NonZeroUsize>,
+}
+
+impl Written {
+    fn answer(
+        self,
+        embeddings: Embeddings,
+        outputs: Outputs,
+        model: &str,
+    ) -> Result<Response, Refusal> {
+        let tokens = embeddings.tokens();
+        let vectors = embeddings
+            .vectors(outputs.values)
+            .map_err(|error| answer::unanswerable(&error))?;
+        let mut data = Vec::with_capacity(vectors.len());
+        for (index, vector) in vectors.into_iter().enumerate() {
+            let vector = feature_extraction::shorten(vector, self.dimensions, true)?;
+            data.push(Embedding {
+                object: "embedding",
+                index,
+                embedding: encode(vector, self.encoding_format),
+            });
+        }
+        let answer = EmbeddingsAnswer {
+            object: "list",
+            data,
+            model,
+            usage: Usage {
+                prompt_tokens: tokens,
+                total_tokens: tokens,
+            },
+        };
+        answer::json(&answer, &outputs.ran)
+    }
 }
 
 /// `GET /v1/models`.

@@ -1,15 +1,15 @@
 //! The native protocol: requests and answers of the Hugging Face inference API, at its own route, at
 //! the root, and as SageMaker asks.
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::work;
+use crate::serve::http::sent::Sent;
+use crate::serve::http::work::{self, Outputs};
 use crate::serve::models::Use;
 use crate::task;
 
@@ -20,7 +20,7 @@ const TARGET_MODEL: &str = "x-amzn-sagemaker-target-model";
 pub(super) async fn predict(
     State(entrance): State<Entrance>,
     model: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Result<Response, Refusal> {
     // A name that is not UTF-8 is that of no model.
     let model = work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
@@ -30,7 +30,7 @@ pub(super) async fn predict(
 /// `POST /`, as clients do that know only an address: the first model.
 pub(super) async fn root(
     State(entrance): State<Entrance>,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Result<Response, Refusal> {
     let model = work::default_model(&entrance, |_| true)?;
     run(&entrance, model, body).await
@@ -40,7 +40,7 @@ pub(super) async fn root(
 pub(super) async fn invocations(
     State(entrance): State<Entrance>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Result<Response, Refusal> {
     let model = match headers.get(TARGET_MODEL) {
         Some(name) => work::find_model(&entrance, name.to_str().unwrap_or_default())?,
@@ -60,19 +60,18 @@ pub(super) async fn ping(State(entrance): State<Entrance>) -> Result<StatusCode,
     }
 }
 
-async fn run(
-    entrance: &Entrance,
-    model: Use,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refusal> {
-    let body = answer::parse(&entrance.served, body)?;
-    let prepare = move |model: &task::TaskModel| task::prepare(model, &body);
-    let mut prepared = work::prepare(entrance, &model, prepare).await?;
+async fn run(entrance: &Entrance, model: Use, body: Sent) -> Result<Response, Refusal> {
+    let body = body.bytes()?;
+    let prepare = move |model: &task::TaskModel| -> Result<task::Prepared, Refusal> {
+        Ok(task::prepare(model, &answer::any_json(&body)?)?)
+    };
+    let mut prepared = work::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
     let outputs = work::run_rows(entrance, &model, rows, prepared.took).await?;
-    let answer = prepared
-        .value
-        .answer(outputs.values)
-        .map_err(|error| answer::unanswerable(&error))?;
-    answer::json(&answer, &outputs.ran)
+    let write = move |outputs: Outputs| {
+        let answer = prepared.value.answer(outputs.values);
+        let answer = answer.map_err(|error| answer::unanswerable(&error))?;
+        answer::json(&answer, &outputs.ran)
+    };
+    work::answer(outputs.size(), move || write(outputs)).await
 }

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::{no_method, unknown_route, work};
+use crate::serve::http::work::{self, Outputs};
+use crate::serve::http::{no_method, unknown_route};
 use crate::serve::models::Use;
 use crate::serve::{Door, Entrance};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::question_answering::Span;
-use crate::task::{self, Answer, OneOrMany, TaskModel};
+use crate::task::{self, Answer, OneOrMany, Prepared, TaskModel};
 
 pub(super) const PREFIX: &str = "predictions_neuron_core_";
 
@@ -103,10 +104,16 @@ async fn answer(
         }
         task::prepare(model, &body).map_err(renamed)
     };
-    let mut prepared = work::prepare(&entrance, &model, prepare).await?;
+    let mut prepared = work::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
     let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
-    let answer = prepared.value.answer(outputs.values);
+    let values = outputs.size();
+    let write = move || write(prepared.value, outputs);
+    work::answer(values, write).await
+}
+
+fn write(prepared: Prepared, outputs: Outputs) -> Result<Response, Refusal> {
+    let answer = prepared.answer(outputs.values);
     let answer = answer.map_err(|error| answer::unanswerable(&error))?;
     let Answer::Spans(OneOrMany::One(OneOrMany::One(span))) = answer else {
         let message = "the answer is not one span";

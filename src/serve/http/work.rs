@@ -3,77 +3,28 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use axum::body::HttpBody as _;
-use axum::extract::{Request, State};
-use axum::http::HeaderMap;
-use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Span;
 
 use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::http::answer::{Code, Ran, Refusal};
-use crate::serve::http::{traces, traffic};
+use crate::serve::http::sent::Sent;
+use crate::serve::http::{scope, traces, traffic};
 use crate::serve::job::{Address, RowError, RowOutput};
 use crate::serve::models::Use;
 use crate::serve::queue::Refused;
 use crate::serve::{Entrance, Limits, Served};
 use crate::task::TaskModel;
-use crate::task::invalid::Invalid;
+use crate::task::invalid::{Invalid, InvalidCode};
 
-/// In how many milliseconds the client wants its answer, if that is less than the server's own limit.
-const DEADLINE_HEADER: &str = "x-neuronc-deadline-ms";
-
-/// Bodies up to this size are worked on where they arrive: that takes less than a millisecond, and handing
-/// one to another thread and back costs the processors more than it saves.
-const AT_ONCE_BYTES_MAX: u64 = 4 << 10;
+/// Answers of up to so many values are written where their outputs arrive: that, too, takes about a
+/// millisecond at most.
+const VALUES_AT_ONCE_MAX: usize = 32 << 10;
 
 /// When to come again to a model that no worker can run.
 const BROKEN_RETRY: Duration = Duration::from_secs(30);
-
-tokio::task_local! {
-    /// When the request that runs in this task must be answered, or why what it says of that cannot
-    /// be read: its protocol decides how that is answered.
-    static DEADLINE: Result<Instant, Refusal>;
-    /// Its body is known to be small.
-    static IS_SMALL: bool;
-}
-
-/// Gives each request its deadline, and tells how large it is.
-pub(super) async fn in_scope(
-    State(entrance): State<Entrance>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let limit = entrance.served.limits.request;
-    let asked = asked_time(request.headers());
-    let deadline =
-        asked.map(|asked| Instant::now() + asked.map_or(limit, |asked| asked.min(limit)));
-    let body_max = request.body().size_hint().upper();
-    let is_small = body_max.is_some_and(|bytes| bytes <= AT_ONCE_BYTES_MAX);
-    let answer = IS_SMALL.scope(is_small, next.run(request));
-    DEADLINE.scope(deadline, answer).await
-}
-
-/// The deadline of the request of this task.
-fn deadline(entrance: &Entrance) -> Result<Instant, Refusal> {
-    let given = DEADLINE.try_with(Result::clone);
-    given.unwrap_or_else(|_| Ok(Instant::now() + entrance.served.limits.request))
-}
-
-fn asked_time(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    let Some(value) = headers.get(DEADLINE_HEADER) else {
-        return Ok(None);
-    };
-    let milliseconds = value.to_str().ok().and_then(|text| text.parse().ok());
-    let time = milliseconds.map(Duration::from_millis);
-    time.map(Some).ok_or_else(|| {
-        Refusal::new(
-            Code::BadHeader,
-            format!("`{DEADLINE_HEADER}` must be a whole number of milliseconds"),
-        )
-    })
-}
 
 /// What was made of a request, and the time that took.
 pub(super) struct Timed<T> {
@@ -81,29 +32,75 @@ pub(super) struct Timed<T> {
     pub(super) took: Duration,
 }
 
-/// Runs `work` on a model: at once for a small body, else where it may take its time, off the threads
-/// that serve connections.
-pub(super) async fn prepare<T: Send + 'static>(
-    entrance: &Entrance,
+/// What `read` makes of a body.
+pub(super) async fn read<T: Send + 'static>(
+    body: Sent,
+    read: impl FnOnce(&[u8]) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let body = body.bytes()?;
+    match scope::is_small() {
+        true => here(|| read(&body)),
+        false => elsewhere(move || read(&body)).await,
+    }
+}
+
+/// What `work` makes of a request for a model.
+pub(super) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
     model: &Use,
-    work: impl FnOnce(&TaskModel) -> Result<T, Invalid> + Send + 'static,
+    work: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
 ) -> Result<Timed<T>, Refusal> {
-    deadline(entrance)?;
-    let model = model.clone();
-    let timed = move || -> Result<_, Refusal> {
+    scope::deadline()?;
+    let timed = |model: &TaskModel| {
         let begun = Instant::now();
-        let value = work(&model.model)?;
+        let value = work(model).map_err(Into::into)?;
         Ok(Timed {
             value,
             took: begun.elapsed(),
         })
     };
-    if IS_SMALL.try_with(|is_small| *is_small).unwrap_or(false) {
-        // As a thread of its own would, so that a panic is answered.
-        let done = std::panic::catch_unwind(AssertUnwindSafe(timed));
-        return done.map_err(|_| panicked("see the log above"))?;
+    if scope::is_small() {
+        return here(|| timed(&model.model));
     }
-    let done = tokio::task::spawn_blocking(timed).await;
+    let model = model.model.clone();
+    elsewhere(move || timed(&model)).await
+}
+
+/// The answer that `write` makes of outputs of so many values.
+pub(super) async fn answer(
+    values: usize,
+    write: impl FnOnce() -> Result<Response, Refusal> + Send + 'static,
+) -> Result<Response, Refusal> {
+    match scope::is_small() && values <= VALUES_AT_ONCE_MAX {
+        true => here(write),
+        false => elsewhere(write).await,
+    }
+}
+
+/// Does what takes next to no time.
+fn here<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    // As a thread of its own would, so that a panic is answered.
+    let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+    done.map_err(|_| panicked("see the log above"))?
+}
+
+/// Does what takes its time, off the threads that serve connections, and until the request's deadline.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let deadline = scope::deadline()?;
+    let span = Span::current();
+    let held = scope::held();
+    let timely = move || {
+        let _held = held;
+        match Instant::now() < deadline {
+            true => span.in_scope(work),
+            // Nobody waits for it any more.
+            false => Err(scope::too_late()),
+        }
+    };
+    let done = tokio::task::spawn_blocking(timely);
+    let done = tokio::time::timeout_at(deadline.into(), done).await;
+    let done = done.map_err(|_| scope::too_late())?;
     done.map_err(|error| panicked(&error.to_string()))?
 }
 
@@ -120,6 +117,13 @@ pub(super) struct Outputs {
     pub(super) values: Vec<Vec<f32>>,
     pub(super) ran: Ran,
     pub(super) times: Times,
+}
+
+impl Outputs {
+    /// How many values there are.
+    pub(super) fn size(&self) -> usize {
+        self.values.iter().map(Vec::len).sum()
+    }
 }
 
 /// Where the time of a request went; of several rows, that of the slowest.
@@ -166,7 +170,7 @@ async fn outputs(
     rows: Vec<Row>,
 ) -> Result<Vec<RowOutput>, Refusal> {
     let served = &entrance.served;
-    let deadline = deadline(entrance)?;
+    let deadline = scope::deadline()?;
     let address = Address {
         model: model.id,
         worker: entrance.worker(),
@@ -177,10 +181,7 @@ async fn outputs(
     let outputs = tokio::time::timeout_at(deadline.into(), outputs);
     let outputs = outputs
         .await
-        .map_err(|_| {
-            let message = "the deadline of the request came before its answer";
-            Refusal::new(Code::DeadlineExceeded, message)
-        })?
+        .map_err(|_| scope::too_late())?
         .map_err(|_| lost(served))?;
     outputs
         .into_iter()
@@ -191,12 +192,20 @@ async fn outputs(
 /// Why rows were not taken into the queue.
 fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
     match refused {
-        Refused::Full { wait } => Refusal::new(
+        Refused::Full { waiting, wait } => Refusal::new(
             Code::QueueFull,
-            format!("{} rows are waiting already", limits.queue_rows),
+            format!(
+                "{waiting} rows are waiting already, and {} may",
+                limits.queue_rows
+            ),
         )
         .help("try again after the time in `Retry-After`")
         .retry_after(wait),
+        Refused::TooMany { rows } => {
+            let limit = limits.queue_rows;
+            let message = format!("the request needs {rows} rows; it may have {limit}");
+            Invalid::new(InvalidCode::TooMany, "", message).into()
+        }
         Refused::Killer => Refusal::new(
             Code::Quarantined,
             "a row of this request ended the workers that ran it",
@@ -267,4 +276,44 @@ pub(super) fn default_model(
     let first = entrance.first(|model| is_for(&model.model.head));
     let first = first.or_else(|| entrance.first(|_| true));
     first.ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    /// Whether a request of so many bytes is read, and an answer of so many values written, on the thread
+    /// that serves connections.
+    async fn is_here(bytes: usize, values: usize) -> [bool; 2] {
+        let own = thread::current().id();
+        let is_own = move || thread::current().id() == own;
+        let work = async {
+            let read = read(Sent::of(b""), move |_| Ok(is_own())).await;
+            let write = move || Ok(is_own().to_string().into_response());
+            let answer = answer(values, write).await.unwrap().into_body();
+            let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap();
+            [read.unwrap(), *answer == *b"true"]
+        };
+        scope::with_bytes(bytes, work).await
+    }
+
+    #[tokio::test]
+    async fn what_takes_its_time_does_not_take_that_of_connections() {
+        assert_eq!(is_here(4 << 10, 384).await, [true, true]);
+        assert_eq!(is_here(4 << 10, 1 << 20).await, [true, false]);
+        assert_eq!(is_here((4 << 10) + 1, 384).await, [false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_wherever_it_is() {
+        for bytes in [10, 1 << 20] {
+            let panics = read(Sent::of(b""), |_| -> Result<(), Refusal> { panic!("here") });
+            let refusal = scope::with_bytes(bytes, panics).await.unwrap_err();
+            assert_eq!(refusal.code(), Code::Internal);
+        }
+    }
 }

@@ -25,9 +25,14 @@ pub(super) enum Taken {
 /// Why rows were not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Too many wait already; when there will be room, as far as that is known.
+    /// So many wait already; when there will be room, as far as that is known.
     Full {
+        waiting: usize,
         wait: Option<Duration>,
+    },
+    /// More than may ever wait.
+    TooMany {
+        rows: usize,
     },
     /// A row has ended workers before.
     Killer,
@@ -128,6 +133,9 @@ impl Queue {
         rows: Vec<Row>,
         deadline: Instant,
     ) -> Result<Vec<oneshot::Receiver<RowResult>>, Refused> {
+        if rows.len() > self.rows_max {
+            return Err(Refused::TooMany { rows: rows.len() });
+        }
         let accepted = Instant::now();
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -147,8 +155,9 @@ impl Queue {
         if line.jobs.len() + rows.len() > self.rows_max {
             line.drop_abandoned();
             if line.jobs.len() + rows.len() > self.rows_max {
-                let wait = line.estimate(line.jobs.len());
-                return Err(Refused::Full { wait });
+                let waiting = line.jobs.len();
+                let wait = line.estimate(waiting);
+                return Err(Refused::Full { waiting, wait });
             }
         }
         let receivers = rows.into_iter().map(|row| {

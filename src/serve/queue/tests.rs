@@ -83,7 +83,8 @@ fn each_model_has_room_of_its_own() {
     let (queue, [one, two]) = queue(1);
     let _one = submit(&queue, any(one), vec![row(1)]).unwrap();
     let refused = submit(&queue, any(one), vec![row(1)]).unwrap_err();
-    assert_eq!(refused, Refused::Full { wait: None });
+    let (waiting, wait) = (1, None);
+    assert_eq!(refused, Refused::Full { waiting, wait });
     let _two = submit(&queue, any(two), vec![row(1)]).unwrap();
 }
 
@@ -92,7 +93,10 @@ fn a_request_is_accepted_as_a_whole_or_not_at_all() {
     let (queue, [model, _]) = queue(3);
     let _first = submit(&queue, any(model), vec![row(2); 2]).unwrap();
     let refused = submit(&queue, any(model), vec![row(2); 2]).unwrap_err();
-    assert_eq!(refused, Refused::Full { wait: None });
+    let (waiting, wait) = (2, None);
+    assert_eq!(refused, Refused::Full { waiting, wait });
+    let refused = submit(&queue, any(model), vec![row(2); 4]).unwrap_err();
+    assert_eq!(refused, Refused::TooMany { rows: 4 });
     assert_eq!(tokens(&queue, 0, &[model]).len(), 2);
     assert!(tokens(&queue, 0, &[model]).is_empty());
 }

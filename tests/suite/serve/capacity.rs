@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::serve::client::Client;
 use crate::serve::connections::{NAME, limited};
-use crate::serve::server::shapes;
+use crate::serve::server::{serve, shapes};
 use crate::serve::wait_until;
 use crate::support::{Workplace, fixture};
 
@@ -101,6 +101,19 @@ fn more_connections_than_files_are_refused() {
     }
     let run = place.run(&["serve", "--config", "serve.yaml"]);
     run.fails(2, &["limit `connections`", "999999999999", "ulimit -Hn"]);
+}
+
+#[test]
+fn a_worker_needs_no_more_descriptors_than_are_kept_for_it() {
+    let descriptors = |cores: usize| {
+        let server = serve(NAME, cores);
+        let folder = format!("/proc/{}/fd", server.process_id());
+        fs::read_dir(folder).unwrap().count()
+    };
+    let of_worker = (descriptors(4) - descriptors(1)).div_ceil(3);
+    println!("{of_worker} descriptors for each worker");
+    // Twice while one worker follows another, and a port: `connections/places.rs` keeps 9.
+    assert!((1..=4).contains(&of_worker), "{of_worker}");
 }
 
 /// Processor time of a process, in clock ticks.

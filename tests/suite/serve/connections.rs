@@ -179,6 +179,52 @@ fn a_body_that_stalls_is_answered_408_in_the_form_of_its_protocol() {
 }
 
 #[test]
+fn large_bodies_have_so_much_room_together_and_small_ones_their_own() {
+    let server = limited("bodies_bytes: 3145728");
+    let large = |size: usize| {
+        let mut body = br#"{"inputs": "the cat"}"#.to_vec();
+        body.resize(size, b' ');
+        body
+    };
+    let (size, path) = (2 << 20, server.path());
+    let body = large(size);
+    let head = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {size}\r\n\r\n");
+    // Beside a body whose client keeps the last byte back there is no room for another one. While that
+    // is on its way the other may win: then all begins anew.
+    let beside = |path: &str| {
+        wait_until("there is no room for another", || {
+            let mut stalled = server.client();
+            stalled.write(head.as_bytes()).unwrap();
+            stalled.write(&body[..size - 1]).ok()?;
+            let other = server.client().send("POST", path, &body).unwrap();
+            let small = server.predict(&json!({"inputs": "the cat"}));
+            assert_eq!(small.status, 200, "{small:?}");
+            let smaller = server.client().send("POST", path, &large(1 << 19));
+            assert_eq!(smaller.unwrap().status, 200, "there is room for less");
+            stalled.write(&body[size - 1..]).ok()?;
+            let is_answered = stalled.read().ok()?.status == 200;
+            (is_answered && other.status != 200).then_some(other)
+        })
+    };
+    let refused = beside(&path);
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (503, &json!("too_many_bytes"))
+    );
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.headers["connection"], "close");
+    let tei = beside("/embed");
+    assert_eq!(
+        (tei.status, &tei.json()["error_type"]),
+        (503, &json!("Overloaded"))
+    );
+    wait_until("there is room again", || {
+        let response = server.client().send("POST", &path, &body).unwrap();
+        (response.status == 200).then_some(())
+    });
+}
+
+#[test]
 fn a_client_that_takes_nothing_of_its_answers_is_cut() {
     let server = limited("body_seconds: 1");
     let mut stream = raw(server.address);
@@ -361,4 +407,63 @@ async fn an_idle_connection_of_http2_is_closed_and_a_stalled_body_answered() {
     wait_until("the connection is closed", || {
         (server.get("/health/live").status == 200).then_some(())
     });
+}
+
+/// The path of an answer that is some pieces long.
+const LONG: &str = "/openapi.json";
+
+/// The head of the answer to a request of HTTP/2.
+async fn asked(
+    client: h2::client::SendRequest<axum::body::Bytes>,
+    path: &str,
+) -> axum::http::Response<h2::RecvStream> {
+    let mut client = client.ready().await.unwrap();
+    let request = axum::http::Request::get(format!("http://t{path}"));
+    let (response, _) = client
+        .send_request(request.body(()).unwrap(), true)
+        .unwrap();
+    response.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_http2_that_are_not_taken_are_dropped_one_by_one() {
+    let server = limited("body_seconds: 1");
+    let stream = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    // Room for a part of a long answer, and for all of a short one.
+    let (client, connection) = h2::client::Builder::new()
+        .initial_window_size(30_000)
+        .initial_connection_window_size(1 << 20)
+        .handshake(stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let left = asked(client.clone(), LONG).await;
+    assert_eq!(left.status(), 200);
+    let mut left = left.into_body();
+    let begun = Instant::now();
+    // Whatever else is asked on its connection buys it no time.
+    let error = loop {
+        let mut other = asked(client.clone(), "/health/live").await.into_body();
+        assert!(other.data().await.unwrap().is_ok());
+        // The data that came stays unread: only its end is looked for.
+        let end = futures::poll!(std::pin::pin!(left.data()));
+        if let std::task::Poll::Ready(Some(Err(error))) = end {
+            break error;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it is kept");
+    };
+    assert!(error.is_reset() && error.is_remote(), "{error}");
+    assert!(begun.elapsed() >= Duration::from_millis(900));
+    // One that is taken comes to its end, on the same connection.
+    let mut taken = asked(client, LONG).await.into_body();
+    let mut size = 0;
+    while let Some(data) = taken.data().await {
+        size += data.as_ref().unwrap().len();
+        let room = taken.flow_control();
+        room.release_capacity(data.unwrap().len()).unwrap();
+    }
+    assert_eq!(size, server.get(LONG).body.len());
+    assert!(size > 60_000, "{size}");
 }

@@ -1,6 +1,7 @@
 //! Time that runs out: a request's, the server's own for a request, and that for stopping.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::serve::client::Response;
-use crate::serve::server::{Running, Server, is_gone, send, serve, shapes};
+use crate::serve::server::{Running, Server, is_gone, send, serve, shapes, shared};
 use crate::serve::wait_until;
 use crate::support::{Workplace, fixture};
 
@@ -46,6 +47,10 @@ fn a_request_says_when_its_answer_is_no_use_any_more() {
     let tensor = json!({"name": "text", "datatype": "BYTES", "shape": [1], "data": ["the cat"]});
     let kserve = json!({"inputs": [tensor]}).to_string();
     let late = "x-neuronc-deadline-ms: 50";
+    let mut first = server.client();
+    let path = server.path();
+    let first = thread::spawn(move || first.post(&path, &json!({"inputs": "the cat"})));
+    server.wait_handed_over();
     let begun = Instant::now();
     let response = post_with(&server, &server.path(), late, &native);
     assert_eq!(
@@ -78,8 +83,8 @@ fn a_request_says_when_its_answer_is_no_use_any_more() {
         (response.status, &response.json()["code"]),
         (400, &json!("bad_header"))
     );
-    // The rows that nobody waits for are not run: the next answer is the first.
     send(worker, Signal::CONT);
+    assert_eq!(first.join().unwrap().unwrap().status, 200);
     assert_eq!(
         post_with(
             &server,
@@ -90,6 +95,71 @@ fn a_request_says_when_its_answer_is_no_use_any_more() {
         .status,
         200
     );
+    // The rows that nobody waited for were not run.
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    let rows = metrics
+        .lines()
+        .filter(|line| line.starts_with("neuronc_rows_total{"));
+    let rows = rows.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+    assert_eq!(rows.sum::<u64>(), 2, "{metrics}");
+}
+
+#[test]
+fn a_deadline_covers_the_body_and_the_work_on_it() {
+    let server = shared("feature-extraction");
+    let begun = Instant::now();
+    // A body that does not come.
+    let mut client = server.client();
+    let path = server.path();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: t\r\nx-neuronc-deadline-ms: 50\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    client.write(head.as_bytes()).unwrap();
+    let response = client.read().unwrap();
+    assert_eq!(
+        (response.status, &response.json()["code"]),
+        (504, &json!("deadline_exceeded"))
+    );
+    assert_eq!(response.headers["connection"], "close");
+    assert_eq!(client.read().unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "far below the limit of a body"
+    );
+    // A text that takes longer to read than its client waits.
+    let body = json!({"inputs": "cat ".repeat(1 << 18)}).to_string();
+    let response = post_with(&server, &path, "x-neuronc-deadline-ms: 5", &body);
+    assert_eq!(
+        (response.status, &response.json()["code"]),
+        (504, &json!("deadline_exceeded"))
+    );
+    assert_eq!(server.predict(&json!({"inputs": "the cat"})).status, 200);
+}
+
+#[test]
+fn a_slow_body_takes_nothing_of_the_time_for_its_answer() {
+    let server = limited("request_seconds: 1");
+    let mut client = server.client();
+    let body = json!({"inputs": "the cat"}).to_string();
+    let spaces = 100_000;
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n",
+        server.path(),
+        body.len() + spaces
+    );
+    client.write(head.as_bytes()).unwrap();
+    let begun = Instant::now();
+    let mut left = spaces;
+    wait_until("it takes longer than a request may", || {
+        let count = left.min(10);
+        client.write(&vec![b' '; count]).unwrap();
+        left -= count;
+        (begun.elapsed() > Duration::from_millis(1500)).then_some(())
+    });
+    client.write(&vec![b' '; left]).unwrap();
+    client.write(body.as_bytes()).unwrap();
+    let response = client.read().unwrap();
+    assert_eq!(response.status, 200, "{response:?}");
 }
 
 #[test]

@@ -152,7 +152,6 @@ fn a_bundle_that_is_damaged_under_a_server_ends_no_server() {
     file.set_len(100).unwrap();
     let response = server.predict(&json!({"inputs": "the cat"}));
     assert!(matches!(response.status, 200 | 500 | 503), "{response:?}");
-    send(server.workers()[0].unwrap_or(0).max(1), Signal::CONT);
     let cause = wait_until("the core says what is damaged", || {
         let health = server.get("/health/ready");
         let cause = health.json()["cores"][0]["cause"].as_str()?.to_owned();
@@ -253,7 +252,9 @@ impl OnSmallDisk {
     fn start(place: &Workplace) -> Option<Self> {
         let probe = Command::new("unshare").args(["-rm", "true"]).output();
         if !probe.is_ok_and(|output| output.status.success()) {
-            println!("skipped: this machine does not let `unshare -rm` make a mount namespace");
+            let why = "this machine does not let `unshare -rm` make a mount namespace";
+            assert!(std::env::var_os("CI").is_none(), "{why}");
+            println!("skipped: {why}");
             return None;
         }
         fs::create_dir(place.path("disk")).unwrap();

@@ -186,6 +186,30 @@ fn a_key_has_so_many_requests_in_flight_and_a_second() {
 }
 
 #[test]
+fn a_refusal_of_a_simulated_server_says_what_it_is() {
+    let place = Workplace::new();
+    let (key, lines) = made(&place, "slow");
+    let lines = format!("{lines}  requests_per_second: 0.01\n");
+    place.traced(&fixture(NAME), NAME, &shapes(NAME));
+    fs::write(place.path("keys.yaml"), lines).unwrap();
+    let timings = ["--timings", "inf2/bert-base-uncased"];
+    let args = [NAME, "--api-keys", "keys.yaml", "--runtime", "simulated"];
+    let server = Server::start_with(&place, &[&args[..], &timings].concat());
+    wait_until("the server is ready", || {
+        (server.get("/health/ready").status == 200).then_some(())
+    });
+    for (headers, status) in [
+        (String::new(), 401),
+        (bearer(&key), 200),
+        (bearer(&key), 429),
+    ] {
+        let response = ask(&mut server.client(), &headers);
+        assert_eq!(response.status, status, "{response:?}");
+        assert_eq!(response.headers["x-neuronc-runtime"], "simulated");
+    }
+}
+
+#[test]
 fn a_changed_file_is_taken_over() {
     let place = Workplace::new();
     let (old, old_lines) = made(&place, "old");

@@ -34,6 +34,7 @@ mod schemathesis;
 mod server;
 mod shutdown;
 mod simulated;
+mod sites;
 mod soak;
 mod tei;
 mod tls;

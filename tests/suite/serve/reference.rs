@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::serve::client::Client;
-use crate::serve::server::{Running, Server, serve, shapes, shared};
+use crate::serve::server::{Running, Server, send, serve, shapes, shared};
+use crate::serve::wait_until;
 use crate::support::{Workplace, fixture};
 
 /// An answer to a question about a bridge.
@@ -26,13 +27,13 @@ fn a_question_is_answered_by_the_core_that_is_named() {
         assert_eq!(answer.json()["no_answer"], native["answer"] == "");
     }
     // The other core answers nothing while this one stands still.
-    crate::serve::server::send(workers[0], rustix::process::Signal::STOP);
+    send(workers[0], rustix::process::Signal::STOP);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| server.get(&path(0)));
         assert_eq!(server.wait_handed_over(), 0);
         assert_eq!(server.get(&path(1)).status, 200);
         assert!(!waiting.is_finished());
-        crate::serve::server::send(workers[0], rustix::process::Signal::CONT);
+        send(workers[0], rustix::process::Signal::CONT);
         assert_eq!(waiting.join().unwrap().status, 200);
     });
 }
@@ -94,16 +95,24 @@ fn health_is_not_a_constant() {
     let server = shared("question-answering");
     assert_eq!(server.get("/").json(), json!({"Status": "Healthy"}));
     assert_eq!(server.get("/ping").status, 200);
-    let running = crate::serve::server::start("question-answering", 1);
-    // The worker still loads.
-    running.wait_handed_over();
-    let worker = running.children()[0];
-    crate::serve::server::send(worker, rustix::process::Signal::STOP);
-    if running.get("/health/ready").status == 503 {
-        assert_eq!(running.get("/").json(), json!({"Status": "Unhealthy"}));
-        for path in ["/", "/ping", "/health", "/v2/health/ready"] {
-            assert_eq!(running.get(path).status, 503, "{path}");
-        }
+    let running = serve("question-answering", 1);
+    let Running { server, place } = &running;
+    // No worker can be started in place of the one that dies.
+    let (bundle, hidden) = (place.path("bundle"), place.path("hidden"));
+    std::fs::rename(&bundle, &hidden).unwrap();
+    send(server.wait_ready(1)[0], rustix::process::Signal::KILL);
+    wait_until("the worker is gone", || {
+        (server.workers()[0].is_none()).then_some(())
+    });
+    const PATHS: [&str; 5] = ["/health/ready", "/", "/ping", "/health", "/v2/health/ready"];
+    for path in PATHS {
+        assert_eq!(server.get(path).status, 503, "{path}");
+    }
+    assert_eq!(server.get("/").json(), json!({"Status": "Unhealthy"}));
+    std::fs::rename(&hidden, &bundle).unwrap();
+    server.wait_ready(1);
+    for path in PATHS {
+        assert_eq!(server.get(path).status, 200, "{path}");
     }
 }
 

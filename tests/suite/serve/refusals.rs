@@ -340,7 +340,7 @@ fn more_rows_than_may_wait_are_refused_until_there_is_room() {
         check(
             &full,
             (429, "queue_full", ""),
-            &["1024 rows", "Retry-After"],
+            &["1022 rows are waiting", "1024 may", "Retry-After"],
         );
         let seconds: u64 = full.headers["retry-after"].parse().unwrap();
         assert!((1..60).contains(&seconds), "{seconds}");

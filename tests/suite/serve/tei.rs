@@ -262,6 +262,14 @@ fn info_and_health() {
         (&info["max_input_length"], &info["auto_truncate"]),
         (&json!(64), &json!(false))
     );
+    // 128 of each connection.
+    let requests = info["max_concurrent_requests"].as_u64().unwrap();
+    assert!(
+        requests > 1024 && requests.is_multiple_of(128),
+        "{requests}"
+    );
+    let threads = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(info["tokenization_workers"], threads);
     let embedder = shared("feature-extraction").get("/info").json();
     assert_eq!(
         embedder["model_type"],
@@ -283,7 +291,7 @@ fn info_and_health() {
 }
 
 /// Route and body, and the status, type and a part of the message of their refusal.
-const REFUSALS: [(&str, &str, u16, &str, &str); 11] = [
+const REFUSALS: [(&str, &str, u16, &str, &str); 12] = [
     ("/embed", r#"{"inputs": []}"#, 400, "Empty", "an empty list"),
     (
         "/embed",
@@ -305,6 +313,14 @@ const REFUSALS: [(&str, &str, u16, &str, &str); 11] = [
         413,
         "Validation",
         "1025 items",
+    ),
+    // The sentence that all are compared with is a row, too.
+    (
+        "/similarity",
+        r#"{"inputs": {"source_sentence": "cat", "sentences": [MOST]}}"#,
+        413,
+        "Validation",
+        "1025 rows",
     ),
     (
         "/embed",
@@ -351,6 +367,7 @@ fn refusals_have_the_shape_of_the_protocol() {
     let many = vec!["\"cat\""; 1025].join(",");
     for (route, body, status, kind, part) in REFUSALS {
         let body = body.replace("LONG", &long).replace("MANY", &many);
+        let body = body.replace("MOST", &many["\"cat\",".len()..]);
         let body: Value = serde_json::from_str(&body).unwrap();
         let response = ask("feature-extraction", route, body);
         let error = response.json();

@@ -2,6 +2,7 @@
 
 mod keys;
 mod rate;
+mod site;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::serve::http::gate::Gate;
 
 pub use keys::Keys;
 use keys::{Beyond, Key};
+pub(in crate::serve) use site::{Reach, own_site};
 
 /// The other header that may have a key.
 const KEY_HEADER: &str = "x-api-key";

@@ -6,8 +6,7 @@ pub mod status;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -17,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::placement::cores::CoreList;
 use crate::serve::aliases::Target;
 use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::sent::Sent;
 use crate::serve::management::{Outcome, Trouble, Wish};
 use crate::serve::{Entrance, Served};
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -82,10 +82,10 @@ type Answer = Result<Json<ChangeAnswer>, Refusal>;
 async fn put_model(
     State(entrance): State<Entrance>,
     name: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Answer {
     let name = name_of(name)?;
-    let body = answer::bytes(&entrance.served, body)?;
+    let body = body.bytes()?;
     let request: ModelRequest = match body.is_empty() {
         true => ModelRequest::default(),
         false => answer::from_json(&body)?,
@@ -144,10 +144,10 @@ pub(super) async fn unload(
 async fn put_alias(
     State(entrance): State<Entrance>,
     name: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Answer {
     let name = name_of(name)?;
-    let request: AliasRequest = answer::request(&entrance.served, body)?;
+    let request: AliasRequest = answer::from_json(&body.bytes()?)?;
     let target = |(model, weight)| Target { model, weight };
     let targets = request.models.into_iter().map(target).collect();
     change(&entrance, move |served| served.put_alias(&name, targets)).await

@@ -4,15 +4,21 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::http::Version;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::serve::http::connections::activity::{Activity, InFlight, Receiving};
+use crate::serve::http::connections::shared;
+
+/// What is handed over at a time on a connection of many requests: what its client has no room for
+/// waits here, where it has its time.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// The body of a request did not come in time.
 #[derive(Debug)]
@@ -110,14 +116,30 @@ impl Drop for Received {
 pub(super) struct Answered {
     body: Body,
     _in_flight: InFlight,
+    /// The connection is that of other requests, too.
+    is_shared: bool,
+    /// What of a part of the body has not been handed over.
+    rest: Bytes,
 }
 
 impl Answered {
-    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+    pub(super) fn new(body: Body, in_flight: InFlight, version: Version) -> Self {
+        let is_shared = version == Version::HTTP_2;
+        if is_shared {
+            shared::took();
+        }
         Self {
             body,
             _in_flight: in_flight,
+            is_shared,
+            rest: Bytes::new(),
         }
+    }
+
+    /// The next piece of the rest.
+    fn piece(&mut self) -> Frame<Bytes> {
+        let size = self.rest.len().min(PIECE_BYTES);
+        Frame::data(self.rest.split_to(size))
     }
 }
 
@@ -129,14 +151,36 @@ impl HttpBody for Answered {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if !self.is_shared {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        }
+        shared::took();
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.piece())));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => {
+                self.rest = data;
+                Some(Ok(self.piece()))
+            }
+            Some(Ok(Err(trailers))) => Some(Ok(trailers)),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest + body.lower());
+        if let Some(upper) = body.upper() {
+            hint.set_upper(rest + upper);
+        }
+        hint
     }
 }

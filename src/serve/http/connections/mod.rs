@@ -1,12 +1,14 @@
 //! Connections: how many there are, what each may take its time for, and how they end with the server.
 //!
 //! `accepting` takes them from a listener, here one is served until it ends. `activity` knows its times,
-//! `stream` and `body` are what it carries.
+//! `stream` and `body` are what it carries, and `shared`
+//! is what is different where many requests share one.
 
 mod accepting;
 mod activity;
 mod body;
 mod places;
+mod shared;
 mod stream;
 pub(super) mod tls;
 
@@ -21,7 +23,7 @@ use axum::Router;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::{Builder, Connection};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -30,6 +32,7 @@ use tower_service::Service as _;
 
 use crate::serve::http::connections::activity::{Activity, Overdue};
 use crate::serve::http::connections::body::{Answered, Received};
+use crate::serve::http::connections::shared::Requests;
 use crate::serve::http::connections::stream::{Stream, Transport};
 use crate::serve::http::gate::Gate;
 use crate::serve::{Limits, Served};
@@ -50,13 +53,13 @@ pub(super) struct Connections {
     served: Arc<Served>,
     gate: Arc<Gate>,
     limits: Limits,
-    http: Builder<TokioExecutor>,
+    http: Builder<Requests>,
 }
 
 impl Connections {
     pub(super) fn new(served: Arc<Served>, gate: Arc<Gate>) -> Self {
         let limits = served.limits;
-        let mut http = Builder::new(TokioExecutor::new());
+        let mut http = Builder::new(Requests { time: limits.body });
         // `activity` has the times.
         http.http1()
             .header_read_timeout(None)
@@ -117,7 +120,8 @@ impl Connections {
         app: &Router,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + Send + use<> {
-        let (in_flight, computing) = activity.begin(request.version());
+        let version = request.version();
+        let (in_flight, computing) = activity.begin(version);
         if self.gate.log_requests {
             request.extensions_mut().insert(Peer(peer));
         }
@@ -126,7 +130,7 @@ impl Connections {
         async move {
             let response = response.await?;
             drop(computing);
-            Ok(response.map(|body| Answered::new(body, in_flight)))
+            Ok(response.map(|body| Answered::new(body, in_flight, version)))
         }
     }
 

@@ -12,21 +12,25 @@ use crate::serve::Limits;
 /// Connections that are being told that there is no place.
 pub(super) const REFUSALS_MAX: usize = 64;
 
-/// Descriptors that are not connections: workers and their sockets, listeners, files that are read.
+/// Descriptors that are neither connections nor of workers: listeners, files that are read.
 const OWN: usize = 192;
 
+/// Those of a worker: four of its process, which the next one may have already while the last one goes,
+/// and a port of its own.
+const OWN_OF_WORKER: usize = 9;
+
 /// Raises the limit of open files as far as it goes, and gives the number of connections: those asked
-/// for, else the standard ones or as many as there is place for.
-pub(in crate::serve) fn places(asked: Option<NonZeroUsize>) -> Result<usize> {
+/// for, else the standard ones or as many as there is place for beside so many workers.
+pub(in crate::serve) fn places(asked: Option<NonZeroUsize>, workers: usize) -> Result<usize> {
     let files = raised();
-    let room = files.saturating_sub(OWN + REFUSALS_MAX).max(1);
+    let own = OWN + OWN_OF_WORKER * workers + REFUSALS_MAX;
+    let room = files.saturating_sub(own).max(1);
     match asked {
         None => Ok(room.min(Limits::STANDARD.connections)),
         Some(asked) if asked.get() <= room => Ok(asked.get()),
         Some(asked) => Err(Failure::usage(format!("limit `connections` is {asked}"))
             .why(format!(
-                "each needs a file, this process may open {files}, and needs {} for itself",
-                OWN + REFUSALS_MAX
+                "each needs a file, this process may open {files}, and needs {own} for itself"
             ))
             .help(format!("ask for at most {room}, or raise `ulimit -Hn`"))
             .into()),

@@ -1,8 +1,8 @@
 //! `POST /v2/models/{model}/infer`: texts as the model's task takes them, or rows of token ids.
 
-use axum::body::Bytes;
+use std::sync::Arc;
+
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -16,7 +16,8 @@ use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::kserve::outputs::{self, Ids};
 use crate::serve::http::kserve::tensor::{InputTensor, OutputTensor, Tensor, Values, wrong};
-use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
+use crate::serve::http::kserve::{self, KserveResult, VERSION, find};
+use crate::serve::http::sent::Sent;
 use crate::serve::http::work;
 use crate::serve::models::Use;
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -78,47 +79,71 @@ pub(super) fn text_inputs(head: &Head) -> &'static [&'static str] {
 
 pub(super) async fn infer(
     State(entrance): State<Entrance>,
-    asked: Asked,
+    asked: kserve::Asked,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> KserveResult {
     let model = find(&entrance, asked)?;
-    let body = answer::bytes(&entrance.served, body)?;
-    let (json, binary) = split(&headers, &body)?;
-    let request: InferRequest = answer::from_json(json)?;
-    let (name, head) = (&*model.name, &model.model.head);
-    if request
-        .model_name
-        .as_ref()
-        .is_some_and(|other| other != name)
-    {
-        let message = "`model_name` is not the model of the path";
-        return Err(Invalid::new(InvalidCode::BadParameter, "model_name", message).into());
-    }
-    let tensors = tensors(&request.inputs, head, binary)?;
-    let mut parameters = request.parameters.unwrap_or_default();
-    let is_binary = binary_output(&mut parameters)?;
-    let tensors = match tensors
-        .iter()
-        .any(|tensor| ID_INPUTS.contains(&tensor.name))
-    {
+    let (name, head) = (Arc::clone(&model.name), Arc::clone(&model.model.head));
+    let read = move |body: &[u8]| Asked::read(&headers, body, &name, &head);
+    let mut asked = work::read(body, read).await?;
+    let has_ids = |tensor: &Tensor| ID_INPUTS.contains(&tensor.name);
+    let tensors = std::mem::take(&mut asked.tensors);
+    let parameters = std::mem::take(&mut asked.parameters);
+    let (values, compute) = match tensors.iter().any(has_ids) {
         true => from_ids(&entrance, &model, tensors, &parameters).await?,
         false => from_texts(&entrance, &model, tensors, parameters).await?,
     };
-    let mut bytes = Vec::new();
-    let outputs = chosen(tensors, &request.outputs.unwrap_or_default())?
-        .into_iter()
-        .map(|(tensor, asked)| {
-            let is_binary = asked.unwrap_or(is_binary);
+    let write = move || asked.answer(compute()?, &model.name);
+    Ok(work::answer(values, write).await?)
+}
+
+/// Makes the tensors of an answer of what the model computed.
+type Compute = Box<dyn FnOnce() -> Result<Vec<Tensor>, Refusal> + Send>;
+
+/// What is asked for.
+struct Asked {
+    id: Option<String>,
+    tensors: Vec<Tensor>,
+    parameters: Map<String, Value>,
+    /// Unless an output says otherwise.
+    is_binary: bool,
+    outputs: Vec<AskedOutput>,
+}
+
+impl Asked {
+    fn read(headers: &HeaderMap, body: &[u8], model: &str, head: &Head) -> Result<Self, Refusal> {
+        let (json, binary) = split(headers, body)?;
+        let request: InferRequest = answer::from_json(json)?;
+        if request.model_name.is_some_and(|other| other != model) {
+            let message = "`model_name` is not the model of the path";
+            return Err(Invalid::new(InvalidCode::BadParameter, "model_name", message).into());
+        }
+        let mut parameters = request.parameters.unwrap_or_default();
+        Ok(Self {
+            id: request.id,
+            tensors: tensors(&request.inputs, head, binary)?,
+            is_binary: binary_output(&mut parameters)?,
+            parameters,
+            outputs: request.outputs.unwrap_or_default(),
+        })
+    }
+
+    fn answer(self, tensors: Vec<Tensor>, model: &str) -> Result<Response, Refusal> {
+        let mut bytes = Vec::new();
+        let outputs = chosen(tensors, &self.outputs)?;
+        let outputs = outputs.into_iter().map(|(tensor, asked)| {
+            let is_binary = asked.unwrap_or(self.is_binary);
             tensor.write(is_binary.then_some(&mut bytes))
         });
-    let answer = InferAnswer {
-        outputs: outputs.collect(),
-        model_name: name,
-        model_version: VERSION,
-        id: request.id,
-    };
-    written(&answer, bytes)
+        let answer = InferAnswer {
+            outputs: outputs.collect(),
+            model_name: model,
+            model_version: VERSION,
+            id: self.id,
+        };
+        written(&answer, bytes)
+    }
 }
 
 /// The JSON of a body, and the bytes of tensors after it.
@@ -177,16 +202,20 @@ async fn from_texts(
     model: &Use,
     tensors: Vec<Tensor>,
     parameters: Map<String, Value>,
-) -> Result<Vec<Tensor>, Refusal> {
+) -> Result<(usize, Compute), Refusal> {
     let prepare = move |model: &TaskModel| {
         let inputs = items(text_inputs(&model.head), tensors)?;
         task::prepare(model, &json!({"inputs": inputs, "parameters": parameters}))
     };
-    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    let mut prepared = work::prepare(model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
     let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
-    let answer = prepared.value.answer(outputs.values);
-    outputs::of_answer(answer.map_err(|error| answer::unanswerable(&error))?)
+    let values = outputs.size();
+    let compute = move || {
+        let answer = prepared.value.answer(outputs.values);
+        outputs::of_answer(answer.map_err(|error| answer::unanswerable(&error))?)
+    };
+    Ok((values, Box::new(compute)))
 }
 
 /// The texts of the tensors as the items of a request to the task.
@@ -228,18 +257,23 @@ async fn from_ids(
     model: &Use,
     tensors: Vec<Tensor>,
     parameters: &Map<String, Value>,
-) -> Result<Vec<Tensor>, Refusal> {
+) -> Result<(usize, Compute), Refusal> {
     if let Some(name) = parameters.keys().next() {
         let name: String = name.chars().take(40).collect();
         let message = format!("`{name}` is for texts; rows of ids take no parameters");
         return Err(Invalid::new(InvalidCode::BadParameter, "parameters", message).into());
     }
     let prepare = move |model: &TaskModel| Ids::read(model, &tensors);
-    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    let mut prepared = work::prepare(model, prepare).await?;
     let rows: Vec<Row> = std::mem::take(&mut prepared.value.rows);
     let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
-    let tensors = prepared.value.outputs(&model.model.head, outputs.values);
-    tensors.map_err(|error| answer::unanswerable(&error))
+    let head = Arc::clone(&model.model.head);
+    let values = outputs.size();
+    let compute = move || {
+        let tensors = prepared.value.outputs(&head, outputs.values);
+        tensors.map_err(|error| answer::unanswerable(&error))
+    };
+    Ok((values, Box::new(compute)))
 }
 
 /// The outputs that are asked for, and whether each is to be bytes.
@@ -272,7 +306,7 @@ fn chosen(
 }
 
 /// The answer, with the bytes of its binary tensors after the JSON.
-fn written(answer: &InferAnswer<'_>, bytes: Vec<u8>) -> KserveResult {
+fn written(answer: &InferAnswer<'_>, bytes: Vec<u8>) -> Result<Response, Refusal> {
     let has_binary = answer.outputs.iter().any(OutputTensor::is_binary);
     let mut body = serde_json::to_vec(answer)
         .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;

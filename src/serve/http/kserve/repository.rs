@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::serve::http::access::Role;
 use crate::serve::http::admin;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::kserve::{KserveResult, VERSION};
+use crate::serve::http::sent::Sent;
 use crate::serve::http::work;
 use crate::serve::models::ServedModel;
 use crate::serve::{Door, Entrance};
@@ -44,16 +45,17 @@ enum Availability {
     Unavailable,
 }
 
+/// A request that may say nothing.
+fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    match body.is_empty() {
+        true => Ok(T::default()),
+        false => answer::from_json(body),
+    }
+}
+
 /// `POST /v2/repository/index`.
-pub(super) async fn index(
-    State(entrance): State<Entrance>,
-    body: Result<Bytes, BytesRejection>,
-) -> KserveResult {
-    let body = answer::bytes(&entrance.served, body)?;
-    let request: IndexRequest = match body.is_empty() {
-        true => IndexRequest::default(),
-        false => answer::from_json(&body)?,
-    };
+pub(super) async fn index(State(entrance): State<Entrance>, body: Sent) -> KserveResult {
+    let request: IndexRequest = work::read(body, optional).await?;
     let entry = |model: &Arc<ServedModel>| {
         let ready = entrance.is_model_ready(model.id);
         IndexEntry {
@@ -95,21 +97,16 @@ pub(super) async fn load(
     State(entrance): State<Entrance>,
     Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> KserveResult {
-    let body = answer::bytes(&entrance.served, body)?;
-    let request: LoadRequest = match body.is_empty() {
-        true => LoadRequest::default(),
-        false => answer::from_json(&body)?,
-    };
+    let request: LoadRequest = work::read(body, optional).await?;
     let bundle = request.parameters.bundle;
     if is_for_operators(&entrance, role) {
         let name = admin::name_of(model)?;
         admin::load(&entrance, name, bundle, None).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    let name = model.map(|Path(name)| name).unwrap_or_default();
-    work::find_model(&entrance, &name)?;
+    work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
     match bundle {
         None => Ok(StatusCode::OK.into_response()),
         Some(_) => Err(for_operators().into()),
@@ -127,8 +124,7 @@ pub(super) async fn unload(
         admin::unload(&entrance, name, None, true).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    let name = model.map(|Path(name)| name).unwrap_or_default();
-    work::find_model(&entrance, &name)?;
+    work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
     Err(for_operators().into())
 }
 

@@ -86,7 +86,7 @@ struct Route<'a> {
     body: Body,
     answer: Reply,
     /// The statuses of what only this route refuses: those that a body or a key brings are added. One
-    /// that can answer 504 takes a deadline.
+    /// that can answer 504, or has a body, takes a deadline.
     refusals: &'static [u16],
     error: Value,
 }
@@ -161,7 +161,7 @@ impl Paths {
         let mut operation = json!({
             "tags": [route.tag],
             "summary": route.summary,
-            "responses": responses::of(&route),
+            "responses": responses::of(&route, self.door),
         });
         if is_open {
             operation["security"] = json!([]);

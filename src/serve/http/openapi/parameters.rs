@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::serve::Door;
 use crate::serve::http::admin;
-use crate::serve::http::openapi::Route;
+use crate::serve::http::openapi::{Body, Route};
 
 /// The parameters of a route: those of its path, and the deadline where it has one.
 pub(super) fn of(route: &Route<'_>, names: &[String], door: Door) -> Vec<Value> {
@@ -25,7 +25,7 @@ pub(super) fn of(route: &Route<'_>, names: &[String], door: Door) -> Vec<Value> 
         json!({"name": name, "in": "path", "required": true, "schema": schema})
     });
     let mut parameters: Vec<Value> = in_path.collect();
-    if route.refusals.contains(&504) {
+    if route.refusals.contains(&504) || !matches!(route.body, Body::Nothing) {
         parameters.push(json!({
             "name": "x-neuronc-deadline-ms",
             "in": "header",

@@ -2,22 +2,23 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::serve::Door;
 use crate::serve::http::access;
 use crate::serve::http::openapi::{Body, Reply, Route, management};
 
 /// Every status that a route can answer, with its body.
-pub(super) fn of(route: &Route<'_>) -> Map<String, Value> {
+pub(super) fn of(route: &Route<'_>, door: Door) -> Map<String, Value> {
     let mut responses = Map::new();
     if let Some(answered) = answered(&route.answer) {
         responses.insert("200".to_owned(), answered);
     }
-    for status in statuses(route) {
+    for status in statuses(route, door) {
         responses.insert(status.to_string(), refused(status, &route.error));
     }
     responses
 }
 
-fn statuses(route: &Route<'_>) -> Vec<u16> {
+fn statuses(route: &Route<'_>, door: Door) -> Vec<u16> {
     let mut statuses = route.refusals.to_vec();
     if !access::is_open(&route.path) {
         // Where there are API keys: none, or one of which there is too much.
@@ -27,7 +28,11 @@ fn statuses(route: &Route<'_>) -> Vec<u16> {
         }
     }
     if !matches!(route.body, Body::Nothing) {
-        statuses.extend([400, 408, 413]);
+        statuses.extend([400, 408, 413, 503, 504]);
+    }
+    if door == Door::Management && route.method != "get" {
+        // The page of another site.
+        statuses.push(403);
     }
     if statuses.contains(&504) {
         // A deadline that is no number.
@@ -80,7 +85,9 @@ fn meaning(status: u16) -> &'static str {
     match status {
         400 => "the body or a header cannot be read, or the request cannot be answered as it is",
         401 => "no API key, or one that is not known",
-        403 => "the role of the API key is not enough",
+        403 => {
+            "the role of the API key is not enough, or the page of another site sent the request"
+        }
         404 => "no such model, alias, core or version",
         408 => "the body did not come in time",
         409 => "it would break what is served, or the server is stopping",
@@ -89,7 +96,7 @@ fn meaning(status: u16) -> &'static str {
         424 => "the model is for something else, or failed",
         429 => "too many rows are waiting, or a limit of the API key; `Retry-After` has seconds",
         500 => "the model or the server failed on this request",
-        503 => "no core is ready, or the server is stopping",
+        503 => "no core is ready, the server is stopping, or it has no room for the body",
         _ => "no answer in time",
     }
 }

@@ -1,5 +1,6 @@
 //! `/predict` and `/rerank` of Text Embeddings Inference: labels of texts, and ranks of them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::State;
@@ -9,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::family::{Head, Scores};
 use crate::serve::Entrance;
 use crate::serve::http::answer;
+use crate::serve::http::sent::Sent;
+use crate::serve::http::tei::info::Computed;
 use crate::serve::http::tei::{
-    Body, Direction, Named, TeiResult, count, model, run, truncation, unexpected,
+    Direction, Named, TeiResult, count, model, run, truncation, unexpected,
 };
+use crate::serve::http::work;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::text_classification::{self, Label, Sequence};
 use crate::task::{Answer, OneOrMany, TaskModel};
@@ -63,20 +67,19 @@ impl PredictInput {
 }
 
 impl PredictInputs {
-    /// The texts, and whether they are a list.
-    fn sequences(&self) -> (Vec<Sequence<'_>>, bool) {
+    fn sequences(&self) -> Vec<Sequence<'_>> {
         let one = |text, pair| Sequence {
             path: "inputs".to_owned(),
             text,
             pair,
         };
         match self {
-            Self::Text(text) | Self::Only([text]) => (vec![one(text, None)], false),
-            Self::Pair([text, pair]) => (vec![one(text, Some(pair.as_str()))], false),
+            Self::Text(text) | Self::Only([text]) => vec![one(text, None)],
+            Self::Pair([text, pair]) => vec![one(text, Some(pair.as_str()))],
             Self::Batch(many) => {
                 let many = many.iter().enumerate();
                 let sequence = |(index, input)| PredictInput::sequence(input, index);
-                (many.map(sequence).collect(), true)
+                many.map(sequence).collect()
             }
         }
     }
@@ -95,30 +98,36 @@ fn is_classifier(head: &Head) -> bool {
 pub(super) async fn predict(
     State(entrance): State<Entrance>,
     named: Named,
-    body: Body,
+    body: Sent,
 ) -> TeiResult {
     let begun = Instant::now();
-    let request: PredictRequest = answer::request(&entrance.served, body)?;
+    let read = |body: &[u8]| {
+        let request: PredictRequest = answer::from_json(body)?;
+        let characters = characters(&request.inputs.sequences());
+        Ok((request, characters))
+    };
+    let (request, characters) = work::read(body, read).await?;
     let model = model(&entrance, named, is_classifier)?;
-    let (sequences, is_list) = request.inputs.sequences();
-    let characters = characters(&sequences);
+    let is_list = matches!(request.inputs, PredictInputs::Batch(_));
     let prepare = move |model: &TaskModel| {
         let options = text_classification::Options {
             truncation: truncation(request.truncate, request.truncation_direction),
             scores: request.raw_scores.then_some(Scores::Logits),
             labels_max: usize::MAX,
         };
-        text_classification::classify(model, &request.inputs.sequences().0, options)
+        text_classification::classify(model, &request.inputs.sequences(), options)
     };
-    let (answer, computed) = run(&entrance, &model, prepare, (begun, characters)).await?;
-    let Answer::Labels(mut labels) = answer else {
-        return Err(unexpected().into());
+    let write = move |answer, computed: Computed| {
+        let Answer::Labels(mut labels) = answer else {
+            return Err(unexpected());
+        };
+        let answer = match is_list {
+            true => OneOrMany::Many(labels),
+            false => OneOrMany::One(labels.pop().unwrap_or_default()),
+        };
+        computed.answer::<OneOrMany<Vec<Label>>>(&answer)
     };
-    let answer = match is_list {
-        true => OneOrMany::Many(labels),
-        false => OneOrMany::One(labels.pop().unwrap_or_default()),
-    };
-    Ok(computed.answer::<OneOrMany<Vec<Label>>>(&model, &answer)?)
+    run(&entrance, model, prepare, (begun, characters), write).await
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -150,17 +159,21 @@ pub(in crate::serve::http) struct Rank {
 pub(super) async fn rerank(
     State(entrance): State<Entrance>,
     named: Named,
-    body: Body,
+    body: Sent,
 ) -> TeiResult {
     let begun = Instant::now();
-    let request: RerankRequest = answer::request(&entrance.served, body)?;
+    let read = |body: &[u8]| {
+        let request: RerankRequest = answer::from_json(body)?;
+        let texts = request.texts.iter().map(|text| count(text));
+        let characters = texts.sum::<usize>() + count(&request.query);
+        Ok((request, characters))
+    };
+    let (request, characters) = work::read(body, read).await?;
     let is_reranker =
         |head: &Head| matches!(head, Head::TextClassification { labels, .. } if labels.len() == 1);
     let model = model(&entrance, named, is_reranker)?;
-    let characters =
-        request.texts.iter().map(|text| count(text)).sum::<usize>() + count(&request.query);
-    let RerankRequest { query, texts, .. } = request;
-    let kept = request.return_text.then(|| texts.clone());
+    let (query, texts) = (request.query, Arc::new(request.texts));
+    let kept = request.return_text.then(|| Arc::clone(&texts));
     let prepare = move |model: &TaskModel| {
         if is_classifier(&model.head) && model.labels().len() != 1 {
             let message = "this model has several labels; reranking needs one with a single one";
@@ -183,17 +196,19 @@ pub(super) async fn rerank(
         };
         text_classification::classify(model, &sequences, options)
     };
-    let (answer, computed) = run(&entrance, &model, prepare, (begun, characters)).await?;
-    let Answer::Labels(labels) = answer else {
-        return Err(unexpected().into());
+    let write = move |answer, computed: Computed| {
+        let Answer::Labels(labels) = answer else {
+            return Err(unexpected());
+        };
+        let text = |index: usize| kept.as_ref().and_then(|texts| texts.get(index)).cloned();
+        let rank = |(index, labels): (usize, Vec<Label>)| Rank {
+            index,
+            text: text(index),
+            score: labels.first().map_or(0.0, |label| label.score),
+        };
+        let mut ranks: Vec<Rank> = labels.into_iter().enumerate().map(rank).collect();
+        ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
+        computed.answer(&ranks)
     };
-    let mut kept = kept.unwrap_or_default();
-    let rank = |(index, labels): (usize, Vec<Label>)| Rank {
-        index,
-        text: kept.get_mut(index).map(std::mem::take),
-        score: labels.first().map_or(0.0, |label| label.score),
-    };
-    let mut ranks: Vec<Rank> = labels.into_iter().enumerate().map(rank).collect();
-    ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
-    Ok(computed.answer(&model, &ranks)?)
+    run(&entrance, model, prepare, (begun, characters), write).await
 }

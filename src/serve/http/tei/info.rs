@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::executor::job::{Cast, CastMode, CastType};
 use crate::family::Head;
@@ -17,11 +18,12 @@ use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Ran, Refusal};
 use crate::serve::http::tei::{self, TeiRefusal};
 use crate::serve::http::work::{Outputs, Times};
-use crate::serve::models::ServedModel;
+use crate::serve::models::Use;
 use crate::task::TaskModel;
 
 /// What a request cost, for its headers.
 pub(in crate::serve::http) struct Computed {
+    model: Use,
     begun: Instant,
     characters: usize,
     tokens: usize,
@@ -31,12 +33,13 @@ pub(in crate::serve::http) struct Computed {
 
 impl Computed {
     pub(in crate::serve::http) fn new(
-        begun: Instant,
-        characters: usize,
+        model: Use,
+        (begun, characters): (Instant, usize),
         tokens: usize,
         outputs: &Outputs,
     ) -> Self {
         Self {
+            model,
             begun,
             characters,
             tokens,
@@ -48,7 +51,6 @@ impl Computed {
     /// The answer with its headers; times are in whole milliseconds.
     pub(in crate::serve::http) fn answer<T: Serialize>(
         self,
-        model: &ServedModel,
         answer: &T,
     ) -> Result<Response, Refusal> {
         let mut response = answer::json(answer, &self.ran)?;
@@ -62,7 +64,7 @@ impl Computed {
             ("x-queue-time", milliseconds(self.times.waiting)),
             ("x-inference-time", milliseconds(self.times.running)),
         ];
-        let chip = model.plan().chip.clone();
+        let chip = self.model.plan().chip.clone();
         let headers: &mut HeaderMap = response.headers_mut();
         for (name, value) in numbers.into_iter().chain([("x-compute-type", chip)]) {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -84,12 +86,14 @@ pub(in crate::serve::http) struct Info {
     model_sha: Option<String>,
     model_dtype: &'static str,
     model_type: ModelType,
+    /// Of all connections together.
     max_concurrent_requests: usize,
     max_input_length: usize,
     max_batch_tokens: usize,
     max_batch_requests: Option<usize>,
     max_client_batch_size: usize,
     auto_truncate: bool,
+    /// The threads on which short requests are read; long ones have threads of their own.
     tokenization_workers: usize,
     version: &'static str,
     /// `simulated` where no device computes the answers.
@@ -126,19 +130,20 @@ pub(in crate::serve::http) async fn info(
     let (name, plan) = (&model.name, model.plan());
     let model = &model.model;
     let buckets = || plan.buckets.iter();
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let requests = limits.connections;
+    let requests = requests.saturating_mul(limits.requests_per_connection);
     Ok(Json(Info {
         model_id: plan.model.id.clone().unwrap_or_else(|| name.to_string()),
         model_sha: plan.model.commit.clone(),
         model_dtype: dtype(plan.cast),
         model_type: model_type(model),
-        max_concurrent_requests: limits.queue_rows,
+        max_concurrent_requests: requests,
         max_input_length: model.tokens_max,
         max_batch_tokens: buckets().map(|b| b.batch * b.sequence).max().unwrap_or(0),
         max_batch_requests: buckets().map(|bucket| bucket.batch).max(),
         max_client_batch_size: model.rows_max,
         auto_truncate: false,
-        tokenization_workers: workers,
+        tokenization_workers: Handle::current().metrics().num_workers(),
         version: env!("CARGO_PKG_VERSION"),
         runtime: entrance.served.is_simulated().then_some(SIMULATED),
     }))

@@ -8,8 +8,7 @@ pub(super) mod tokens;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::family::Head;
 use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::sent::Sent;
 use crate::serve::http::tei::info::Computed;
 use crate::serve::http::work::{self, Outputs};
 use crate::serve::models::Use;
@@ -30,7 +30,6 @@ use crate::task::{Answer, OneOrMany, Prepared, TaskModel};
 
 /// A path parameter that only the routes under `/tei/{model}` have.
 type Named = Result<Option<Path<String>>, PathRejection>;
-type Body = Result<Bytes, BytesRejection>;
 type TeiResult = Result<Response, TeiRefusal>;
 
 /// The routes, below `prefix`.
@@ -88,6 +87,7 @@ impl IntoResponse for TeiRefusal {
             Code::Numeric | Code::WorkerDied | Code::Internal => (424, ErrorType::Backend),
             Code::QueueFull | Code::KeyLimit => (429, ErrorType::Overloaded),
             Code::DeadlineExceeded => (504, ErrorType::Overloaded),
+            Code::TooManyBytes => (503, ErrorType::Overloaded),
             Code::NotReady | Code::Stopping => (503, ErrorType::Unhealthy),
             other => (other.status().as_u16(), ErrorType::Validation),
         };
@@ -173,12 +173,16 @@ pub(super) fn model(
 }
 
 /// One vector for each text.
-async fn embed(State(entrance): State<Entrance>, named: Named, body: Body) -> TeiResult {
+async fn embed(State(entrance): State<Entrance>, named: Named, body: Sent) -> TeiResult {
     let begun = Instant::now();
-    let request: EmbedRequest = answer::request(&entrance.served, body)?;
+    let read = |body: &[u8]| {
+        let request: EmbedRequest = answer::from_json(body)?;
+        let characters: usize = texts(&request.inputs).map(count).sum();
+        Ok((request, characters))
+    };
+    let (request, characters) = work::read(body, read).await?;
     let model = embedder(&entrance, named)?;
     no_prompt(request.prompt_name.as_ref())?;
-    let characters = texts(&request.inputs).map(count).sum();
     let (normalize, dimensions) = (request.normalize, request.dimensions);
     let prepare = move |model: &TaskModel| {
         let options = feature_extraction::Options {
@@ -187,15 +191,19 @@ async fn embed(State(entrance): State<Entrance>, named: Named, body: Body) -> Te
         };
         feature_extraction::embeddings(model, &request.inputs, "inputs", options)
     };
-    let mut prepared = work::prepare(&entrance, &model, prepare).await?;
+    let mut prepared = work::prepare(&model, prepare).await?;
     let tokens = prepared.value.tokens();
     let rows = std::mem::take(&mut prepared.value.rows);
     let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
-    let computed = Computed::new(begun, characters, tokens, &outputs);
-    let vectors = vectors(prepared.value, outputs)?;
-    let shorten = |vector| feature_extraction::shorten(vector, dimensions, normalize);
-    let vectors: Vec<Vec<f32>> = vectors.into_iter().map(shorten).collect::<Result<_, _>>()?;
-    Ok(computed.answer(&model, &vectors)?)
+    let values = outputs.size();
+    let computed = Computed::new(model, (begun, characters), tokens, &outputs);
+    let write = move || {
+        let vectors = vectors(prepared.value, outputs)?;
+        let shorten = |vector| feature_extraction::shorten(vector, dimensions, normalize);
+        let vectors: Vec<Vec<f32>> = vectors.into_iter().map(shorten).collect::<Result<_, _>>()?;
+        computed.answer(&vectors)
+    };
+    Ok(work::answer(values, write).await?)
 }
 
 /// The texts of a request; ids have no characters.
@@ -226,46 +234,52 @@ pub(super) struct EmbedAllRequest {
 }
 
 /// One vector for each token of each text, from models that do not pool.
-async fn embed_all(State(entrance): State<Entrance>, named: Named, body: Body) -> TeiResult {
+async fn embed_all(State(entrance): State<Entrance>, named: Named, body: Sent) -> TeiResult {
     let begun = Instant::now();
-    let request: EmbedAllRequest = answer::request(&entrance.served, body)?;
+    let read = |body: &[u8]| {
+        let request: EmbedAllRequest = answer::from_json(body)?;
+        let texts = request.inputs.as_slice().iter();
+        let characters: usize = texts.map(|text| count(text)).sum();
+        Ok((request, characters))
+    };
+    let (request, characters) = work::read(body, read).await?;
     let is_for = |head: &Head| matches!(head, Head::FeatureExtraction { pooling: None, .. });
     let model = model(&entrance, named, is_for)?;
     no_prompt(request.prompt_name.as_ref())?;
-    let characters = request
-        .inputs
-        .as_slice()
-        .iter()
-        .map(|text| count(text))
-        .sum();
     let prepare = move |model: &TaskModel| {
         let truncation = truncation(request.truncate, request.truncation_direction);
         feature_extraction::token_embeddings(model, &request.inputs, "inputs", truncation)
     };
-    let (answer, computed) = run(&entrance, &model, prepare, (begun, characters)).await?;
-    let Answer::TokenVectors(vectors) = answer else {
-        return Err(unexpected().into());
+    let write = |answer, computed: Computed| match answer {
+        Answer::TokenVectors(vectors) => computed.answer(&vectors.as_slice()),
+        _ => Err(unexpected()),
     };
-    Ok(computed.answer(&model, &vectors.as_slice())?)
+    run(&entrance, model, prepare, (begun, characters), write).await
 }
 
-/// Runs what `prepare` makes of a request that began then and has so many characters.
+/// Runs what `prepare` makes of a request that began then and has so many characters; `write` writes its
+/// answer.
 async fn run(
     entrance: &Entrance,
-    model: &Use,
+    model: Use,
     prepare: impl FnOnce(&TaskModel) -> Result<Prepared, Invalid> + Send + 'static,
-    (begun, characters): (Instant, usize),
-) -> Result<(Answer, Computed), Refusal> {
-    let mut prepared = work::prepare(entrance, model, prepare).await?;
+    asked: (Instant, usize),
+    write: impl FnOnce(Answer, Computed) -> Result<Response, Refusal> + Send + 'static,
+) -> TeiResult {
+    let mut prepared = work::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
     let tokens = rows.iter().map(|row| row.ids.len()).sum();
-    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
-    let computed = Computed::new(begun, characters, tokens, &outputs);
-    let answer = prepared.value.answer(outputs.values);
-    Ok((
-        answer.map_err(|error| answer::unanswerable(&error))?,
-        computed,
-    ))
+    let outputs = work::run_rows(entrance, &model, rows, prepared.took).await?;
+    let values = outputs.size();
+    let computed = Computed::new(model, asked, tokens, &outputs);
+    let write = move || {
+        let answer = prepared.value.answer(outputs.values);
+        write(
+            answer.map_err(|error| answer::unanswerable(&error))?,
+            computed,
+        )
+    };
+    Ok(work::answer(values, write).await?)
 }
 
 fn unexpected() -> Refusal {
@@ -299,9 +313,19 @@ struct SimilarityParameters {
 }
 
 /// The cosine of each sentence and the source sentence.
-async fn similarity(State(entrance): State<Entrance>, named: Named, body: Body) -> TeiResult {
+async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) -> TeiResult {
     let begun = Instant::now();
-    let request: SimilarityRequest = answer::request(&entrance.served, body)?;
+    let read = |body: &[u8]| {
+        let request: SimilarityRequest = answer::from_json(body)?;
+        let SimilarityInput {
+            source_sentence,
+            sentences,
+        } = &request.inputs;
+        let sentences = sentences.iter().map(|text| count(text));
+        let characters = count(source_sentence) + sentences.sum::<usize>();
+        Ok((request, characters))
+    };
+    let (request, characters) = work::read(body, read).await?;
     let model = embedder(&entrance, named)?;
     let SimilarityInput {
         source_sentence,
@@ -309,8 +333,6 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Body) 
     } = request.inputs;
     let parameters = request.parameters.unwrap_or_default();
     no_prompt(parameters.prompt_name.as_ref())?;
-    let characters =
-        count(&source_sentence) + sentences.iter().map(|text| count(text)).sum::<usize>();
     let options = feature_extraction::Options {
         truncation: truncation(parameters.truncate, parameters.truncation_direction),
         normalize: Some(true),
@@ -319,24 +341,28 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Body) 
         let source = OneOrMany::One(Text::Text(source_sentence));
         let others = OneOrMany::Many(sentences.into_iter().map(Text::Text).collect());
         let embed = |texts, path| feature_extraction::embeddings(model, texts, path, options);
-        Ok([
+        Ok::<_, Invalid>([
             embed(&others, "inputs.sentences")?,
             embed(&source, "inputs.source_sentence")?,
         ])
     };
-    let prepared = work::prepare(&entrance, &model, prepare).await?;
+    let prepared = work::prepare(&model, prepare).await?;
     let [mut others, mut source] = prepared.value;
     let tokens = others.tokens() + source.tokens();
     let mut rows = std::mem::take(&mut others.rows);
     rows.append(&mut source.rows);
     let mut outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
-    let computed = Computed::new(begun, characters, tokens, &outputs);
-    let of_source: Vec<Vec<f32>> = outputs.values.pop().into_iter().collect();
-    let of_source = source.vectors(of_source);
-    let of_source = of_source.map_err(|error| answer::unanswerable(&error))?;
-    let cosines: Vec<f32> = vectors(others, outputs)?
-        .iter()
-        .map(|other| feature_extraction::dot(other, of_source.first().map_or(&[], |v| v)))
-        .collect();
-    Ok(computed.answer(&model, &cosines)?)
+    let values = outputs.size();
+    let computed = Computed::new(model, (begun, characters), tokens, &outputs);
+    let write = move || {
+        let of_source: Vec<Vec<f32>> = outputs.values.pop().into_iter().collect();
+        let of_source = source.vectors(of_source);
+        let of_source = of_source.map_err(|error| answer::unanswerable(&error))?;
+        let cosines: Vec<f32> = vectors(others, outputs)?
+            .iter()
+            .map(|other| feature_extraction::dot(other, of_source.first().map_or(&[], |v| v)))
+            .collect();
+        computed.answer(&cosines)
+    };
+    Ok(work::answer(values, write).await?)
 }

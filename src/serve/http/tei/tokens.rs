@@ -1,14 +1,13 @@
 //! `/tokenize` and `/decode` of Text Embeddings Inference: what the model's tokenizer makes of texts.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::serve::Entrance;
+use crate::serve::http::sent::Sent;
 use crate::serve::http::tei::{self, TeiRefusal};
 use crate::serve::http::{answer, work};
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -46,9 +45,9 @@ pub(in crate::serve::http) struct Token {
 pub(in crate::serve::http) async fn tokenize(
     State(entrance): State<Entrance>,
     named: tei::Named,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Result<Response, TeiRefusal> {
-    let request: TokenizeRequest = answer::request(&entrance.served, body)?;
+    let request = work::read(body, answer::from_json::<TokenizeRequest>).await?;
     let model = tei::model(&entrance, named, |_| true)?;
     tei::no_prompt(request.prompt_name.as_ref())?;
     let prepare = move |model: &TaskModel| {
@@ -59,10 +58,11 @@ pub(in crate::serve::http) async fn tokenize(
             Ok(listed(text, &tokens, request.add_special_tokens))
         };
         let texts = request.inputs.as_slice().iter().map(tokens);
-        texts.collect::<Result<Vec<Vec<Token>>, Invalid>>()
+        let tokens = texts.collect::<Result<Vec<Vec<Token>>, Invalid>>()?;
+        Ok::<_, Invalid>(Json(tokens).into_response())
     };
-    let answer = work::prepare(&entrance, &model, prepare).await?;
-    Ok(Json(answer.value).into_response())
+    let answer = work::prepare(&model, prepare).await?;
+    Ok(answer.value)
 }
 
 fn listed(text: &str, tokens: &Tokens, with_special: bool) -> Vec<Token> {
@@ -102,9 +102,9 @@ pub(in crate::serve::http) struct DecodeRequest {
 pub(in crate::serve::http) async fn decode(
     State(entrance): State<Entrance>,
     named: tei::Named,
-    body: Result<Bytes, BytesRejection>,
+    body: Sent,
 ) -> Result<Response, TeiRefusal> {
-    let request: DecodeRequest = answer::request(&entrance.served, body)?;
+    let request = work::read(body, answer::from_json::<DecodeRequest>).await?;
     let model = tei::model(&entrance, named, |_| true)?;
     let prepare = move |model: &TaskModel| {
         let count = match &request.ids {
@@ -117,10 +117,11 @@ pub(in crate::serve::http) async fn decode(
             text.map_err(|error| refused("ids", &error))
         };
         let texts = request.ids.as_slice().iter().map(decode);
-        texts.collect::<Result<Vec<String>, Invalid>>()
+        let texts = texts.collect::<Result<Vec<String>, Invalid>>()?;
+        Ok::<_, Invalid>(Json(texts).into_response())
     };
-    let answer = work::prepare(&entrance, &model, prepare).await?;
-    Ok(Json(answer.value).into_response())
+    let answer = work::prepare(&model, prepare).await?;
+    Ok(answer.value)
 }
 
 fn check_count(field: &str, count: usize, model: &TaskModel) -> Result<(), Invalid> {

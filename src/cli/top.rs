@@ -20,12 +20,14 @@ use crate::top::source::Source;
 use crate::top::text;
 use crate::top::view::View;
 use crate::top::{Look, monitor::NeuronUse};
+use crate::trust::Trust;
 
 const EXAMPLES: &str = "\
 Examples:
   neuronc serve my-bundle --management-port 8081
   neuronc top
   neuronc top http://127.0.0.1:9000 --interval 5s
+  neuronc top https://127.0.0.1:8081 --ca-cert cert.pem
   neuronc top --once --width 160
   neuronc top --once --format json | jq '.cores[] | {core, busy}'
 
@@ -62,6 +64,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
+    /// Trust the certificates of a PEM file in place of those of the system: that of a CA, or the
+    /// server's own.
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+
     /// Do not start `neuron-monitor`.
     #[arg(long)]
     no_neuron_monitor: bool,
@@ -80,7 +87,8 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
             })?)
         }
     };
-    let source = Source::new(&args.address, key)?;
+    let trust = Trust::new(args.ca_cert.as_deref())?;
+    let source = Source::new(&args.address, key, trust)?;
     let watch = Watch {
         args,
         environment,

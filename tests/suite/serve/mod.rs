@@ -38,6 +38,7 @@ mod tei;
 mod tls;
 mod top;
 mod traces;
+mod trust;
 mod ui;
 
 use std::thread;

@@ -13,6 +13,7 @@ mod collector;
 mod connections;
 mod crashes;
 mod deadlines;
+mod docs;
 mod faults;
 mod health;
 mod keys;

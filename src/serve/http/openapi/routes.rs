@@ -62,16 +62,28 @@ pub(super) fn native(paths: &mut Paths) {
             error: json!({"type": "object"}),
         });
     }
-    paths.add(Route {
-        tag: "native",
-        method: "get",
-        path: "/metrics".to_owned(),
-        summary: "What the server counts, for Prometheus",
-        request: None,
-        answer: Reply::Text(&["text/plain", "application/openmetrics-text"]),
-        statuses: &[],
-        error,
-    });
+    const METRICS: &[&str] = &["text/plain", "application/openmetrics-text"];
+    for (path, summary, kinds) in [
+        (
+            "/metrics",
+            "What the server counts, for Prometheus",
+            METRICS,
+        ),
+        ("/docs", "These routes, as a page", &["text/html"]),
+        ("/docs/page.css", "Its style", &["text/css"]),
+        ("/docs/page.js", "Its script", &["text/javascript"]),
+    ] {
+        paths.add(Route {
+            tag: "native",
+            method: "get",
+            path: path.to_owned(),
+            summary,
+            request: None,
+            answer: Reply::Text(kinds),
+            statuses: &[],
+            error: error.clone(),
+        });
+    }
 }
 
 pub(super) fn openai(paths: &mut Paths) {

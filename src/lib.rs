@@ -18,6 +18,7 @@ pub mod files;
 pub mod host_memory;
 pub mod processes;
 pub mod tensor;
+pub mod trust;
 
 pub mod bucket;
 pub mod profile;

@@ -2,11 +2,10 @@
 //! processors with what it measures, so it copies nothing it does not look at.
 
 use std::io;
-use std::net::SocketAddr;
 
 use memchr::memmem;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+
+use crate::bench::stream::{Stream, Way};
 
 /// An answer's head may not be longer than this, nor a line between chunks.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -19,7 +18,7 @@ const READ_BYTES: usize = 32 << 10;
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read; answers begin at its start.
     buffer: Vec<u8>,
 }
@@ -46,11 +45,9 @@ enum Body {
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+    pub(super) async fn open(way: &Way) -> io::Result<Self> {
         Ok(Self {
-            stream,
+            stream: way.open().await?,
             buffer: Vec::with_capacity(READ_BYTES),
         })
     }
@@ -61,7 +58,7 @@ impl Connection {
         request: &[u8],
         body: Option<&mut Vec<u8>>,
     ) -> io::Result<Answer> {
-        self.stream.write_all(request).await?;
+        self.stream.send(request).await?;
         let head = self.read_until(0, b"\r\n\r\n").await?;
         let (mut answer, form) = parse(&self.buffer[..head])?;
         let end = match form {
@@ -153,7 +150,7 @@ impl Connection {
 
     async fn read_some(&mut self) -> io::Result<usize> {
         self.buffer.reserve(READ_BYTES);
-        self.stream.read_buf(&mut self.buffer).await
+        self.stream.receive(&mut self.buffer).await
     }
 }
 
@@ -226,7 +223,7 @@ mod tests {
             .build()
             .unwrap();
         let outcome = runtime.block_on(async {
-            let mut connection = Connection::open(address).await?;
+            let mut connection = Connection::open(&Way::plain(address)).await?;
             let mut body = Vec::new();
             let answer = connection.ask(b"ask", Some(&mut body)).await?;
             Ok((answer, String::from_utf8(body).unwrap()))

@@ -283,7 +283,7 @@ async fn ask(
 ) -> io::Result<Answer> {
     let open = match connection {
         Some(open) => open,
-        None => connection.insert(Connection::open(target.address).await?),
+        None => connection.insert(Connection::open(&target.way).await?),
     };
     let answer = open.ask(request, None).await?;
     if answer.closes {

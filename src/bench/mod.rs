@@ -1,6 +1,6 @@
 //! The benchmark: load on a server, and what it did under it.
 //!
-//! `load` sends requests made by `texts` over connections of `client`; `tally` counts; `search` finds the
+//! `load` sends requests made by `texts` over connections of `client` and `stream`; `tally` counts; `search` finds the
 //! highest rate that keeps a promise; `processor` says what it cost; `text`, `table` and `html` show it.
 //! Start with [`measure`].
 
@@ -10,6 +10,7 @@ pub mod html;
 pub mod load;
 mod processor;
 pub mod search;
+mod stream;
 pub mod table;
 mod tally;
 pub mod target;
@@ -145,7 +146,7 @@ async fn step(target: &Target, options: &Options, load: Load, report: &mut Repor
 
 /// The process that listens there, where it is on this machine and ours to look into.
 pub fn server_process(target: &Target) -> Option<u32> {
-    processor::listener(target.address)
+    processor::listener(target.way.address)
 }
 
 fn report(target: &Target, options: &Options) -> Report {

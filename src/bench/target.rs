@@ -1,14 +1,17 @@
 //! What is measured: a URL, and the request that carries a text.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
 use anyhow::Result;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 
 use crate::bench::client::Connection;
+use crate::bench::stream::Way;
 use crate::failure::{Class, Failure, name_list};
+use crate::trust::Trust;
 
 /// Where a body has the text.
 const PLACE: &str = "{text}";
@@ -22,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where requests go and what is in them.
 #[derive(Debug, Clone)]
 pub struct Target {
-    pub address: SocketAddr,
+    pub(super) way: Way,
+    trust: Trust,
     authority: String,
     pub path: String,
     /// What stands before and after each text.
@@ -32,61 +36,30 @@ pub struct Target {
 }
 
 impl Target {
-    /// The target of `url`, such as `http://127.0.0.1:8080/predict/my-model`. `body` has `{text}` where
-    /// the text goes, within quotes; `headers` are lines such as `authorization: Bearer ...`.
-    pub fn parse(url: &str, body: &str, headers: &[String]) -> Result<Self> {
-        let refuse = |why: &str| {
-            Failure::usage(format!("`{url}` cannot be measured"))
-                .why(why)
-                .help("give a URL such as http://127.0.0.1:8080/predict/my-model, or a bundle")
-        };
-        let rest = url
-            .strip_prefix("http://")
-            .ok_or_else(|| refuse("it does not begin with http://"))?;
-        let (authority, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, "/"),
-        };
-        let with_port = match authority.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
-            _ => format!("{authority}:80"),
-        };
-        let address = with_port
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut all| all.next());
-        let address = address.ok_or_else(|| refuse("its host has no address"))?;
+    /// The target of `url`, such as `http://127.0.0.1:8080/predict/my-model`; `trust` is for one of
+    /// https. `body` has `{text}` where the text goes, within quotes; `headers` are lines such as
+    /// `authorization: Bearer ...`.
+    pub fn parse(url: &str, trust: Trust, body: &str, headers: &[String]) -> Result<Self> {
+        let (way, authority, path) = way(url, &trust)?;
         if !body.contains(PLACE) {
             return Err(Failure::usage("`--body` has no place for the text")
                 .help(format!("write {PLACE} where it goes, such as {BODY}"))
                 .into());
         }
-        let mut lines = String::new();
-        for header in headers {
-            match header.split_once(':') {
-                Some((name, _)) if !name.is_empty() && !header.contains(['\r', '\n']) => {
-                    lines.push_str(header);
-                    lines.push_str("\r\n");
-                }
-                _ => {
-                    return Err(Failure::usage(format!("`{header}` is not a header"))
-                        .help("write it as `name: value`")
-                        .into());
-                }
-            }
-        }
         Ok(Self {
-            address,
+            way,
+            trust,
             authority: authority.to_owned(),
             path: path.to_owned(),
             body: body.split(PLACE).map(str::to_owned).collect(),
-            headers: lines,
+            headers: lines(headers)?,
         })
     }
 
     /// The whole URL.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.authority, self.path)
+        let scheme = if self.way.is_tls() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path)
     }
 
     /// Writes the request that carries `text`.
@@ -154,7 +127,7 @@ impl Target {
         );
         let mut body = Vec::new();
         let asked = async {
-            let mut connection = Connection::open(self.address).await?;
+            let mut connection = Connection::open(&self.way).await?;
             connection.ask(request.as_bytes(), Some(&mut body)).await
         };
         let answered = tokio::time::timeout(PATIENCE, asked).await;
@@ -166,12 +139,15 @@ impl Target {
 
     /// Fails when nobody listens.
     pub async fn check(&self) -> Result<()> {
-        let opened = tokio::time::timeout(PATIENCE, Connection::open(self.address)).await;
+        let opened = tokio::time::timeout(PATIENCE, Connection::open(&self.way)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         opened.map(drop).map_err(|error| self.no_answer(&error))
     }
 
     fn no_answer(&self, error: &io::Error) -> anyhow::Error {
+        if let Some(failure) = self.trust.failure(Class::Negative, &self.url(), error) {
+            return failure.into();
+        }
         Failure::new(
             Class::Negative,
             format!("no server answers at {}", self.url()),
@@ -182,12 +158,71 @@ impl Target {
     }
 }
 
+/// Where `url` leads, with its host and port, and its path.
+fn way<'a>(url: &'a str, trust: &Trust) -> Result<(Way, &'a str, &'a str)> {
+    let refuse = |why: &str| {
+        Failure::usage(format!("`{url}` cannot be measured"))
+            .why(why)
+            .help("give a URL such as http://127.0.0.1:8080/predict/my-model, or a bundle")
+    };
+    let (rest, is_tls, port) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, false, 80),
+        (_, Some(rest)) => (rest, true, 443),
+        _ => return Err(refuse("it does not begin with http:// or https://").into()),
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, "/"),
+    };
+    let given = authority.rsplit_once(':');
+    let given = given.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let (host, port) = given.unwrap_or((authority, port));
+    // `[::1]` in a URL is `::1` elsewhere.
+    let host = host.trim_matches(['[', ']']);
+    let address = (host, port).to_socket_addrs();
+    let address = address.ok().and_then(|mut all| all.next());
+    let address = address.ok_or_else(|| refuse("its host has no address"))?;
+    let way = match is_tls {
+        false => Way::plain(address),
+        true => {
+            let name = ServerName::try_from(host.to_owned());
+            let name =
+                name.map_err(|_| refuse("its host is no name that a certificate can have"))?;
+            Way::tls(address, name, trust.client()?)
+        }
+    };
+    Ok((way, authority, path))
+}
+
+/// Lines of a head, each with its end.
+fn lines(headers: &[String]) -> Result<String> {
+    let mut lines = String::new();
+    for header in headers {
+        match header.split_once(':') {
+            Some((name, _)) if !name.is_empty() && !header.contains(['\r', '\n']) => {
+                lines.push_str(header);
+                lines.push_str("\r\n");
+            }
+            _ => {
+                return Err(Failure::usage(format!("`{header}` is not a header"))
+                    .help("write it as `name: value`")
+                    .into());
+            }
+        }
+    }
+    Ok(lines)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn target(url: &str, body: &str, headers: &[String]) -> Result<Target> {
+        Target::parse(url, Trust::new(None)?, body, headers)
+    }
+
     fn request(body: &str, text: &str) -> String {
-        let target = Target::parse("http://127.0.0.1:1/p", body, &["a: b".to_owned()]);
+        let target = target("http://127.0.0.1:1/p", body, &["a: b".to_owned()]);
         let mut bytes = Vec::new();
         target.unwrap().write_request(text, &mut bytes);
         String::from_utf8(bytes).unwrap()
@@ -214,17 +249,25 @@ mod tests {
     fn what_cannot_be_asked_is_refused() {
         for url in [
             "127.0.0.1:1",
-            "https://127.0.0.1",
+            "ftp://127.0.0.1",
             "http://no.such.host.invalid/",
         ] {
-            assert!(Target::parse(url, BODY, &[]).is_err(), "{url}");
+            assert!(target(url, BODY, &[]).is_err(), "{url}");
         }
         let url = "http://127.0.0.1:1";
-        assert!(Target::parse(url, "{}", &[]).is_err());
-        assert!(Target::parse(url, BODY, &["a\r\nb: c".to_owned()]).is_err());
-        assert_eq!(
-            Target::parse(url, BODY, &[]).unwrap().url(),
-            "http://127.0.0.1:1/"
-        );
+        assert!(target(url, "{}", &[]).is_err());
+        assert!(target(url, BODY, &["a\r\nb: c".to_owned()]).is_err());
+        assert_eq!(target(url, BODY, &[]).unwrap().url(), "http://127.0.0.1:1/");
+        for (url, address) in [
+            ("https://127.0.0.1/p", "127.0.0.1:443"),
+            ("http://[::1]/p", "[::1]:80"),
+            ("https://[::1]:8443/p", "[::1]:8443"),
+        ] {
+            let target = target(url, BODY, &[]).unwrap();
+            assert_eq!(
+                (target.url().as_str(), target.way.address),
+                (url, address.parse().unwrap())
+            );
+        }
     }
 }

@@ -22,12 +22,14 @@ use crate::cli::{duration, simulating::SimulationFlags};
 use crate::command::Program;
 use crate::failure::{Class, Failure};
 use crate::files;
+use crate::trust::Trust;
 
 const EXAMPLES: &str = "\
 Examples:
   neuronc bench http://127.0.0.1:8080 --concurrency 1,8,32
   neuronc bench my-bundle --cores 2 --rate 200 --duration 60s
   neuronc bench http://127.0.0.1:8080/predict/my-model --slo p99=20ms -o report.html --format html
+  neuronc bench https://127.0.0.1:8443 --ca-cert cert.pem
   neuronc bench my-bundle --runtime simulated --instance inf2.xlarge
 
 Exit codes: 0 every request was answered; 1 one was not, no server answers, or the promise of --slo
@@ -105,6 +107,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME: VALUE", help_heading = "Requests")]
     header: Vec<String>,
 
+    /// Of an https:// URL, trust the certificates of a PEM file in place of those of the system: that
+    /// of a CA, or the server's own.
+    #[arg(long, value_name = "FILE", help_heading = "Requests")]
+    ca_cert: Option<PathBuf>,
+
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     format: Format,
@@ -141,7 +148,8 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         false => Some(args.start(environment, folder.path())?),
     };
     let url = server.as_ref().map_or(&args.target, |server| &server.url);
-    let target = Target::parse(url, &args.body, &args.header)?;
+    let trust = Trust::new(args.ca_cert.as_deref())?;
+    let target = Target::parse(url, trust, &args.body, &args.header)?;
     let report = load::block_on(args.measure(target, server.as_mut()))??;
     drop(server);
     let shown = match args.format {
@@ -232,7 +240,7 @@ impl Args {
         if !Bundle::is_at(bundle) {
             return Err(
                 Failure::usage(format!("`{}` is neither a URL nor a bundle", self.target))
-                    .why("it does not begin with http://, and it has no `manifest.json`")
+                    .why("it begins with neither http:// nor https://, and it has no `manifest.json`")
                     .help("make a bundle with `neuronc trace MODEL -o BUNDLE`")
                     .into(),
             );

@@ -3,32 +3,35 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::cli::duration;
 use crate::cli::environment::Environment;
 use crate::cli::output::{self, Format};
-use crate::cli::screen::{self, Screen};
+use crate::cli::screen::{self, Screen, Wish};
 use crate::failure::Failure;
 use crate::files;
 use crate::hub::Secret;
+use crate::top::line::{self, Colours, Line};
 use crate::top::monitor::Monitor;
 use crate::top::source::Source;
-use crate::top::text::{self, Colours};
+use crate::top::text;
 use crate::top::view::View;
 use crate::top::{Look, monitor::NeuronUse};
+use crate::trust::Trust;
 
 const EXAMPLES: &str = "\
 Examples:
   neuronc serve my-bundle --management-port 8081
   neuronc top
   neuronc top http://127.0.0.1:9000 --interval 5s
-  neuronc top --once
+  neuronc top https://127.0.0.1:8081 --ca-cert cert.pem
+  neuronc top --once --width 160
   neuronc top --once --format json | jq '.cores[] | {core, busy}'
 
-On a terminal, q or Ctrl-C ends it.
+On a terminal, q or Ctrl-C ends it, and arrows and PgUp, PgDn move what does not fit.
 
 Exit codes: 0 ok; 2 not the management port of a server; 3 no server answers.";
 
@@ -53,9 +56,18 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
+    /// How wide text may be [default: as the terminal, elsewhere 80].
+    #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(40..))]
+    width: Option<u16>,
+
     /// A file with the API key of an admin, where the server asks for keys.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
+
+    /// Trust the certificates of a PEM file in place of those of the system: that of a CA, or the
+    /// server's own.
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
 
     /// Do not start `neuron-monitor`.
     #[arg(long)]
@@ -75,7 +87,8 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
             })?)
         }
     };
-    let source = Source::new(&args.address, key)?;
+    let trust = Trust::new(args.ca_cert.as_deref())?;
+    let source = Source::new(&args.address, key, trust)?;
     let watch = Watch {
         args,
         environment,
@@ -83,10 +96,10 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         source,
     };
     let is_live = !args.once && args.format == Format::Text && std::io::stdout().is_terminal();
-    let stop = screen::stops(is_live && std::io::stdin().is_terminal())?;
+    let wishes = screen::wishes(is_live && std::io::stdin().is_terminal())?;
     match is_live {
-        true => watch.live(&stop),
-        false => watch.print(&stop),
+        true => watch.live(&wishes),
+        false => watch.print(&wishes),
     }
 }
 
@@ -122,12 +135,12 @@ impl Watch<'_> {
     }
 
     /// Prints one interval after the other, or only one.
-    fn print(mut self, stop: &Receiver<()>) -> Result<()> {
+    fn print(mut self, wishes: &Receiver<Wish>) -> Result<()> {
         let mut before = self.first()?;
         if let Some(Ok(monitor)) = &self.monitor {
             monitor.last(self.args.interval + MONITOR_PATIENCE);
         }
-        while !is_told(stop, self.args.interval) {
+        while !self.is_to_end(wishes) {
             let now = self.look()?;
             let view = View::between(&before, &now);
             match (self.args.format, self.args.once) {
@@ -144,7 +157,7 @@ impl Watch<'_> {
     }
 
     fn print_text(&self, view: &View) -> Result<()> {
-        let lines = text::lines(view, self.source.address());
+        let lines = text::lines(view, self.source.address(), self.width());
         let lines = lines.iter().map(|line| line.show(usize::MAX, Colours::No));
         let text = lines.collect::<Vec<String>>().join("\n");
         output::answer(&text)?;
@@ -154,45 +167,93 @@ impl Watch<'_> {
         }
     }
 
+    /// Waits for an interval; true as soon as an end is wanted.
+    fn is_to_end(&self, wishes: &Receiver<Wish>) -> bool {
+        let ends = Instant::now() + self.args.interval;
+        loop {
+            match next(wishes, ends) {
+                Some(Wish::End) => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+    }
+
     /// Redraws the screen until it is told to stop. A server that goes away may come back.
-    fn live(mut self, stop: &Receiver<()>) -> Result<()> {
+    fn live(mut self, wishes: &Receiver<Wish>) -> Result<()> {
         let mut before = self.first()?;
         let screen = Screen::open()?;
-        let mut shown = Vec::new();
-        screen.show(&[text::notice(&format!(
-            "asking {} for {} s; q ends",
-            self.source.address(),
-            self.args.interval.as_secs_f64()
-        ))])?;
-        while !is_told(stop, self.args.interval) {
+        let mut shown = Shown {
+            notice: Some(format!(
+                "asking {} for {} s; q ends",
+                self.source.address(),
+                self.args.interval.as_secs_f64()
+            )),
+            view: None,
+            from: 0,
+        };
+        loop {
+            let ends = Instant::now() + self.args.interval;
+            loop {
+                let lines = shown.lines(&self);
+                screen.show(&lines, shown.from)?;
+                match next(wishes, ends) {
+                    Some(Wish::End) => return Ok(()),
+                    Some(Wish::Move(step)) => {
+                        shown.from = screen.moved(lines.len(), shown.from, step);
+                    }
+                    Some(Wish::Redraw) => {}
+                    None => break,
+                }
+            }
             match self.look() {
                 Ok(now) => {
-                    let view = View::between(&before, &now);
-                    shown = text::lines(&view, self.source.address());
+                    shown.view = Some(View::between(&before, &now));
+                    shown.notice = None;
                     before = now;
-                    screen.show(&shown)?;
                 }
                 Err(error) => {
                     let why = format!("{error:#}");
                     let first = why.lines().next().unwrap_or_default();
-                    let mut lines = vec![text::notice(&format!(
-                        "{first}; what is below is from before"
-                    ))];
-                    lines.extend(shown.iter().cloned());
-                    screen.show(&lines)?;
+                    shown.notice = Some(format!("{first}; what is below is from before"));
                 }
             }
         }
-        Ok(())
+    }
+
+    fn width(&self) -> usize {
+        self.args.width.map_or_else(screen::width, usize::from)
     }
 }
 
-/// Waits; true as soon as somebody wants an end.
-fn is_told(stop: &Receiver<()>, interval: Duration) -> bool {
-    match stop.recv_timeout(interval) {
-        Ok(()) => true,
-        Err(RecvTimeoutError::Timeout) => false,
+/// What is on the screen.
+struct Shown {
+    notice: Option<String>,
+    view: Option<View>,
+    /// The first line of it that is seen.
+    from: usize,
+}
+
+impl Shown {
+    fn lines(&self, watch: &Watch<'_>) -> Vec<Line> {
+        let width = watch.width();
+        let mut lines = Vec::new();
+        if let Some(text) = &self.notice {
+            lines.extend(line::notice(text, width));
+        }
+        if let Some(view) = &self.view {
+            lines.extend(text::lines(view, watch.source.address(), width));
+        }
+        lines
+    }
+}
+
+/// Waits until `ends` for somebody to want something.
+fn next(wishes: &Receiver<Wish>, ends: Instant) -> Option<Wish> {
+    match wishes.recv_timeout(ends.saturating_duration_since(Instant::now())) {
+        Ok(wish) => Some(wish),
+        Err(RecvTimeoutError::Timeout) => None,
         // Nobody is left who could say it.
-        Err(RecvTimeoutError::Disconnected) => true,
+        Err(RecvTimeoutError::Disconnected) => Some(Wish::End),
     }
 }

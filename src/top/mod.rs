@@ -2,11 +2,14 @@
 //! difference as rates.
 //!
 //! `source` asks the server, `host` the kernel where the server is on this machine, `monitor` the
-//! `neuron-monitor` of the SDK where there is one; `view` computes, and `text` writes for people.
+//! `neuron-monitor` of the SDK where there is one; `view` computes, and `text` writes for
+//! people, in the `line`s and `table`s that there is room for.
 
 pub mod host;
+pub mod line;
 pub mod monitor;
 pub mod source;
+mod table;
 pub mod text;
 pub mod view;
 

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use crate::failure::{Class, Failure};
 use crate::hub::Secret;
 use crate::serve::status::ServerStatus;
+use crate::trust::Trust;
 
 /// A server that takes longer counts as one that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,11 +23,12 @@ pub struct Source {
     runtime: Runtime,
     /// The API key, where the server asks for one.
     key: Option<Secret>,
+    trust: Trust,
 }
 
 impl Source {
-    /// `address` is a URL, or a host and a port.
-    pub fn new(address: &str, key: Option<Secret>) -> Result<Self> {
+    /// `address` is a URL, or a host and a port; `trust` is for one of https.
+    pub fn new(address: &str, key: Option<Secret>, trust: Trust) -> Result<Self> {
         let text = match address.contains("://") {
             true => address.to_owned(),
             false => format!("http://{address}"),
@@ -41,9 +43,14 @@ impl Source {
             return Err(wrong("it is neither http nor https".to_owned()).into());
         }
         let client = Client::builder().no_proxy().timeout(PATIENCE);
+        let client = match address.scheme() {
+            "https" => client.tls_backend_preconfigured(trust.client()?),
+            _ => client,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread();
         Ok(Self {
             key,
+            trust,
             address,
             client: client.build().context("preparing an HTTP client")?,
             runtime: { runtime }
@@ -69,7 +76,11 @@ impl Source {
     pub fn ask(&self) -> Result<ServerStatus> {
         let asked = self.runtime.block_on(self.fetch());
         let (status, body) = asked.map_err(|error| {
-            let why = anyhow::Error::from(error.without_url());
+            let error = error.without_url();
+            if let Some(failure) = self.trust.failure(Class::Hub, self.address(), &error) {
+                return failure;
+            }
+            let why = anyhow::Error::from(error);
             Failure::new(
                 Class::Hub,
                 format!("no server answers at {}", self.address()),
@@ -122,6 +133,7 @@ mod tests {
 
     #[test]
     fn addresses_of_this_machine_are_known() {
+        let trust = || Trust::new(None).unwrap();
         for (address, near) in [
             ("127.0.0.1:8081", true),
             ("http://localhost:1/", true),
@@ -129,13 +141,13 @@ mod tests {
             ("http://10.0.0.7:8081", false),
         ] {
             assert_eq!(
-                Source::new(address, None).unwrap().is_near(),
+                Source::new(address, None, trust()).unwrap().is_near(),
                 near,
                 "{address}"
             );
         }
         for wrong in ["", "ftp://a", "http://", "a b"] {
-            let error = Source::new(wrong, None).unwrap_err();
+            let error = Source::new(wrong, None, trust()).unwrap_err();
             assert_eq!(Failure::class_of(&error), Class::Usage, "{wrong}");
         }
     }

@@ -1,68 +1,40 @@
-//! A view for people: as wide as it must be, cut to the terminal by whoever shows it.
+//! A view for people, as wide as they have room for.
 
 use anstyle::{AnsiColor, Style};
 
-use crate::top::view::{CoreView, HostView, ModelView, View};
+use crate::top::line::{Line, aside, notice, wrapped};
+use crate::top::table::{Column, Kind, Row, Table};
+use crate::top::view::{CoreView, HostView, ModelView, Rates, View};
 
 /// Cells of a bar.
 const BAR: usize = 10;
 
-/// Whether text has colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colours {
-    Yes,
-    No,
-}
-
-/// A line of text and how it looks.
-#[derive(Debug, Clone, Default)]
-pub struct Line {
-    text: String,
-    style: Style,
-}
-
-impl Line {
-    fn plain(text: String) -> Self {
-        Self {
-            text,
-            style: Style::new(),
-        }
+/// Everything in lines of at most `width` characters; `address` is where the server was asked.
+pub fn lines(view: &View, address: &str, width: usize) -> Vec<Line> {
+    let mut lines = wrapped(&title(view, address), Style::new().bold(), width);
+    let host = view.host.as_ref().map(host_line);
+    for text in host.into_iter().chain(neuron_line(view)) {
+        lines.extend(wrapped(&text, Style::new(), width));
     }
-
-    fn styled(text: String, style: Style) -> Self {
-        Self { text, style }
+    // Ahead of what may not fit into the window.
+    for text in &view.warnings {
+        lines.extend(notice(&format!("warning: {text}"), width));
     }
-
-    /// At most `width` characters of it.
-    pub fn show(&self, width: usize, colours: Colours) -> String {
-        let text: String = self.text.trim_end().chars().take(width).collect();
-        match colours {
-            Colours::No => text,
-            Colours::Yes => format!("{}{text}{}", self.style.render(), self.style.render_reset()),
-        }
-    }
-}
-
-/// A remark of our own.
-pub fn notice(text: &str) -> Line {
-    Line::styled(clean(text), AnsiColor::Yellow.on_default())
-}
-
-/// Everything, line by line; `address` is where the server was asked.
-pub fn lines(view: &View, address: &str) -> Vec<Line> {
-    let mut lines = vec![Line::styled(title(view, address), Style::new().bold())];
-    if let Some(host) = &view.host {
-        lines.push(Line::plain(host_line(host)));
-    }
-    lines.extend(neuron_line(view).map(Line::plain));
-    lines.push(Line::default());
-    lines.extend(cores(view));
-    lines.push(Line::default());
-    lines.extend(models(&view.models));
-    if !view.warnings.is_empty() {
+    let tables = [
+        ("cores", cores(view, width)),
+        ("models", models(&view.models, width)),
+    ];
+    let mut left_out = Vec::new();
+    for (name, table) in tables {
         lines.push(Line::default());
-        let warnings = view.warnings.iter();
-        lines.extend(warnings.map(|text| notice(&format!("warning: {text}"))));
+        lines.extend(table.lines);
+        if !table.left_out.is_empty() {
+            left_out.push(format!("{} of {name}", table.left_out.join(", ")));
+        }
+    }
+    if !left_out.is_empty() {
+        let text = format!("no room for {}", left_out.join(", nor for "));
+        lines.extend(aside(&text, width));
     }
     lines
 }
@@ -78,13 +50,13 @@ fn title(view: &View, address: &str) -> String {
         "actual" => String::new(),
         other => format!(", {other}"),
     };
-    clean(&format!(
+    format!(
         "neuronc {} on {} ({}{runtime}), {state}, up {}, at {address}",
         server.version,
         server.machine,
         server.chip,
         span(server.uptime_seconds)
-    ))
+    )
 }
 
 fn host_line(host: &HostView) -> String {
@@ -106,7 +78,7 @@ fn neuron_line(view: &View) -> Option<String> {
     let neuron = view.neuron.as_ref()?;
     let count = neuron.device_count?;
     let kind = neuron.device_type.as_deref().unwrap_or("neuron");
-    Some(clean(&format!("devices: {count} of type {kind}")))
+    Some(format!("devices: {count} of type {kind}"))
 }
 
 /// What is known of the cores beyond what the server counts.
@@ -116,55 +88,54 @@ struct Known {
     devices: bool,
 }
 
-fn cores(view: &View) -> Vec<Line> {
+fn cores(view: &View, width: usize) -> Table {
     let mut cores = view.cores.iter();
     let known = Known {
         processes: cores.clone().any(|core| core.resident_bytes.is_some()),
         devices: cores.any(|core| core.neuron_utilization.is_some()),
     };
-    let mut head = vec![
-        "CORE",
-        "STATE",
-        "BUSY",
-        "",
-        "ROWS/S",
-        "BATCHES/S",
-        "FILL",
-        "PADDING",
-        "RUN",
+    let mut columns = vec![
+        Column::new("CORE", "CORE", Kind::Word),
+        Column::new("STATE", "STATE", Kind::Word),
+        Column::new("BUSY", "BUSY", Kind::Bar(BAR)),
+        Column::new("ROWS/S", "ROWS/S", Kind::Number),
+        Column::new("BATCHES/S", "BATCH/S", Kind::Number).rank(9),
+        Column::new("FILL", "FILL", Kind::Number).rank(7),
+        Column::new("PADDING", "PAD", Kind::Number).rank(10),
+        Column::new("RUN", "RUN", Kind::Number).rank(6),
     ];
     if known.processes {
-        head.extend(["PID", "CPU", "RSS", "PSS"]);
+        columns.extend([
+            Column::new("PID", "PID", Kind::Number).rank(8),
+            Column::new("CPU", "CPU", Kind::Number).rank(4),
+            Column::new("RSS", "RSS", Kind::Number).rank(5),
+            Column::new("PSS", "PSS", Kind::Number).rank(3),
+        ]);
     }
     if known.devices {
-        head.extend(["NEURON", "DEVICE"]);
+        columns.extend([
+            Column::new("NEURON", "NEURON", Kind::Number).rank(1),
+            Column::new("DEVICE", "DEVICE", Kind::Number).rank(2),
+        ]);
     }
-    head.extend(["RESTARTS", "MODELS"]);
-    let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
-    for core in &view.cores {
-        rows.push(core_row(core, known));
-    }
-    let styles = view.cores.iter().map(|core| match core.state.as_str() {
-        "ready" | "empty" => Style::new(),
-        "starting" => AnsiColor::Yellow.on_default(),
-        _ => AnsiColor::Red.on_default(),
+    columns.extend([
+        Column::new("RESTARTS", "RST", Kind::Number).rank(0),
+        Column::new("MODELS", "MODELS", Kind::List),
+    ]);
+    let rows = view.cores.iter().map(|core| {
+        let style = match core.state.as_str() {
+            "ready" | "empty" => Style::new(),
+            "starting" => AnsiColor::Yellow.on_default(),
+            _ => AnsiColor::Red.on_default(),
+        };
+        (core_row(core, known), style)
     });
-    table(&rows, styles)
+    Table::fit(&columns, &rows.collect::<Vec<Row>>(), width)
 }
 
 fn core_row(core: &CoreView, known: Known) -> Vec<String> {
-    let rates = &core.rates;
-    let mut row = vec![
-        core.core.clone(),
-        core.state.clone(),
-        bar(core.busy),
-        format!("{:.0} %", core.busy * 100.0),
-        rate(rates.rows_per_second),
-        rate(rates.batches_per_second),
-        share(rates.fill),
-        share(rates.padding_tokens),
-        time(rates.run_seconds),
-    ];
+    let mut row = vec![core.core.clone(), core.state.clone(), bar(core.busy)];
+    row.extend(rate_cells(&core.rates));
     let size = |size: Option<u64>| size.map_or_else(none, bytes);
     if known.processes {
         row.push(core.pid.map_or_else(none, |pid| pid.to_string()));
@@ -185,109 +156,65 @@ fn core_row(core: &CoreView, known: Known) -> Vec<String> {
     row
 }
 
-fn models(models: &[ModelView]) -> Vec<Line> {
-    let head = [
-        "MODEL",
-        "BUCKET",
-        "ROWS/S",
-        "BATCHES/S",
-        "FILL",
-        "PADDING",
-        "RUN",
-        "WAITING",
-        "WAIT",
-        "CORES",
+fn models(models: &[ModelView], width: usize) -> Table {
+    let columns = [
+        Column::new("MODEL", "MODEL", Kind::Name),
+        Column::new("BUCKET", "BUCKET", Kind::Word),
+        Column::new("ROWS/S", "ROWS/S", Kind::Number),
+        Column::new("BATCHES/S", "BATCH/S", Kind::Number).rank(4),
+        Column::new("FILL", "FILL", Kind::Number).rank(3),
+        Column::new("PADDING", "PAD", Kind::Number).rank(5),
+        Column::new("RUN", "RUN", Kind::Number).rank(2),
+        Column::new("WAITING", "QUEUE", Kind::Number).rank(1),
+        Column::new("WAIT", "WAIT", Kind::Number).rank(0),
+        Column::new("CORES", "CORES", Kind::List),
     ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let mut styles = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for model in models {
-        let rates = &model.rates;
-        rows.push(vec![
-            model.model.clone(),
-            "all".to_owned(),
-            rate(rates.rows_per_second),
-            rate(rates.batches_per_second),
-            share(rates.fill),
-            share(rates.padding_tokens),
-            time(rates.run_seconds),
+        let mut all = vec![model.model.clone(), "all".to_owned()];
+        all.extend(rate_cells(&model.rates));
+        all.extend([
             model.queue_rows.to_string(),
             time(model.queue_seconds),
             model.cores.join(","),
         ]);
-        styles.push(match model.ready {
+        let style = match model.ready {
             true => Style::new(),
             false => AnsiColor::Red.on_default(),
-        });
+        };
+        rows.push((all, style));
         for bucket in &model.buckets {
-            let rates = &bucket.rates;
-            rows.push(vec![
-                String::new(),
-                bucket.bucket.clone(),
-                rate(rates.rows_per_second),
-                rate(rates.batches_per_second),
-                share(rates.fill),
-                share(rates.padding_tokens),
-                time(rates.run_seconds),
-            ]);
-            styles.push(Style::new());
+            let mut row = vec![String::new(), bucket.bucket.clone()];
+            row.extend(rate_cells(&bucket.rates));
+            rows.push((row, Style::new()));
         }
     }
-    table(&rows, styles.into_iter())
+    Table::fit(&columns, &rows, width)
 }
 
-/// Columns of which all but names stand at their right; the first row is that of their names.
-fn table(rows: &[Vec<String>], styles: impl Iterator<Item = Style>) -> Vec<Line> {
-    const LEFT: [&str; 6] = ["CORE", "STATE", "BUSY", "MODEL", "BUCKET", "MODELS"];
-    let Some(head) = rows.first() else {
-        return Vec::new();
-    };
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| clean(cell)).collect())
-        .collect();
-    let width = |column: usize| {
-        let of_column = cells.iter().filter_map(|row: &Vec<String>| row.get(column));
-        of_column
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let write = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).zip(head);
-        let cells = cells.map(|((cell, width), name)| {
-            let is_last = name == "CORES";
-            match is_last || LEFT.contains(&name.as_str()) {
-                true => format!("{cell:<width$}"),
-                false => format!("{cell:>width$}"),
-            }
-        });
-        cells.collect::<Vec<String>>().join("  ")
-    };
-    let styles = std::iter::once(Style::new().dimmed()).chain(styles);
-    cells
-        .iter()
-        .zip(styles)
-        .map(|(row, style)| Line::styled(write(row), style))
-        .collect()
-}
-
-/// Text of somebody else, in which nothing moves the cursor.
-fn clean(text: &str) -> String {
-    let shown = |character: char| match character.is_control() {
-        true => char::REPLACEMENT_CHARACTER,
-        false => character,
-    };
-    text.chars().map(shown).collect()
+fn rate_cells(rates: &Rates) -> [String; 5] {
+    [
+        rate(rates.rows_per_second),
+        rate(rates.batches_per_second),
+        share(rates.fill),
+        share(rates.padding_tokens),
+        time(rates.run_seconds),
+    ]
 }
 
 fn none() -> String {
     "-".to_owned()
 }
 
+/// A bar and the number that it shows.
 fn bar(share: f64) -> String {
     let full = (share.clamp(0.0, 1.0) * BAR as f64).round() as usize;
-    format!("{}{}", "#".repeat(full), ".".repeat(BAR - full))
+    let percent = format!("{:.0} %", share * 100.0);
+    format!(
+        "{}{}  {percent:>5}",
+        "#".repeat(full),
+        ".".repeat(BAR - full)
+    )
 }
 
 fn rate(value: f64) -> String {
@@ -322,29 +249,5 @@ fn span(seconds: f64) -> String {
         60..3600 => format!("{} min", seconds / 60),
         3600..86400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} d {} h", seconds / 86400, seconds / 3600 % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_keep_to_the_width_and_to_their_place() {
-        let rows = [
-            vec!["CORE".to_owned(), "ROWS/S".to_owned(), "MODELS".to_owned()],
-            vec!["0".to_owned(), "1.5".to_owned(), "a\u{1b}[2J".to_owned()],
-        ];
-        let lines = table(&rows, [Style::new()].into_iter());
-        let shown: Vec<String> = lines.iter().map(|l| l.show(80, Colours::No)).collect();
-        assert_eq!(
-            shown,
-            ["CORE  ROWS/S  MODELS", "0        1.5  a\u{fffd}[2J"]
-        );
-        assert_eq!(lines[1].show(8, Colours::No), "0       ");
-        assert_eq!(
-            (bar(0.26), span(3700.0)),
-            ("###.......".to_owned(), "1 h 1 min".to_owned())
-        );
     }
 }

@@ -13,6 +13,7 @@ const LAYERS: [&[&str]; 19] = [
         "host_memory",
         "processes",
         "tensor",
+        "trust",
         "command",
     ],
     &["bucket", "explain", "profile", "recipe", "timings"],
@@ -36,12 +37,14 @@ const LAYERS: [&[&str]; 19] = [
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 8] = [
+const SIDEWAYS: [(&str, &str); 10] = [
     ("command", "cleanup"),
     ("files", "failure"),
     ("host_memory", "files"),
     ("processes", "files"),
     ("tensor", "failure"),
+    ("trust", "failure"),
+    ("trust", "files"),
     ("profile", "bucket"),
     ("recipe", "profile"),
     ("timings", "bucket"),

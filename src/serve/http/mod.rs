@@ -161,6 +161,7 @@ fn routes(entrance: Entrance) -> Router {
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::serve))
         .route("/{core}/{model}", any(reference::predictions))
+        .merge(ui::of_routes())
         .merge(tei::routes(""))
         .merge(tei::routes("/tei/{model}"))
         .merge(kserve::routes())

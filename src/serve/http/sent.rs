@@ -44,18 +44,18 @@ impl FromRequest<Entrance> for Sent {
 }
 
 async fn read(body: Body, served: &Served) -> Result<Bytes, Refusal> {
-    let asked = scope::asked();
+    let asked = scope::asked()?;
     let mut all = pin!(whole(body, served));
     // Most bodies come with their head, and need no alarm.
     let bytes = match futures::poll!(all.as_mut()) {
         Poll::Ready(bytes) => bytes?,
         Poll::Pending => {
             let bytes = match asked {
-                Ok(Some(asked)) => {
+                Some(asked) => {
                     let bytes = tokio::time::timeout_at(asked.into(), all).await;
                     bytes.map_err(|_| scope::too_late().closing())??
                 }
-                _ => all.await?,
+                None => all.await?,
             };
             scope::has_waited(served.limits.request);
             bytes

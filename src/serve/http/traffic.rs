@@ -147,7 +147,7 @@ pub(super) fn protocol(route: &str) -> &'static str {
         "invocations" | "ping" => "sagemaker",
         "{core}" => "fastapi",
         "admin" | "ui" => "management",
-        "" | "health" | "metrics" | "openapi.json" if route != "/health" => "native",
+        "" | "docs" | "health" | "metrics" | "openapi.json" if route != "/health" => "native",
         "predict" if route != "/predict" => "native",
         _ => "tei",
     }
@@ -163,6 +163,7 @@ mod tests {
             ("/", "native"),
             ("/predict/{model}", "native"),
             ("/health/ready", "native"),
+            ("/docs/page.js", "native"),
             ("/predict", "tei"),
             ("/health", "tei"),
             ("/embed", "tei"),

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::serve::client::{Client, Response};
 use crate::serve::server::{Running, Server, send, serve, shapes};
@@ -356,114 +356,4 @@ fn pipelined_requests_are_answered_in_their_order() {
         assert_eq!(response.headers["x-request-id"], index.to_string());
     }
     assert_eq!(client.rest().unwrap(), b"", "something was answered twice");
-}
-
-/// A client of HTTP/2 that knows that the server speaks it.
-fn http2() -> reqwest::Client {
-    reqwest::Client::builder()
-        .http2_prior_knowledge()
-        .build()
-        .unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn http2_shares_a_connection_within_its_limit() {
-    let server = limited("requests_per_connection: 2, connections: 1");
-    let url = format!("http://{}{}", server.address, server.path());
-    let client = http2();
-    let ask = |index: usize| {
-        let request = client
-            .post(&url)
-            .header("x-request-id", index)
-            .body(r#"{"inputs": "the cat"}"#);
-        async move {
-            let response = request.send().await.unwrap();
-            assert_eq!(response.version(), reqwest::Version::HTTP_2);
-            assert_eq!(response.headers()["x-request-id"], index.to_string());
-            assert_eq!(response.status(), 200);
-            response.json::<Value>().await.unwrap()
-        }
-    };
-    // The first one makes the connection, and there is place for no other.
-    let first = ask(0).await;
-    let answers = futures::future::join_all((1..60).map(ask)).await;
-    assert!(answers.iter().all(|answer| *answer == first));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_idle_connection_of_http2_is_closed_and_a_stalled_body_answered() {
-    let server = limited("idle_seconds: 1, body_seconds: 1, connections: 1");
-    let client = http2();
-    let url = format!("http://{}/embed", server.address);
-    let stalled =
-        reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
-    let response = client.post(&url).body(stalled).send().await.unwrap();
-    assert_eq!(response.status(), 408);
-    assert_eq!(
-        response.json::<Value>().await.unwrap()["error_type"],
-        "Validation"
-    );
-    // Only once it is closed is there place for another.
-    wait_until("the connection is closed", || {
-        (server.get("/health/live").status == 200).then_some(())
-    });
-}
-
-/// The path of an answer that is some pieces long.
-const LONG: &str = "/openapi.json";
-
-/// The head of the answer to a request of HTTP/2.
-async fn asked(
-    client: h2::client::SendRequest<axum::body::Bytes>,
-    path: &str,
-) -> axum::http::Response<h2::RecvStream> {
-    let mut client = client.ready().await.unwrap();
-    let request = axum::http::Request::get(format!("http://t{path}"));
-    let (response, _) = client
-        .send_request(request.body(()).unwrap(), true)
-        .unwrap();
-    response.await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_of_http2_that_are_not_taken_are_dropped_one_by_one() {
-    let server = limited("body_seconds: 1");
-    let stream = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
-    // Room for a part of a long answer, and for all of a short one.
-    let (client, connection) = h2::client::Builder::new()
-        .initial_window_size(30_000)
-        .initial_connection_window_size(1 << 20)
-        .handshake(stream)
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    let left = asked(client.clone(), LONG).await;
-    assert_eq!(left.status(), 200);
-    let mut left = left.into_body();
-    let begun = Instant::now();
-    // Whatever else is asked on its connection buys it no time.
-    let error = loop {
-        let mut other = asked(client.clone(), "/health/live").await.into_body();
-        assert!(other.data().await.unwrap().is_ok());
-        // The data that came stays unread: only its end is looked for.
-        let end = futures::poll!(std::pin::pin!(left.data()));
-        if let std::task::Poll::Ready(Some(Err(error))) = end {
-            break error;
-        }
-        assert!(begun.elapsed() < PATIENCE, "it is kept");
-    };
-    assert!(error.is_reset() && error.is_remote(), "{error}");
-    assert!(begun.elapsed() >= Duration::from_millis(900));
-    // One that is taken comes to its end, on the same connection.
-    let mut taken = asked(client, LONG).await.into_body();
-    let mut size = 0;
-    while let Some(data) = taken.data().await {
-        size += data.as_ref().unwrap().len();
-        let room = taken.flow_control();
-        room.release_capacity(data.unwrap().len()).unwrap();
-    }
-    assert_eq!(size, server.get(LONG).body.len());
-    assert!(size > 60_000, "{size}");
 }

@@ -13,8 +13,10 @@ mod collector;
 mod connections;
 mod crashes;
 mod deadlines;
+mod docs;
 mod faults;
 mod health;
+mod http2;
 mod keys;
 mod kserve;
 mod load;
@@ -40,6 +42,7 @@ mod tei;
 mod tls;
 mod top;
 mod traces;
+mod trust;
 mod ui;
 
 use std::thread;

@@ -199,8 +199,8 @@ impl Server {
         loop {
             let mut line = String::new();
             assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "no such line");
-            if let Some(url) = line.trim().strip_prefix("management: http://") {
-                return url.parse().unwrap();
+            if let Some(url) = line.trim().strip_prefix("management: ") {
+                return url.split_once("://").unwrap().1.parse().unwrap();
             }
         }
     }

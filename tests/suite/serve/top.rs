@@ -16,17 +16,20 @@ use crate::support::{Run, Workplace, fixture, repository};
 
 /// A server of `m` with a worker, and its management port.
 fn server() -> (Running, SocketAddr) {
+    server_of(&["m=bundle".to_owned()])
+}
+
+/// The same with more models.
+fn server_of(models: &[String]) -> (Running, SocketAddr) {
     let place = Workplace::new();
     let fixed = "feature-extraction";
     place.traced(&fixture(fixed), "bundle", &shapes(fixed));
-    let args = [
-        "--model",
-        "m=bundle",
-        "--cores",
-        "1",
-        "--management-port",
-        "0",
-    ];
+    let count = models.len().to_string();
+    let mut args = vec!["--cores", "1", "--models-per-core", &count];
+    args.extend(["--management-port", "0"]);
+    for model in models {
+        args.extend(["--model", model]);
+    }
     let mut server = Server::start_with(&place, &args);
     let management = server.management();
     server.wait_ready(1);
@@ -172,18 +175,19 @@ fn neuron_monitor_is_asked_where_there_is_one() {
     );
 }
 
-/// A terminal of 100 columns in tmux, which ends with the value.
+/// A terminal in tmux, which ends with the value.
 struct Terminal {
     socket: String,
 }
 
 impl Terminal {
-    /// Runs a command of the shell; `None` where there is no tmux, which is printed.
-    fn run(place: &Workplace, command: &str) -> Option<Self> {
+    /// Runs a command of the shell in a window of so many columns and rows; `None` where there is no tmux, which is printed.
+    fn run(place: &Workplace, (columns, rows): (u16, u16), command: &str) -> Option<Self> {
         let terminal = Self {
             socket: place.path("tmux").display().to_string(),
         };
-        let size = ["-x", "100", "-y", "30"];
+        let (columns, rows) = (columns.to_string(), rows.to_string());
+        let size = ["-x", &columns, "-y", &rows];
         let started = terminal.command(&[&["new-session", "-d"], &size[..], &[command]].concat());
         if started.is_none() {
             let missing = "there is no tmux on PATH";
@@ -231,7 +235,7 @@ fn a_terminal_is_drawn_over_and_given_back() {
         // The shell gets Ctrl-C too, and must not end by it.
         let shell = "trap : INT; echo before; \"$0\" top \"$1\" --interval 200ms; echo left with $?; exec cat";
         let command = format!("sh -c '{shell}' {program} http://{management}");
-        let Some(terminal) = Terminal::run(&server.place, &command) else {
+        let Some(terminal) = Terminal::run(&server.place, (100, 30), &command) else {
             return;
         };
         let shown = terminal.wait("CORE  STATE");
@@ -253,4 +257,67 @@ fn a_terminal_is_drawn_over_and_given_back() {
             "{shown}"
         );
     }
+}
+
+#[test]
+fn what_does_not_fit_is_shortened_counted_and_moved_to() {
+    let models: Vec<String> = (10..34).map(|n| format!("model-{n}=bundle")).collect();
+    let (server, management) = server_of(&models);
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max();
+    let once = top(&server.place, management, &[]).succeeds().stdout();
+    assert!(widest(&once) <= Some(80), "{once}");
+    assert!(once.contains("no room for"), "{once}");
+    let wide = top(&server.place, management, &["--width", "600"]);
+    let wide = wide.succeeds().stdout();
+    for part in [
+        "PID",
+        "PADDING",
+        "RESTARTS",
+        "model-10,model-11",
+        "model-32,model-33",
+    ] {
+        assert!(wide.contains(part), "{part}:\n{wide}");
+    }
+    assert!(!wide.contains("no room for"), "{wide}");
+
+    let program = env!("CARGO_BIN_EXE_neuronc");
+    let command = format!("{program} top http://{management} --interval 200ms");
+    let Some(terminal) = Terminal::run(&server.place, (80, 24), &command) else {
+        return;
+    };
+    let shown = terminal.wait("lines are not shown");
+    for part in [
+        "RSS",
+        "PSS",
+        "RST",
+        "MODELS",
+        "model-10,+23",
+        "memory left",
+        "neuronc has",
+    ] {
+        assert!(shown.contains(part), "{part}:\n{shown}");
+    }
+    let last = shown.lines().last().unwrap();
+    assert!(
+        last.contains("this is 1-23 of ") && last.contains("PgDn"),
+        "{shown}"
+    );
+    assert!(!shown.contains("model-33"), "{shown}");
+    for (key, seen, gone) in [
+        ("PPage", "CORE  STATE", "model-33"),
+        ("NPage", "model-33", "CORE  STATE"),
+        ("Home", "CORE  STATE", "model-33"),
+        ("G", "no room for", "CORE  STATE"),
+    ] {
+        terminal.command(&["send-keys", key]);
+        let shown = terminal.wait(seen);
+        assert!(!shown.contains(gone), "{key}:\n{shown}");
+    }
+    // A window that grows is drawn anew at once.
+    terminal.command(&["resize-window", "-x", "160", "-y", "40"]);
+    let shown = terminal.wait("RESTARTS");
+    for part in ["BATCHES/S", "PID", "MODELS", "model-33"] {
+        assert!(shown.contains(part), "{part}:\n{shown}");
+    }
+    assert!(!shown.contains("lines are not shown"), "{shown}");
 }

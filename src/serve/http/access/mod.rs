@@ -23,8 +23,11 @@ pub(in crate::serve) use site::{Reach, own_site};
 /// The other header that may have a key.
 const KEY_HEADER: &str = "x-api-key";
 
-/// Routes that need no key: who starts and stops servers has none, and the status page asks for one.
-const OPEN: [&str; 10] = [
+/// Routes that need no key: who starts and stops servers has none, and pages ask for one.
+const OPEN: [&str; 13] = [
+    "/docs",
+    "/docs/page.css",
+    "/docs/page.js",
     "/health",
     "/health/live",
     "/health/ready",

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Version;
+use futures::StreamExt as _;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::serve::http::connections::activity::{Activity, InFlight, Receiving};
 use crate::serve::http::connections::shared;
@@ -19,6 +21,9 @@ use crate::serve::http::connections::shared;
 /// What is handed over at a time on a connection of many requests: what its client has no room for
 /// waits here, where it has its time.
 const PIECE_BYTES: usize = 16 << 10;
+
+/// So much is read of a body that nobody wants.
+const UNWANTED_BYTES_MAX: usize = 8 << 20;
 
 /// The body of a request did not come in time.
 #[derive(Debug)]
@@ -48,9 +53,11 @@ impl Error for TooSlow {}
 
 /// The body of a request, which has to come in a certain time.
 pub(super) struct Received {
-    body: Incoming,
+    /// Always there, until this is dropped.
+    body: Option<Incoming>,
     /// While more is to come.
     receiving: Option<Receiving>,
+    version: Version,
     begun: Instant,
     time: Duration,
     /// Set when the body has to be waited for.
@@ -58,13 +65,32 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub(super) fn new(body: Incoming, activity: &Arc<Activity>, time: Duration) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        version: Version,
+        activity: &Arc<Activity>,
+        time: Duration,
+    ) -> Self {
         Self {
             receiving: (!body.is_end_stream()).then(|| activity.receive()),
-            body,
+            body: Some(body),
+            version,
             begun: Instant::now(),
             time,
             alarm: None,
+        }
+    }
+}
+
+/// Reads on what nobody wants. A client of HTTP/2 would else find its stream reset while it sends, and may
+/// throw away the answer that says why (curl 7.88 does).
+async fn read_off(body: Incoming) {
+    let mut parts = Body::new(body).into_data_stream();
+    let mut left = UNWANTED_BYTES_MAX;
+    while let Some(Ok(part)) = parts.next().await {
+        match left.checked_sub(part.len()) {
+            Some(rest) => left = rest,
+            None => return,
         }
     }
 }
@@ -78,7 +104,10 @@ impl HttpBody for Received {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
             let until = this.begun + this.time;
             let alarm = this
                 .alarm
@@ -88,7 +117,7 @@ impl HttpBody for Received {
                 Poll::Pending => Poll::Pending,
             };
         };
-        if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
+        if !matches!(frame, Some(Ok(_))) || body.is_end_stream() {
             this.receiving = None;
             this.alarm = None;
         }
@@ -96,18 +125,30 @@ impl HttpBody for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let hint = self.body.as_ref().map(Incoming::size_hint);
+        hint.unwrap_or_default()
     }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
-        if let Some(receiving) = self.receiving.take() {
-            receiving.leave();
+        let Some(receiving) = self.receiving.take() else {
+            return;
+        };
+        match (self.body.take(), Handle::try_current()) {
+            (Some(body), Ok(runtime)) if self.version == Version::HTTP_2 => {
+                let until = self.begun + self.time;
+                runtime.spawn(async move {
+                    // A client that goes on longer sees its stream reset after all.
+                    let _ = timeout_at(until, read_off(body)).await;
+                    drop(receiving);
+                });
+            }
+            _ => receiving.leave(),
         }
     }
 }

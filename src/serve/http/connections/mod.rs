@@ -125,7 +125,8 @@ impl Connections {
         if self.gate.log_requests {
             request.extensions_mut().insert(Peer(peer));
         }
-        let request = request.map(|body| Received::new(body, activity, self.limits.body));
+        let time = self.limits.body;
+        let request = request.map(|body| Received::new(body, version, activity, time));
         let response = app.clone().call(request);
         async move {
             let response = response.await?;

@@ -78,16 +78,29 @@ pub(super) fn native(paths: &mut Paths) {
             error: error.clone(),
         });
     }
-    paths.add(Route {
-        tag: "native",
-        method: "get",
-        path: "/metrics".to_owned(),
-        summary: "What the server counts, for Prometheus",
-        body: Body::Nothing,
-        answer: Reply::Text(&["text/plain", "application/openmetrics-text"]),
-        refusals: &[500],
-        error,
-    });
+    const METRICS: &[&str] = &["text/plain", "application/openmetrics-text"];
+    for (path, summary, kinds, refusals) in [
+        (
+            "/metrics",
+            "What the server counts, for Prometheus",
+            METRICS,
+            &[500][..],
+        ),
+        ("/docs", "These routes, as a page", &["text/html"], &[]),
+        ("/docs/page.css", "Its style", &["text/css"], &[]),
+        ("/docs/page.js", "Its script", &["text/javascript"], &[]),
+    ] {
+        paths.add(Route {
+            tag: "native",
+            method: "get",
+            path: path.to_owned(),
+            summary,
+            body: Body::Nothing,
+            answer: Reply::Text(kinds),
+            refusals,
+            error: error.clone(),
+        });
+    }
 }
 
 pub(super) fn openai(paths: &mut Paths) {

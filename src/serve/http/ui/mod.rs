@@ -1,5 +1,6 @@
-//! `GET /ui`: a page that shows what the server does, for whoever may manage it. It asks
-//! `/admin/status` and `/metrics` of the port that it came from, and nothing else.
+//! Pages for a browser. `GET /ui` shows what the server does, for whoever may manage it: it asks
+//! `/admin/status` and `/metrics`. `GET /docs` shows the routes of its port, from `/openapi.json`. They ask
+//! the port that they came from, and nothing else.
 
 use axum::Router;
 use axum::http::{HeaderName, header};
@@ -16,6 +17,12 @@ const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+const ROUTES_PAGE: &str = include_str!("docs.html");
+/// The style of the one page, and what the other has beyond it.
+const ROUTES_STYLE: &str = concat!(include_str!("page.css"), include_str!("docs.css"));
+const ROUTES_SCRIPT: &str = include_str!("docs.js");
+
+/// Of the port for management.
 pub(super) fn routes() -> Router<Entrance> {
     let page = || async { file("text/html; charset=utf-8", PAGE) };
     let style = || async { file("text/css; charset=utf-8", STYLE) };
@@ -24,6 +31,17 @@ pub(super) fn routes() -> Router<Entrance> {
         .route("/ui", get(page))
         .route("/ui/page.css", get(style))
         .route("/ui/page.js", get(script))
+}
+
+/// Of every port.
+pub(super) fn of_routes() -> Router<Entrance> {
+    let page = || async { file("text/html; charset=utf-8", ROUTES_PAGE) };
+    let style = || async { file("text/css; charset=utf-8", ROUTES_STYLE) };
+    let script = || async { file("text/javascript; charset=utf-8", ROUTES_SCRIPT) };
+    Router::new()
+        .route("/docs", get(page))
+        .route("/docs/page.css", get(style))
+        .route("/docs/page.js", get(script))
 }
 
 fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {

@@ -48,7 +48,7 @@ clients:
 
 # The long forms of tests that `make test` runs shortly.
 soak: build
-	NEURONC_SOAK_SECONDS=600 cargo test --package neuronc --test suite soak -- --nocapture
+	NEURONC_SOAK_SECONDS=600 cargo test --workspace --test suite soak -- --nocapture
 
 fuzz: libtorch
 	PROPTEST_CASES=1000000 cargo test --workspace panic

@@ -143,6 +143,15 @@ fn indent(text: &str) -> String {
     text.replace('\n', "\n        ")
 }
 
+/// Text of somebody else, in which nothing moves the cursor.
+pub fn printable(text: &str) -> String {
+    let shown = |character: char| match character.is_control() {
+        true => char::REPLACEMENT_CHARACTER,
+        false => character,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// `a`, `b` and `c`, each in backticks: how a list of valid names is shown.
 pub fn name_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();

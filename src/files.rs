@@ -96,6 +96,18 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, text.as_bytes())
 }
 
+/// A folder with these files, by their paths in it.
+#[cfg(test)]
+pub fn folder_of(texts: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in texts {
+        let path = folder.path().join(path);
+        create_folder(parent(&path)).unwrap();
+        write(&path, text.as_bytes()).unwrap();
+    }
+    folder
+}
+
 /// Creates a folder and those above it.
 pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("creating the folder `{}`", path.display()))

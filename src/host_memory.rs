@@ -106,19 +106,9 @@ fn folders(mount: &Path, path: &str) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn root(texts: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in texts {
-            let path = root.path().join(path);
-            files::create_folder(files::parent(&path)).unwrap();
-            files::write(&path, text.as_bytes()).unwrap();
-        }
-        root
-    }
-
     #[test]
     fn the_lowest_limit_above_a_process_counts() {
-        let root = root(&[
+        let root = files::folder_of(&[
             ("proc/meminfo", "MemTotal: 8 kB\nMemAvailable:   6 kB\n"),
             ("proc/self/cgroup", "0::/a/b\n"),
             ("sys/fs/cgroup/a/b/memory.max", "max\n"),
@@ -133,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_first_version_of_control_groups_is_read_too() {
-        let root = root(&[
+        let root = files::folder_of(&[
             ("proc/self/cgroup", "5:cpu:/x\n4:memory:/x\n0::/\n"),
             ("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "7000"),
             (

@@ -77,19 +77,9 @@ mod tests {
     use super::*;
     use crate::files;
 
-    fn root(texts: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in texts {
-            let path = root.path().join(path);
-            files::create_folder(files::parent(&path)).unwrap();
-            files::write(&path, text.as_bytes()).unwrap();
-        }
-        root
-    }
-
     #[test]
     fn features_are_read_on_both_architectures() {
-        let intel = root(&[(
+        let intel = files::folder_of(&[(
             "proc/cpuinfo",
             "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: fpu avx2 avx512f amx_bf16\n\nprocessor\t: 1\n",
         )]);
@@ -97,7 +87,7 @@ mod tests {
         assert_eq!(host.features, ["avx2", "avx512f", "amx_bf16"]);
         assert_eq!(host.processors, Some(2));
         assert!(host.multiplies_bf16());
-        let arm = root(&[("proc/cpuinfo", "processor : 0\nFeatures : fp asimd sve\n")]);
+        let arm = files::folder_of(&[("proc/cpuinfo", "processor : 0\nFeatures : fp asimd sve\n")]);
         let host = look(arm.path());
         assert_eq!(host.features, ["asimd", "sve"]);
         assert!(!host.multiplies_bf16());

@@ -1,5 +1,7 @@
 //! Text that keeps to the width of a terminal: broken at words, names elided in their middle.
 
+use crate::failure::printable;
+
 /// The width that every line keeps to.
 pub(super) const WIDTH: usize = 80;
 
@@ -13,7 +15,7 @@ pub(super) fn wrap(text: &str, indent: usize) -> String {
     let mut column = indent;
     let room = WIDTH - indent;
     for word in text.split_whitespace() {
-        let word = visible(word);
+        let word: Vec<char> = printable(word).chars().collect();
         let mut rest: &[char] = &word;
         if column > indent && column + 1 + rest.len().min(room) > WIDTH {
             wrapped.push('\n');
@@ -37,7 +39,7 @@ pub(super) fn wrap(text: &str, indent: usize) -> String {
 
 /// A name in at most `width` characters: its beginning and its end are what tells it from others.
 pub(super) fn elide(name: &str, width: usize) -> String {
-    let all = visible(name);
+    let all: Vec<char> = printable(name).chars().collect();
     if all.len() <= width {
         return all.into_iter().collect();
     }
@@ -47,15 +49,6 @@ pub(super) fn elide(name: &str, width: usize) -> String {
     elided.push_str(ELISION);
     elided.extend(&all[all.len() - (kept - head)..]);
     elided
-}
-
-/// The characters of a text of somebody else; those that would move the cursor are replaced.
-fn visible(text: &str) -> Vec<char> {
-    let shown = |character: char| match character.is_control() {
-        true => char::REPLACEMENT_CHARACTER,
-        false => character,
-    };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::failure::sentence;
 use crate::placement;
 use crate::placement::cores::CoreList;
 use crate::placement::model::Model;
+use crate::recipe::Task;
 use crate::serve::Served;
 use crate::serve::aliases::{Alias, Target};
 use crate::serve::core::{Core, CoreState};
@@ -148,10 +149,15 @@ impl Served {
         if self.models.named(name).is_some() {
             return Err(Trouble::Conflict(format!("`{name}` is a model")));
         }
-        for target in &targets {
-            if self.models.named(&target.model).is_none() {
-                let message = format!("there is no model `{}`", target.model);
-                return Err(Trouble::Invalid(message));
+        let mut first: Option<(&str, Task)> = None;
+        for Target { model: named, .. } in &targets {
+            let unknown = || Trouble::Invalid(format!("there is no model `{named}`"));
+            let model = self.models.named(named).ok_or_else(unknown)?;
+            let task = model.model.head.task();
+            let (other, expected) = *first.get_or_insert((named, task));
+            if task != expected {
+                let message = format!("`{other}` and `{named}` are for different tasks");
+                return Err(Trouble::Conflict(message));
             }
         }
         let before = self.models.aliases().remove(name);

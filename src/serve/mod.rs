@@ -44,6 +44,7 @@ use crate::placement::Placement;
 use crate::profile::ChipProfile;
 use crate::runtime::Backend;
 use crate::runtime::simulated::{SimulatedModel, Simulation};
+use crate::serve::aliases::Alias;
 use crate::serve::core::Core;
 use crate::serve::keeper::{Keeper, Workplace};
 use crate::serve::models::{ModelId, Models, ServedModel, Use};
@@ -278,6 +279,22 @@ impl Entrance {
         let mut models = self.served.models.all();
         models.retain(|model| self.is_here(model.id));
         models
+    }
+
+    /// What can be asked for here: the models, and the aliases of which a model is here.
+    fn names(&self) -> Vec<String> {
+        let models = self.models();
+        let mut names: Vec<String> = models.iter().map(|model| model.name.to_string()).collect();
+        let is_here = |alias: &Alias| {
+            let mut targets = alias.targets().iter().filter(|target| target.weight > 0);
+            targets.any(|target| models.iter().any(|model| *model.name == *target.model))
+        };
+        for (name, alias) in self.served.models.aliases() {
+            if is_here(&alias) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The model of that name, or the one whose turn it is under an alias, of those that are served here.

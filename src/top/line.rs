@@ -2,6 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 
+use crate::failure::printable;
+
 /// Where the second and later lines of a sentence begin.
 const INDENT: &str = "  ";
 
@@ -55,7 +57,7 @@ pub(super) fn wrapped(text: &str, style: Style, width: usize) -> Vec<Line> {
     let mut line = String::new();
     let mut length = 0;
     let mut is_begun = false;
-    for word in clean(text).split(' ') {
+    for word in printable(text).split(' ') {
         let mut word: Vec<char> = word.chars().collect();
         if is_begun && length + 1 + word.len() > width {
             lines.push(std::mem::replace(&mut line, INDENT.to_owned()));
@@ -78,15 +80,6 @@ pub(super) fn wrapped(text: &str, style: Style, width: usize) -> Vec<Line> {
     lines.push(line);
     let lines = lines.into_iter();
     lines.map(|text| Line::styled(text, style)).collect()
-}
-
-/// Text of somebody else, in which nothing moves the cursor.
-pub(super) fn clean(text: &str) -> String {
-    let shown = |character: char| match character.is_control() {
-        true => char::REPLACEMENT_CHARACTER,
-        false => character,
-    };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

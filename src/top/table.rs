@@ -3,7 +3,8 @@
 
 use anstyle::Style;
 
-use crate::top::line::{Line, clean};
+use crate::failure::printable;
+use crate::top::line::Line;
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -124,7 +125,11 @@ impl Shown {
     /// As wide as its widest cell.
     fn new(column: Column, at: usize, rows: &[Row], form: Form) -> Self {
         let mut cells = vec![column.head(form).to_owned()];
-        let cell = |row: &Row| row.0.get(at).map(|cell| column.write(&clean(cell), form));
+        let cell = |row: &Row| {
+            row.0
+                .get(at)
+                .map(|cell| column.write(&printable(cell), form))
+        };
         cells.extend(rows.iter().map(|row| cell(row).unwrap_or_default()));
         let widest = cells.iter().map(|cell| cell.chars().count()).max();
         Self {

@@ -218,10 +218,10 @@ impl Written {
 
 /// `GET /v1/models`.
 pub(super) async fn models(State(entrance): State<Entrance>) -> Response {
-    let models = entrance.models();
+    let names = entrance.names();
     let answer = ModelsAnswer {
         object: "list",
-        data: models.iter().map(|model| describe(&model.name)).collect(),
+        data: names.iter().map(|name| describe(name)).collect(),
     };
     Json(answer).into_response()
 }
@@ -231,8 +231,9 @@ pub(super) async fn model(
     State(entrance): State<Entrance>,
     model: Result<Path<String>, PathRejection>,
 ) -> Result<Response, OpenAiRefusal> {
-    let model = work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
-    Ok(Json(describe(&model.name)).into_response())
+    let name = model.as_deref().map_or("", String::as_str);
+    work::find_model(&entrance, name)?;
+    Ok(Json(describe(name)).into_response())
 }
 
 fn describe(name: &str) -> ModelAnswer<'_> {

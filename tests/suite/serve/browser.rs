@@ -120,6 +120,31 @@ impl Browser {
         });
     }
 
+    /// Pretends that the reader wants this scheme of colours.
+    pub(super) fn prefer(&mut self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
+    }
+
+    /// The least contrast of texts on their grounds, each a selector, as WCAG counts it.
+    pub(super) fn contrast(&mut self, pairs: &[(&str, &str)]) -> f64 {
+        let pairs = json!(pairs);
+        let script = format!(
+            "(() => {{
+            const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+              .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+              .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+            const of = ([selector, on]) => {{
+              const parts = [getComputedStyle(document.querySelector(selector)).color,
+                getComputedStyle(document.querySelector(on)).backgroundColor].map(light);
+              return (Math.max(...parts) + 0.05) / (Math.min(...parts) + 0.05);
+            }};
+            return Math.min(...{pairs}.map(of));
+          }})()"
+        );
+        self.evaluate(&script).as_f64().unwrap()
+    }
+
     pub(super) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.asked += 1;
         let call = json!({"id": self.asked, "method": method, "params": parameters});

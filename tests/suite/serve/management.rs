@@ -291,6 +291,11 @@ fn an_alias_shares_requests_out_and_goes_back_at_once() {
     assert!(set(json!({"m": 1})));
     assert!(!set(json!({"m": 1})));
     assert_eq!(managed.bucket("best"), "12");
+    let listed = managed.server.get("/v1/models").json()["data"].clone();
+    let listed = listed.as_array().unwrap().iter();
+    let listed: Vec<Value> = listed.map(|model| model["id"].clone()).collect();
+    assert_eq!(listed, ["m", "new", "best"]);
+    assert_eq!(managed.server.get("/v1/models/best").json()["id"], "best");
     assert!(set(json!({"m": 3, "new": 1})));
     let turns: Vec<String> = (0..8).map(|_| managed.bucket("best")).collect();
     let new = turns.iter().filter(|bucket| *bucket == "16");
@@ -341,6 +346,12 @@ fn changes_that_mean_nothing_are_refused() {
     managed.check_refused(taken, (409, "conflict", "`m` is a model"));
     let back = ("POST", "/admin/aliases/best/rollback", Value::Null);
     managed.check_refused(back, (404, "unknown_model", "no alias"));
+    let shapes = ["--batch-size", "1", "--sequence-length", "16"];
+    let other = fixture("fill-mask");
+    let masks = managed.place.traced(&other, "masks", &shapes);
+    assert!(managed.change("PUT", "/admin/models/masks", &json!({"bundle": masks})));
+    let mixed = put(path, alias(json!({"m": 1, "masks": 1})));
+    managed.check_refused(mixed, (409, "conflict", "different tasks"));
     // A bundle of a chip that is not here.
     edit_json(&managed.other.join("manifest.json"), |manifest| {
         manifest["plan"]["chip"] = json!("inf2");

@@ -113,22 +113,14 @@ fn colours_follow_the_reader_and_controls_have_names() {
     browser.wait("document.querySelector('#model').value === 'search'");
     let mut grounds = Vec::new();
     for scheme in ["light", "dark"] {
-        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        browser.call("Emulation.setEmulatedMedia", &json!({"features": features}));
-        // Of the text on its ground, as WCAG counts it.
-        let contrast = "(() => {
-            const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
-              .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-              .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
-            const of = (selector, on) => {
-              const parts = [getComputedStyle(document.querySelector(selector)).color,
-                getComputedStyle(document.querySelector(on)).backgroundColor].map(light);
-              return (Math.max(...parts) + 0.05) / (Math.min(...parts) + 0.05);
-            };
-            return Math.min(of('body', 'body'), of('header p', 'body'), of('thead th', 'section'),
-              of('#cores .good', 'section'), of('label', 'section'));
-          })()";
-        let contrast = browser.evaluate(contrast).as_f64().unwrap();
+        browser.prefer(scheme);
+        let contrast = browser.contrast(&[
+            ("body", "body"),
+            ("header p", "body"),
+            ("thead th", "section"),
+            ("#cores .good", "section"),
+            ("label", "section"),
+        ]);
         assert!(contrast >= 4.5, "{scheme}: {contrast}");
         grounds.push(browser.evaluate("getComputedStyle(document.body).backgroundColor"));
     }

@@ -232,18 +232,8 @@ pub(super) async fn serve(
     State(entrance): State<Entrance>,
     caller: Option<Extension<Caller>>,
 ) -> Json<Value> {
-    let models = entrance.models();
-    let aliases = entrance.served.models.aliases();
-    let names = models.iter().map(|model| &*model.name);
-    // An alias answers here when one of its models does.
-    let is_here = |alias: &&String| {
-        let targets = aliases[*alias].targets().iter();
-        targets
-            .filter(|target| target.weight > 0)
-            .any(|target| models.iter().any(|model| *model.name == *target.model))
-    };
-    let aliases = aliases.keys().filter(is_here).map(String::as_str);
-    let names: Vec<&str> = names.chain(aliases).collect();
+    let names = entrance.names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     Json(document(&names, entrance.door, caller.is_some()))
 }
 

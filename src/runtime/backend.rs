@@ -17,7 +17,7 @@ use crate::plan::LIBTORCH_VERSION;
 /// How long the chip may take for one execution before the runtime gives it up. Our choice: the
 /// documentation has 2, 30 and 600 seconds as the default. A batch of an encoder takes milliseconds, and
 /// the runtime has to speak before the server kills the worker, or nobody learns what happened.
-pub const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
+pub const EXEC_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The longest tag that the runtime takes.
 const TAG_BYTES_MAX: usize = 255;
@@ -201,7 +201,7 @@ mod tests {
         insta::assert_snapshot!(shown(&one), @r"
         LD_LIBRARY_PATH=/v/torch_neuronx/lib:/opt/aws/neuron/lib:/given
         NEURON_PROCESS_TAG=neuronc m
-        NEURON_RT_EXEC_TIMEOUT=30
+        NEURON_RT_EXEC_TIMEOUT=8
         NEURON_RT_LOG_LEVEL=ERROR
         NEURON_RT_LOG_LOCATION=console
         NEURON_RT_VISIBLE_CORES=3

@@ -43,6 +43,8 @@ pub(super) struct Process<'a> {
     worker: Option<Worker>,
     /// How long runs take, in seconds.
     seconds: HashMap<(ModelId, Bucket), f64>,
+    /// How long the first ones took, which is more: for what is not known better.
+    first_seconds: HashMap<(ModelId, Bucket), f64>,
     /// When the last run was done: the next one cannot have begun before.
     done: Instant,
 }
@@ -60,24 +62,24 @@ impl<'a> Process<'a> {
             site,
             worker: None,
             seconds: HashMap::new(),
+            first_seconds: HashMap::new(),
             done: Instant::now(),
         }
     }
 
+    /// How long a run takes, as far as that is known, in seconds.
+    fn known(&self, kind: &(ModelId, Bucket)) -> Option<f64> {
+        let seconds = self.seconds.get(kind);
+        seconds.or_else(|| self.first_seconds.get(kind)).copied()
+    }
+
     /// How long a run may take.
     fn limit(&self, kind: &(ModelId, Bucket)) -> Duration {
-        let Some(seconds) = self.seconds.get(kind) else {
+        let Some(seconds) = self.known(kind) else {
             return self.site.run_limit.max(FIRST_RUN_LIMIT);
         };
         let slow = Duration::try_from_secs_f64(HANG_FACTOR * seconds).unwrap_or(Duration::MAX);
         self.site.run_limit.max(slow)
-    }
-
-    /// A run of that kind took so long.
-    fn took(&mut self, kind: (ModelId, Bucket), time: Duration) {
-        let time = time.as_secs_f64();
-        let seconds = self.seconds.entry(kind).or_insert(time);
-        *seconds += NEW_RUN_WEIGHT * (time - *seconds);
     }
 
     fn worker(&mut self) -> Result<&mut Worker> {
@@ -153,7 +155,8 @@ impl Device for Process<'_> {
         let outputs = self
             .worker()?
             .run_rows(&model.bundle, bucket, &rows, limit)?;
-        self.took(kind, begun.elapsed());
+        let seconds = begun.elapsed().as_secs_f64();
+        self.first_seconds.entry(kind).or_insert(seconds);
         match outputs.iter().flatten().all(|value| value.is_finite()) {
             true => Ok(()),
             false => {
@@ -163,8 +166,9 @@ impl Device for Process<'_> {
     }
 
     fn time_per_row(&self, model: &ServedModel) -> Option<Duration> {
-        let mine = self.seconds.iter().filter(|((id, _), _)| *id == model.id);
-        let per_row = mine.map(|((_, bucket), seconds)| seconds / bucket.batch as f64);
+        let buckets = model.plan().buckets.iter();
+        let per_row = buckets
+            .filter_map(|bucket| Some(self.known(&(model.id, *bucket))? / bucket.batch as f64));
         Duration::try_from_secs_f64(per_row.min_by(f64::total_cmp)?).ok()
     }
 
@@ -193,8 +197,10 @@ impl Device for Process<'_> {
     fn finish(&mut self, run: Run, _: &ServedModel, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
         let outputs = self.worker()?.finish(run.begun, rows);
         let now = Instant::now();
-        self.took(run.kind, now - run.at.max(self.done));
+        let took = (now - run.at.max(self.done)).as_secs_f64();
         self.done = now;
+        let seconds = self.seconds.entry(run.kind).or_insert(took);
+        *seconds += NEW_RUN_WEIGHT * (took - *seconds);
         outputs
     }
 

@@ -203,7 +203,7 @@ fn the_port_of_a_core_knows_of_an_alias_and_of_readiness_what_the_core_has() {
         "--model",
         "a=embed@0",
         "--model",
-        "b=classify@1",
+        "b=embed@1",
         "--listen-per-core",
         &listen,
         "--management-port",
@@ -219,9 +219,11 @@ fn the_port_of_a_core_knows_of_an_alias_and_of_readiness_what_the_core_has() {
     let connect = |core: u16| Client::connect(([127, 0, 0, 1], port + core).into()).unwrap();
     let alias = "/admin/aliases/best";
     change("PUT", alias, r#"{"models": {"a": 1, "b": 1}}"#);
-    for _ in 0..4 {
-        assert!(ask(&mut connect(0), "best")[0].is_number());
-        assert!(!ask(&mut connect(1), "best")[0].is_number());
+    for core in [0, 1, 0, 1, 0, 0, 1, 1] {
+        let body = json!({"inputs": "the cat"});
+        let answer = connect(core).post("/predict/best", &body).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.headers["x-neuronc-cores"], core.to_string());
     }
     change("DELETE", alias, "");
     assert_eq!(connect(1).get("/health/ready").unwrap().status, 200);

@@ -80,12 +80,15 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
         .with_context(|| format!("writing `{}`", path.display()))
 }
 
-/// Fails where [`write`] would, and leaves what is in the file: to know it before long work.
+/// Fails where [`write`] would, and leaves everything as it is: to know it before long work.
 pub fn check_writable(path: &Path) -> Result<()> {
+    let is_new = !path.exists();
     let opened = File::options().create(true).append(true).open(path);
-    opened
-        .map(drop)
-        .with_context(|| format!("creating `{}`", path.display()))
+    opened.with_context(|| format!("creating `{}`", path.display()))?;
+    match is_new {
+        true => fs::remove_file(path).with_context(|| format!("removing `{}`", path.display())),
+        false => Ok(()),
+    }
 }
 
 /// Pretty JSON with a final newline.

@@ -87,8 +87,8 @@ pub fn estimate(
     let compiler = profile.compiler.kind;
     let on_host = compiler == CompilerKind::Libtorch;
     let widths = Widths::of(weights);
-    let matrices = weights.iter().filter(|weight| is_matrix(weight)).cloned();
-    let matrices = weight_bytes(&matrices.collect::<Vec<_>>(), profile, arguments);
+    let matrices = weights.iter().filter(|weight| is_matrix(weight));
+    let matrices = weight_bytes(matrices, profile, arguments);
     let weights = weight_bytes(weights, profile, arguments);
     let buckets = plan.buckets.len() as u64;
     let activations = plan
@@ -117,7 +117,11 @@ pub fn estimate(
 }
 
 /// The weights after the cast, without those that stay on the host.
-fn weight_bytes(weights: &[Weight], profile: &ChipProfile, arguments: &Arguments) -> u64 {
+fn weight_bytes<'a>(
+    weights: impl IntoIterator<Item = &'a Weight>,
+    profile: &ChipProfile,
+    arguments: &Arguments,
+) -> u64 {
     let cast = Cast::of(arguments);
     let embeddings_on_chip = !leaves_embeddings_on_host(profile);
     let of = |weight: &Weight| {
@@ -131,7 +135,7 @@ fn weight_bytes(weights: &[Weight], profile: &ChipProfile, arguments: &Arguments
         };
         values * bytes
     };
-    weights.iter().map(of).sum()
+    weights.into_iter().map(of).sum()
 }
 
 /// A table that is looked up: models name it so.

@@ -34,7 +34,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{any, get, post};
 use futures::future::{try_join, try_join_all};
 use tokio::sync::watch;
@@ -195,32 +195,12 @@ async fn say_simulated(State(served): State<Arc<Served>>, mut response: Response
 async fn unknown_route(uri: Uri) -> Response {
     let path = uri.path();
     let refusal = Refusal::new(Code::UnknownRoute, format!("there is no route `{path}`"));
-    // Under these everything is of one protocol.
-    let is_of_one = ["/v1/", "/v2/", "/tei/"]
-        .iter()
-        .any(|root| path.starts_with(root));
-    let protocol = if is_of_one {
-        traffic::protocol(path)
-    } else {
-        "native"
-    };
-    in_form_of(protocol, refusal.help(ROUTES))
+    form::refuse(path, refusal.help(ROUTES))
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    in_form_of(traffic::protocol(uri.path()), no_method(&method, &uri))
-}
-
-fn no_method(method: &Method, uri: &Uri) -> Refusal {
-    let message = format!("`{}` does not take the method {method}", uri.path());
-    Refusal::new(Code::WrongMethod, message).help(ROUTES)
-}
-
-fn in_form_of(protocol: &str, refusal: Refusal) -> Response {
-    match protocol {
-        "openai" => openai::OpenAiRefusal::from(refusal).into_response(),
-        "kserve" => kserve::KserveRefusal::from(refusal).into_response(),
-        "tei" => tei::TeiRefusal::from(refusal).into_response(),
-        _ => refusal.into_response(),
-    }
+    let path = uri.path();
+    let message = format!("`{path}` does not take the method {method}");
+    let refusal = Refusal::new(Code::WrongMethod, message);
+    form::refuse(path, refusal.help(ROUTES))
 }

@@ -14,7 +14,7 @@ use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::work::{self, Outputs};
-use crate::serve::http::{no_method, unknown_route};
+use crate::serve::http::{unknown_route, wrong_method};
 use crate::serve::models::Use;
 use crate::serve::{Door, Entrance};
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -43,7 +43,7 @@ pub(super) async fn predictions(
         return unknown_route(uri).await;
     };
     if method != Method::GET {
-        let mut response = Detail(no_method(&method, &uri)).into_response();
+        let mut response = wrong_method(method, uri).await;
         let allow = axum::http::HeaderValue::from_static("GET");
         response
             .headers_mut()

@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use reqwest::Url;
 
 use crate::failure::Failure;
+use crate::serve::http::access;
 use crate::serve::http::access_log::known;
 use crate::serve::http::answer::Reason;
 use crate::serve::http::request_id;
@@ -35,18 +36,6 @@ const PATH: &str = "v1/traces";
 
 /// The name of the service where `OTEL_SERVICE_NAME` gives none.
 const SERVICE: &str = "neuronc";
-
-/// Probes come every second and say nothing of requests: they make no spans.
-const PROBES: [&str; 8] = [
-    "/",
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/metrics",
-    "/ping",
-    "/v2/health/live",
-    "/v2/health/ready",
-];
 
 tokio::task_local! {
     /// What the request of this task has run; only there while it is traced.
@@ -203,6 +192,11 @@ fn resource() -> Resource {
     }
 }
 
+/// Probes come every second and say nothing of requests; nor do the files of a page.
+fn is_probe(route: &str) -> bool {
+    access::is_open(route) || ["/", "/metrics"].contains(&route)
+}
+
 /// Makes the spans of a request. What comes after this finds the request's own span in `traceparent`.
 pub(super) async fn traced(
     State(traces): State<Arc<Traces>>,
@@ -211,7 +205,7 @@ pub(super) async fn traced(
     next: Next,
 ) -> Response {
     let route = route.as_ref().map(MatchedPath::as_str);
-    if request.method() == Method::GET && route.is_some_and(|route| PROBES.contains(&route)) {
+    if request.method() == Method::GET && route.is_some_and(is_probe) {
         return next.run(request).await;
     }
     let clock = Clock::now();

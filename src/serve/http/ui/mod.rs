@@ -13,35 +13,44 @@ use crate::serve::Entrance;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// What a page is made of.
+struct Files {
+    page: &'static str,
+    style: &'static str,
+    script: &'static str,
+}
 
-const ROUTES_PAGE: &str = include_str!("docs.html");
-/// The style of the one page, and what the other has beyond it.
-const ROUTES_STYLE: &str = concat!(include_str!("page.css"), include_str!("docs.css"));
-const ROUTES_SCRIPT: &str = include_str!("docs.js");
+const STATUS: Files = Files {
+    page: include_str!("page.html"),
+    style: include_str!("page.css"),
+    script: include_str!("page.js"),
+};
+
+const DOCS: Files = Files {
+    page: include_str!("docs.html"),
+    // The style of the one page, and what the other has beyond it.
+    style: concat!(include_str!("page.css"), include_str!("docs.css")),
+    script: include_str!("docs.js"),
+};
 
 /// Of the port for management.
 pub(super) fn routes() -> Router<Entrance> {
-    let page = || async { file("text/html; charset=utf-8", PAGE) };
-    let style = || async { file("text/css; charset=utf-8", STYLE) };
-    let script = || async { file("text/javascript; charset=utf-8", SCRIPT) };
-    Router::new()
-        .route("/ui", get(page))
-        .route("/ui/page.css", get(style))
-        .route("/ui/page.js", get(script))
+    of("/ui", &STATUS)
 }
 
 /// Of every port.
 pub(super) fn of_routes() -> Router<Entrance> {
-    let page = || async { file("text/html; charset=utf-8", ROUTES_PAGE) };
-    let style = || async { file("text/css; charset=utf-8", ROUTES_STYLE) };
-    let script = || async { file("text/javascript; charset=utf-8", ROUTES_SCRIPT) };
+    of("/docs", &DOCS)
+}
+
+fn of(root: &str, files: &'static Files) -> Router<Entrance> {
+    let page = || async { file("text/html; charset=utf-8", files.page) };
+    let style = || async { file("text/css; charset=utf-8", files.style) };
+    let script = || async { file("text/javascript; charset=utf-8", files.script) };
     Router::new()
-        .route("/docs", get(page))
-        .route("/docs/page.css", get(style))
-        .route("/docs/page.js", get(script))
+        .route(root, get(page))
+        .route(&format!("{root}/page.css"), get(style))
+        .route(&format!("{root}/page.js"), get(script))
 }
 
 fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {

@@ -9,6 +9,7 @@
 pub mod failure;
 pub mod mapped;
 pub mod plugin;
+pub mod start_pages;
 pub mod store;
 pub mod tensors;
 

@@ -33,13 +33,16 @@ using torch::jit::Node;
 using torch::jit::Value;
 
 struct Loaded {
-  Module module;
-  // What runs instead of the module's method, which keeps two more copies of its graph. None where nothing was changed.
+  // The module of the file. None once its graph was rewritten, unless that takes something from it.
+  std::optional<Module> module;
+  // The graph that was rewritten: runs in place of the module, which keeps three more copies of it.
   std::unique_ptr<torch::jit::Code> code = nullptr;
 
   std::shared_ptr<Graph> graph() const {
-    return torch::jit::toGraphFunction(module.get_method("forward").function()).graph();
+    return torch::jit::toGraphFunction(module.value().get_method("forward").function()).graph();
   }
+
+  torch::jit::IValue self() const { return module ? torch::jit::IValue(module->_ivalue()) : torch::jit::IValue(); }
 
   // The first input of the graph is the module itself.
   Value* weight(size_t index) const { return graph()->inputs().at(index + 1); }
@@ -152,6 +155,7 @@ char* packed_rewrite(Loaded* loaded, const bool* flags, const int8_t* kinds, siz
     }
     torch::jit::EliminateDeadCode(graph);
     loaded->code = std::make_unique<torch::jit::Code>(graph, "");
+    if (!graph->inputs().at(0)->hasUses()) loaded->module.reset();
   });
 }
 
@@ -170,14 +174,14 @@ char* packed_run(Loaded* loaded, const at::Tensor* const* inputs, size_t count, 
   return guarded([&] {
     torch::jit::Stack stack;
     stack.reserve(count + 1);
-    if (loaded->code != nullptr) stack.emplace_back(loaded->module._ivalue());
+    if (loaded->code != nullptr) stack.push_back(loaded->self());
     for (size_t index = 0; index < count; ++index) stack.emplace_back(*inputs[index]);
     if (loaded->code != nullptr) {
       TORCH_CHECK(stack.size() == loaded->code->num_inputs(), "the graph takes ", loaded->code->num_inputs() - 1,
                   " inputs and got ", count);
       torch::jit::InterpreterState(*loaded->code).run(stack);
     } else {
-      auto answer = loaded->module.forward(std::move(stack));
+      auto answer = loaded->module.value().forward(std::move(stack));
       stack = {std::move(answer)};
     }
     *output = new at::Tensor(stack.at(0).toTensor());

@@ -3,6 +3,7 @@
 //! One thread answers frames in their order; operators use as many threads as the first frame says.
 
 use std::io::BufReader;
+use std::mem;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Instant;
@@ -18,6 +19,7 @@ use crate::failure::message_of;
 use crate::mapped::MappedFile;
 use crate::packed::{Graph, Packed};
 use crate::plugin;
+use crate::start_pages;
 use crate::tensors::{to_host, to_torch};
 
 /// No operator gets more threads than this.
@@ -59,6 +61,7 @@ pub fn run(mut stream: UnixStream) -> Result<()> {
             Request::Run { id, artifact } => {
                 let (reply, tensors) = loaded.answer(id, artifact, &frame.tensors);
                 wire::send(&mut stream, &reply, &tensors)?;
+                loaded.has_run(artifact);
             }
         }
     }
@@ -87,6 +90,8 @@ struct Loaded {
     bucket: Bucket,
     graph: Graph,
     weights: Rc<[Tensor]>,
+    /// Whether it did, since it was loaded.
+    has_run: bool,
 }
 
 impl Artifacts {
@@ -114,6 +119,18 @@ impl Artifacts {
                 let id = Some(id);
                 (Reply::Failed { id, message }, Vec::new())
             }
+        }
+    }
+
+    /// Once each graph has run, memory holds much that only first runs need.
+    fn has_run(&mut self, artifact: usize) {
+        let Some(Some(graph)) = self.artifacts.get_mut(artifact) else {
+            return;
+        };
+        let is_first = !mem::replace(&mut graph.has_run, true);
+        if is_first && self.artifacts.iter().flatten().all(|graph| graph.has_run) {
+            // Where /proc is hidden, it stays.
+            let _ = start_pages::release();
         }
     }
 
@@ -156,6 +173,7 @@ fn open(load: &Load) -> Result<Vec<Loaded>> {
         bucket,
         graph,
         weights: Rc::clone(&weights),
+        has_run: false,
     });
     Ok(graphs.collect())
 }

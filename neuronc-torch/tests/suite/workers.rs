@@ -292,6 +292,35 @@ fn two_workers_hold_the_weights_in_memory_once() {
     );
 }
 
+#[test]
+fn what_of_files_only_first_runs_needed_does_not_stay_in_memory() {
+    let buckets = [bucket(1, 8), bucket(1, 16)];
+    let made = Made::new(tiny(), Head::QuestionAnswering, &buckets);
+    let mut worker = Worker::loaded(&made);
+    let mut after_run = |artifact: usize| {
+        let inputs = made.inputs(buckets[artifact], &[&row(6, 1)]);
+        let frame = worker.ask(&Request::Run { id: 1, artifact }, &inputs);
+        assert!(matches!(frame.message, Reply::Output { .. }));
+        file_kilobytes(worker.child.id())
+    };
+    let first = after_run(0);
+    after_run(1);
+    // It is let go of after the answer, and ahead of the next one.
+    let third = after_run(0);
+    assert!(third < first * 2 / 3, "{third} of {first} kB");
+}
+
+/// Kilobytes that a process has in memory of files.
+fn file_kilobytes(process: u32) -> u64 {
+    let path = PathBuf::from(format!("/proc/{process}/smaps_rollup"));
+    let text = neuronc::files::read_text(&path).unwrap();
+    let kilobytes = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    kilobytes("Rss:") - kilobytes("Anonymous:")
+}
+
 /// Kilobytes of the mapped `file` in a process, by the kernel's count named `of`.
 fn mapped_kilobytes(process: u32, file: &Path, of: &str) -> u64 {
     let maps = File::open(format!("/proc/{process}/smaps")).unwrap();

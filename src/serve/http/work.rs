@@ -126,7 +126,7 @@ impl Outputs {
     }
 }
 
-/// Where the time of a request went; of several rows, that of the slowest.
+/// Where the time of a request went; of several rows, that of the one that was done last.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Times {
     pub(super) preparing: Duration,
@@ -146,10 +146,12 @@ pub(super) async fn run_rows(
     let outputs = outputs(entrance, model, rows).await;
     let statistics = &model.statistics;
     let outputs = outputs.inspect_err(|_| statistics.failed(begun.elapsed()))?;
+    let timings = outputs.iter().map(|row| row.timing);
+    let last = timings.max_by_key(|timing| timing.waited + timing.ran);
     let times = Times {
         preparing,
-        waiting: longest(&outputs, |row| row.timing.waited),
-        running: longest(&outputs, |row| row.timing.ran),
+        waiting: last.map_or(Duration::ZERO, |last| last.waited),
+        running: last.map_or(Duration::ZERO, |last| last.ran),
     };
     statistics.succeeded(preparing + begun.elapsed(), &times, &outputs);
     traces::has_run(&model.name, preparing, begun, &outputs);
@@ -158,10 +160,6 @@ pub(super) async fn run_rows(
         values: outputs.into_iter().map(|output| output.values).collect(),
         times,
     })
-}
-
-fn longest(rows: &[RowOutput], time: impl Fn(&RowOutput) -> Duration) -> Duration {
-    rows.iter().map(time).max().unwrap_or_default()
 }
 
 async fn outputs(

@@ -143,7 +143,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         files::check_writable(path)?;
     }
     let folder = tempfile::tempdir().context("creating a folder for the server's log")?;
-    let mut server = match args.target.contains("://") {
+    let mut server = match args.is_elsewhere() {
         true => None,
         false => Some(args.start(environment, folder.path())?),
     };
@@ -180,7 +180,18 @@ impl Args {
                 .help("give `--rate` one number, or leave it out")
                 .into());
         }
+        if let (true, Some(_)) = (self.is_elsewhere(), &self.cores) {
+            return Err(Failure::usage("`--cores` is for a bundle")
+                .why(format!("`{}` is a server that runs already", self.target))
+                .help("give `--cores` to its `neuronc serve`")
+                .into());
+        }
         self.simulation.check()
+    }
+
+    /// Whether the target is a server, and not a bundle.
+    fn is_elsewhere(&self) -> bool {
+        self.target.contains("://")
     }
 
     fn loads(&self) -> Vec<Load> {
@@ -306,7 +317,10 @@ fn verdict(report: &Report) -> Result<()> {
             .into()),
         _ => Err(Failure::new(
             Class::Negative,
-            format!("{failed} requests were not answered"),
+            match failed {
+                1 => "a request was not answered".to_owned(),
+                _ => format!("{failed} requests were not answered"),
+            },
         )
         .why(outcomes(report))
         .into()),

@@ -15,6 +15,7 @@ mod fold;
 mod gate_flags;
 mod interrupt;
 mod key;
+mod listen_flags;
 mod migrate;
 mod model_files;
 mod model_source;

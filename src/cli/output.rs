@@ -61,6 +61,14 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// `1 bucket`, `2 buckets`: a noun that has its plural with an s.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// A size for people.
 pub(super) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)

@@ -188,17 +188,17 @@ fn text(rehearsal: &Rehearsal) -> String {
 
 fn headline(rehearsal: &Rehearsal) -> String {
     let Rehearsal { model, chip, .. } = rehearsal;
-    let count = rehearsal.buckets.len();
+    let buckets = output::counted(rehearsal.buckets.len(), "bucket");
     let lowered = rehearsal.buckets.iter().filter(|b| b.lowering.is_some());
     match rehearsal.passed {
         true => format!(
             "nothing stands against compiling {model} for {chip}\n\
-             {count} buckets traced, {} lowered, none compiled\n",
+             {buckets} traced, {} lowered, none compiled\n",
             lowered.count()
         ),
         false => format!(
-            "{model} will hardly compile for {chip}: {} problems in {count} buckets\n",
-            rehearsal.problems.len()
+            "{model} will hardly compile for {chip}: {} in {buckets}\n",
+            output::counted(rehearsal.problems.len(), "problem")
         ),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stderr};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::thread;
@@ -17,13 +16,13 @@ use crate::bundle::Check;
 use crate::cleanup;
 use crate::cli::environment::Environment;
 use crate::cli::gate_flags::GateFlags;
+use crate::cli::listen_flags::ListenFlags;
 use crate::cli::output;
 use crate::cli::placing::{NamedBundle, Opened, Site, Wish, chip};
 use crate::cli::runtime_flags::RuntimeFlags;
 use crate::cli::simulating::{self, SimulationFlags};
-use crate::failure::Failure;
 use crate::placement::Placement;
-use crate::serve::config::{Config, ListenConfig};
+use crate::serve::config::Config;
 use crate::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime, Stop};
 
 const EXAMPLES: &str = "\
@@ -50,27 +49,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The address to listen on; other machines reach only what is not on loopback
-    /// [default: 127.0.0.1].
-    #[arg(long)]
-    host: Option<IpAddr>,
-
-    /// The port to listen on; 0 takes a free one [default: 8080].
-    #[arg(long)]
-    port: Option<u16>,
-
-    /// Also listen on this port for management, which changes what is served; on loopback unless
-    /// `--management-host` says otherwise.
-    #[arg(long, value_name = "PORT")]
-    management_port: Option<u16>,
-
-    /// The address for management; whoever reaches it is an operator.
-    #[arg(long, value_name = "HOST", requires = "management_port")]
-    management_host: Option<IpAddr>,
-
-    /// Also give each core a port of its own: core i answers on PORT + i, and only through core i.
-    #[arg(long, value_name = "PORT")]
-    listen_per_core: Option<u16>,
+    #[command(flatten)]
+    listen: ListenFlags,
 
     #[command(flatten)]
     gate: GateFlags,
@@ -81,9 +61,6 @@ pub(super) struct Args {
     #[command(flatten)]
     simulation: SimulationFlags,
 }
-
-const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const PORT: u16 = 8080;
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let config = match &args.config {
@@ -98,7 +75,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     limits.connections = serve::places(config.connections(), placement.workers.len())?;
     start_log();
     let gate = args.gate.open(&config, environment)?;
-    let listeners = args.listen(&config.listen, &placement)?;
+    let listeners = args.listen.open(&config.listen, &placement)?;
     let stop = stop_signal()?;
     output::answer(&first_lines(
         &opened, &runtime, &placement, &listeners, &gate,
@@ -167,42 +144,6 @@ impl Args {
         let site = Site::here(wish, profile, opened, &environment.places)?;
         Ok((site, Runtime::Processes(backend)))
     }
-
-    /// Takes all ports: that for everybody first, then those of the cores.
-    fn listen(&self, config: &ListenConfig, placement: &Placement) -> Result<Vec<Listener>> {
-        let host = self.host.or(config.host).unwrap_or(HOST);
-        let port = self.port.or(config.port).unwrap_or(PORT);
-        let mut listeners = vec![Listener {
-            socket: serve::listen(SocketAddr::new(host, port))?,
-            door: Door::All,
-        }];
-        if let Some(port) = self.management_port.or(config.management_port) {
-            let host = self.management_host.or(config.management_host);
-            listeners.push(Listener {
-                socket: serve::listen(SocketAddr::new(host.unwrap_or(HOST), port))?,
-                door: Door::Management,
-            });
-        }
-        let Some(first) = self.listen_per_core.or(config.per_core) else {
-            return Ok(listeners);
-        };
-        for (index, worker) in placement.workers.iter().enumerate() {
-            let core = worker.cores.lowest().unwrap_or(0);
-            let port = u16::try_from(u32::from(first) + core).map_err(|_| {
-                Failure::usage(format!("core {core} has no port"))
-                    .why(format!(
-                        "{first} + {core} is beyond the last port, {}",
-                        u16::MAX
-                    ))
-                    .help("give a smaller `--listen-per-core`")
-            })?;
-            listeners.push(Listener {
-                socket: serve::listen(SocketAddr::new(host, port))?,
-                door: Door::Worker(index),
-            });
-        }
-        Ok(listeners)
-    }
 }
 
 /// What is served, where, and how to try it.
@@ -227,11 +168,12 @@ fn first_lines(
     let buckets: usize = plans.map(|plan| plan.buckets.len()).sum();
     let address = listeners[0].socket.local_addr()?;
     let mut text = format!(
-        "serving {} on {scheme}://{address} with {} workers and {buckets} buckets\n  \
+        "serving {} on {scheme}://{address} with {} and {}\n  \
          runtime: {runtime}\n  \
          try: curl {key}-d '{}' {scheme}://{address}/predict/{}",
         names.join(","),
-        placement.workers.len(),
+        output::counted(placement.workers.len(), "worker"),
+        output::counted(buckets, "bucket"),
         example(opened[0].bundle.manifest.plan.head.task()),
         names[0],
     );

@@ -1,9 +1,10 @@
 //! `serve.yaml`: a whole deployment in a file. `docs/serve.md` documents each key.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -40,15 +41,45 @@ pub struct ModelConfig {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenConfig {
-    pub host: Option<IpAddr>,
+    pub host: Option<Host>,
     pub port: Option<u16>,
     pub per_core: Option<u16>,
-    pub management_host: Option<IpAddr>,
+    pub management_host: Option<Host>,
     pub management_port: Option<u16>,
     tls: Option<TlsConfig>,
     api_keys: Option<PathBuf>,
     pub log_requests: bool,
     pub otlp_endpoint: Option<String>,
+}
+
+/// Where a listener is: an address, or `localhost` for that of IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Host(pub IpAddr);
+
+impl Host {
+    /// Only this machine reaches it.
+    pub const LOCAL: Self = Self(IpAddr::V4(Ipv4Addr::LOCALHOST));
+}
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "localhost" {
+            return Ok(Self::LOCAL);
+        }
+        let address = text.parse().map(Self);
+        address.map_err(|_| format!("`{text}` is neither an IP address nor `localhost`"))
+    }
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// Relative to the file, as bundles are.
@@ -221,6 +252,21 @@ mod tests {
         let config = config("models: {a: {bundle: b, cores: 5}}\n").unwrap();
         let (_, cores) = config.model("a").unwrap().unwrap();
         assert_eq!(cores.unwrap().to_string(), "5");
+    }
+
+    #[test]
+    fn hosts_are_addresses_or_localhost() {
+        let host = |text: &str| config(&format!("listen: {{host: '{text}'}}\n"));
+        for (text, address) in [
+            ("localhost", "127.0.0.1"),
+            ("::1", "::1"),
+            ("0.0.0.0", "0.0.0.0"),
+        ] {
+            let read = host(text).unwrap().listen.host;
+            assert_eq!(read, Some(Host(address.parse().unwrap())));
+        }
+        let error = host("example.org").unwrap_err().to_string();
+        assert!(error.contains("`example.org` is neither"), "{error}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod simulated;
 pub use http::{Gate, Keys, Tls, Traces, check_key_name, openapi, status};
 
 use std::fs::File;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +40,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::bundle::Bundle;
-use crate::failure::Failure;
 use crate::placement::Placement;
 use crate::profile::ChipProfile;
 use crate::runtime::Backend;
@@ -323,12 +323,8 @@ impl Entrance {
 }
 
 /// Takes `address`, so that a port that is in use shows before anything is started.
-pub fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).map_err(|error| {
-        Failure::usage(format!("cannot listen on {address}"))
-            .why(error.to_string())
-            .help("give another `--port` or `--host`")
-    })?;
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -45,7 +45,7 @@ pub(super) fn items<'a, T>(
 }
 
 /// Refuses a list at `path` that is empty or has more than `items_max` items.
-pub(super) fn check_count(path: &str, items: usize, items_max: usize) -> Result<(), Invalid> {
+pub(crate) fn check_count(path: &str, items: usize, items_max: usize) -> Result<(), Invalid> {
     if items == 0 {
         return Err(Invalid::new(
             InvalidCode::Empty,

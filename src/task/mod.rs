@@ -30,6 +30,7 @@ use crate::bucket::Row;
 use crate::bundle::Bundle;
 use crate::failure::{Class, Failure};
 use crate::family::Head;
+pub(crate) use crate::task::inputs::check_count;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::parameters::Request;
 use crate::tokenizer::Tokenizer;

@@ -143,6 +143,7 @@ fn refusals_and_silence_fail() {
     bench(nobody, &[]).fails(1, &["no server answers"]);
     // Before anything is measured.
     bench(nobody, &["-o", "/nowhere/report"]).fails(2, &["/nowhere/report"]);
+    bench(nobody, &["--cores", "2"]).fails(2, &["`--cores` is for a bundle"]);
 }
 
 #[test]

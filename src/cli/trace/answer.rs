@@ -10,7 +10,7 @@ use crate::arguments;
 use crate::bucket::Bucket;
 use crate::bundle::Bundle;
 use crate::cli::fold::fold;
-use crate::cli::output::{self, Format, megabytes};
+use crate::cli::output::{self, Format, counted, megabytes};
 use crate::plan::Plan;
 use crate::profile::ChipProfile;
 
@@ -73,9 +73,9 @@ pub(super) fn print_plan(planned: &PlannedFor, format: Format) -> Result<()> {
         ("plan key", Some(plan_key)),
     ];
     let mut text = format!(
-        "would trace {} into {} buckets; nothing was traced\n",
+        "would trace {} into {}; nothing was traced\n",
         plan.name,
-        plan.buckets.len()
+        counted(plan.buckets.len(), "bucket")
     );
     for (label, value) in lines {
         let mut label = label;
@@ -142,10 +142,10 @@ pub(super) fn print_result(bundle: &Bundle, work: Option<Work>, format: Format) 
     }
     let shown = bundle.folder().display();
     let what = format!(
-        "{} for {}, {} buckets, {}",
+        "{} for {}, {}, {}",
         plan.name,
         plan.chip,
-        plan.buckets.len(),
+        counted(plan.buckets.len(), "bucket"),
         megabytes(bundle.bytes())
     );
     output::answer(&match work {

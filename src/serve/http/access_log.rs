@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument as _, Span, field};
 
-use crate::serve::http::access::Caller;
+use crate::serve::http::access::{self, Caller};
 use crate::serve::http::connections::Peer;
 use crate::serve::http::gate::Gate;
 use crate::serve::http::request_id;
@@ -47,7 +47,7 @@ pub(super) async fn observed(
     if gate.log_requests {
         let caller = response.extensions().get::<Caller>();
         span.in_scope(|| observed.log(status, caller));
-    } else if status.is_server_error() {
+    } else if status.is_server_error() && !observed.is_probe() {
         let (id, route) = (id.to_str().unwrap_or_default(), observed.route());
         tracing::warn!(id, route, status = status.as_u16(), "a request failed");
     }
@@ -70,6 +70,11 @@ fn span(id: &HeaderValue, headers: &HeaderMap) -> Span {
 impl Observed {
     fn route(&self) -> Option<&str> {
         self.route.as_ref().map(MatchedPath::as_str)
+    }
+
+    /// Probes come every second, and a server that is not ready says why on its own.
+    fn is_probe(&self) -> bool {
+        self.route().is_some_and(access::is_open)
     }
 
     fn log(&self, status: StatusCode, caller: Option<&Caller>) {

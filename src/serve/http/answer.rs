@@ -46,6 +46,8 @@ pub(super) enum Code {
     KeyLimit,
     /// The body did not come in time.
     BodyTooSlow,
+    /// The body is compressed.
+    UnsupportedEncoding,
     /// What is asked for cannot be done while the server runs.
     Unsupported,
     UnknownModel,
@@ -79,6 +81,7 @@ impl Code {
             Code::InvalidApiKey => StatusCode::UNAUTHORIZED,
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Code::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Code::UnknownModel | Code::UnknownRoute => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -101,6 +104,7 @@ impl Code {
             Code::Forbidden => "forbidden",
             Code::KeyLimit => "key_limit",
             Code::BodyTooSlow => "body_too_slow",
+            Code::UnsupportedEncoding => "unsupported_encoding",
             Code::Unsupported => "unsupported",
             Code::UnknownModel => "unknown_model",
             Code::UnknownRoute => "unknown_route",

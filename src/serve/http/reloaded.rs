@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::Result;
 
+use crate::failure::sentence;
 use crate::files;
 
 /// A file as it was read.
@@ -94,7 +95,8 @@ impl<T> Reloaded<T> {
             }
             Err(error) => {
                 tracing::error!(
-                    "`{names}` has changed and cannot be used, what was there stays: {error:#}"
+                    "`{names}` has changed and cannot be used, what was there stays: {}",
+                    sentence(&error)
                 );
             }
         }

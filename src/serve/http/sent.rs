@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
 
 use crate::serve::http::answer::{Code, Refusal};
@@ -39,8 +40,23 @@ impl FromRequest<Entrance> for Sent {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, entrance: &Entrance) -> Result<Self, Infallible> {
-        Ok(Self(read(request.into_body(), &entrance.served).await))
+        let (head, body) = request.into_parts();
+        Ok(Self(match as_it_is(&head.headers) {
+            Ok(()) => read(body, &entrance.served).await,
+            Err(refusal) => Err(refusal),
+        }))
     }
+}
+
+/// Refuses a body that is compressed.
+fn as_it_is(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let message = "the body has a `content-encoding`";
+    let refusal = Refusal::new(Code::UnsupportedEncoding, message);
+    Err(refusal.help("send it as it is").closing())
 }
 
 async fn read(body: Body, served: &Served) -> Result<Bytes, Refusal> {

@@ -68,6 +68,16 @@ fn a_port_that_is_in_use() {
         "`--port`",
     ];
     check_refused(&place, &["bundle", "--port", &port], 2, &parts);
+    let both = ["--port", "--listen-per-core"];
+    let twice = [
+        &["bundle", "--host", "localhost"][..],
+        &[both[0], "8123", both[1], "8123"],
+    ];
+    let parts = [
+        "port 8123 is asked for twice",
+        "`--port` and by `--listen-per-core`",
+    ];
+    check_refused(&place, &twice.concat(), 2, &parts);
 }
 
 #[test]

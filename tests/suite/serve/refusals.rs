@@ -193,6 +193,23 @@ fn a_body_over_the_limit_is_refused_with_the_limit() {
 }
 
 #[test]
+fn a_compressed_body_is_refused_as_such() {
+    let server = shared("feature-extraction");
+    let mut client = server.client();
+    let mut ask = |encoding: &str| {
+        let path = server.path();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-encoding: {encoding}\r\n");
+        let body = json!({"inputs": "the cat"}).to_string();
+        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        client.write(request.as_bytes()).unwrap();
+        client.read().unwrap()
+    };
+    assert_eq!(ask("identity").status, 200);
+    let expected = (415, "unsupported_encoding", "");
+    check(&ask("gzip"), expected, &["content-encoding", "as it is"]);
+}
+
+#[test]
 fn a_body_in_chunks_is_a_body() {
     let server = shared("feature-extraction");
     let mut client = server.client();

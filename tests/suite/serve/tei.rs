@@ -219,6 +219,11 @@ fn ranks_are_sorted_and_name_their_text() {
     let logistic = 1.0 / (1.0 + (-score(&raw[0])).exp());
     assert!((logistic - score(&ranks[0])).abs() < 1e-5);
 
+    let none = ask("one-label", "/rerank", body(json!({"texts": []})));
+    assert_eq!(
+        (none.status, &none.json()["error_type"]),
+        (400, &json!("Empty"))
+    );
     for model in ["text-classification", "feature-extraction"] {
         let refused = ask(model, "/rerank", body(json!({})));
         assert_eq!(

@@ -28,7 +28,7 @@ fn statuses(route: &Route<'_>, door: Door) -> Vec<u16> {
         }
     }
     if !matches!(route.body, Body::Nothing) {
-        statuses.extend([400, 408, 413, 503, 504]);
+        statuses.extend([400, 408, 413, 415, 503, 504]);
     }
     if door == Door::Management && route.method != "get" {
         // The page of another site.
@@ -92,6 +92,7 @@ fn meaning(status: u16) -> &'static str {
         408 => "the body did not come in time",
         409 => "it would break what is served, or the server is stopping",
         413 => "the body is too large, or has too many inputs",
+        415 => "the body is compressed",
         422 => "the request cannot be answered as it is",
         424 => "the model is for something else, or failed",
         429 => "too many rows are waiting, or a limit of the API key; `Retry-After` has seconds",

@@ -18,7 +18,7 @@ use crate::serve::http::tei::{
 use crate::serve::http::work;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::text_classification::{self, Label, Sequence};
-use crate::task::{Answer, OneOrMany, TaskModel};
+use crate::task::{Answer, OneOrMany, TaskModel, check_count};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -179,6 +179,7 @@ pub(super) async fn rerank(
             let message = "this model has several labels; reranking needs one with a single one";
             return Err(Invalid::new(InvalidCode::WrongTask, "", message));
         }
+        check_count("texts", texts.len(), model.rows_max)?;
         let sequence = |(index, text)| Sequence {
             path: format!("texts[{index}]"),
             text: &query,

@@ -11,7 +11,7 @@ use crate::serve::http::sent::Sent;
 use crate::serve::http::tei::{self, TeiRefusal};
 use crate::serve::http::{answer, work};
 use crate::task::invalid::{Invalid, InvalidCode};
-use crate::task::{OneOrMany, TaskModel};
+use crate::task::{OneOrMany, TaskModel, check_count};
 use crate::tokenizer::Tokens;
 
 #[derive(Deserialize, JsonSchema)]
@@ -51,7 +51,7 @@ pub(in crate::serve::http) async fn tokenize(
     let model = tei::model(&entrance, named, |_| true)?;
     tei::no_prompt(request.prompt_name.as_ref())?;
     let prepare = move |model: &TaskModel| {
-        check_count("inputs", request.inputs.as_slice().len(), model)?;
+        check_count("inputs", request.inputs.as_slice().len(), model.rows_max)?;
         let tokens = |text: &String| {
             let encoded = model.tokenizer.encode(text, None);
             let tokens = encoded.map_err(|error| refused("inputs", &error))?;
@@ -111,7 +111,7 @@ pub(in crate::serve::http) async fn decode(
             OneOrMany::One(ids) => ids.len().min(1),
             OneOrMany::Many(texts) => texts.len(),
         };
-        check_count("ids", count, model)?;
+        check_count("ids", count, model.rows_max)?;
         let decode = |ids: &Vec<u32>| {
             let text = model.tokenizer.decode(ids, !request.skip_special_tokens);
             text.map_err(|error| refused("ids", &error))
@@ -122,25 +122,6 @@ pub(in crate::serve::http) async fn decode(
     };
     let answer = work::prepare(&model, prepare).await?;
     Ok(answer.value)
-}
-
-fn check_count(field: &str, count: usize, model: &TaskModel) -> Result<(), Invalid> {
-    match count {
-        0 => Err(Invalid::new(
-            InvalidCode::Empty,
-            field,
-            format!("`{field}` is an empty list"),
-        )),
-        count if count > model.rows_max => Err(Invalid::new(
-            InvalidCode::TooMany,
-            field,
-            format!(
-                "`{field}` has {count} items; a request may have {}",
-                model.rows_max
-            ),
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn refused(field: &str, error: &anyhow::Error) -> Invalid {

@@ -53,7 +53,7 @@ def trace(model, bundle, cast):
 
 def pss_megabytes(pid):
     rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) / 1024
+    return int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) * 1024 / 1e6
 
 
 def children(pid):
@@ -186,7 +186,7 @@ def report(place, megabytes):
     size = log.stat().st_size / 1e6
     grep = min(wall("grep", "-c", "Neuron", log) for _ in range(3))
     mine = min(wall(NEURONC, "report", log, "-o", f"{place}/out") for _ in range(3))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     decoding = "import sys; print(sum(1 for _ in open(sys.argv[1], encoding='utf-8')))"
     python = min(wall("python3", "-c", decoding, log) for _ in range(3))
     yield f"report on a log of {size:.0f} MB", f"{size / mine:.0f} MB/s"

@@ -72,7 +72,7 @@ def family(pid):
 def memory_mb(pid):
     """The sum of Pss over a server and all its children."""
     rollups = (pathlib.Path(f"/proc/{one}/smaps_rollup").read_text() for one in family(pid))
-    return sum(int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) for rollup in rollups) / 1024
+    return sum(int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) for rollup in rollups) * 1024 / 1e6
 
 
 def answer(address, method, path, body=None):

@@ -10,12 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use wait_timeout::ChildExt as _;
 
 use crate::cleanup::{self, Registration};
@@ -200,14 +201,25 @@ impl Program {
         Ok((child, ours))
     }
 
-    /// Starts a process whose stdout the caller reads; stderr goes to `log`.
+    /// Starts a process whose stdout the caller reads; stderr goes to `log`. However the calling thread
+    /// ends, the process is told to stop then.
     pub fn start_with_stdout(&self, log: File) -> Result<Child, CommandError> {
-        self.spawn(Stdio::null(), Stdio::piped(), log.into())
+        let mut command = self.command(Stdio::null(), Stdio::piped(), log.into());
+        // SAFETY: it does nothing but a system call.
+        #[expect(unsafe_code, reason = "runs in the child, between fork and exec")]
+        unsafe {
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
+        }
+        self.start(command)
     }
 
     fn spawn(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child, CommandError> {
+        self.start(self.command(stdin, stdout, stderr))
+    }
+
+    fn command(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Command {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        let mut command = std::process::Command::new(&self.path);
+        let mut command = Command::new(&self.path);
         command
             .args(&self.args)
             .env_clear()
@@ -217,6 +229,10 @@ impl Program {
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr);
+        command
+    }
+
+    fn start(&self, mut command: Command) -> Result<Child, CommandError> {
         command.spawn().map_err(|cause| {
             let program = self.path.clone();
             match cause.kind() {

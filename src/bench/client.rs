@@ -4,8 +4,10 @@
 use std::io;
 
 use memchr::memmem;
+use serde_json::Value;
 
 use crate::bench::stream::{Stream, Way};
+use crate::failure::printable;
 
 /// An answer's head may not be longer than this, nor a line between chunks.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -14,6 +16,9 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_BYTES_MAX: usize = 1 << 30;
 
 const READ_BYTES: usize = 32 << 10;
+
+/// No more of a refusal's reason is kept.
+const REASON_CHARACTERS_MAX: usize = 300;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub struct Answer {
     pub runtime: Option<String>,
     /// The server closes the connection after it.
     pub closes: bool,
+    /// What a refusal says.
+    pub reason: Option<String>,
 }
 
 /// How long the body is.
@@ -80,6 +87,9 @@ impl Connection {
                 self.buffer.len()
             }
         };
+        if !(200..300).contains(&answer.status) {
+            answer.reason = Some(reason(&self.buffer[head..end]));
+        }
         self.buffer.drain(..end);
         Ok(answer)
     }
@@ -197,6 +207,23 @@ fn parse(head: &[u8]) -> io::Result<(Answer, Body)> {
 
 fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Why a server refuses, from a body in the form of any protocol.
+fn reason(body: &[u8]) -> String {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let fields = ["/error/message", "/error", "/detail", "/message"];
+    let mut texts = fields
+        .iter()
+        .filter_map(|field| json.as_ref()?.pointer(field)?.as_str());
+    let text = match texts.next() {
+        Some(text) => text.to_owned(),
+        None => String::from_utf8_lossy(body).into_owned(),
+    };
+    printable(text.trim())
+        .chars()
+        .take(REASON_CHARACTERS_MAX)
+        .collect()
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ const PARTS_MAX: usize = 512;
 pub struct Tally {
     latency: Histogram<u64>,
     statuses: BTreeMap<u16, u64>,
+    reasons: BTreeMap<u16, String>,
     errors: BTreeMap<String, u64>,
     cores: BTreeMap<String, Histogram<u64>>,
     buckets: BTreeMap<String, Histogram<u64>>,
@@ -56,6 +57,8 @@ pub struct Counts {
     pub requests: u64,
     pub latency_ms: Option<Latency>,
     pub statuses: BTreeMap<u16, u64>,
+    /// What the first refusal with each status said.
+    pub reasons: BTreeMap<u16, String>,
     /// Requests that were not answered at all, by what happened.
     pub errors: BTreeMap<String, u64>,
     pub cores: BTreeMap<String, Part>,
@@ -69,6 +72,7 @@ impl Tally {
         Ok(Self {
             latency: histogram()?,
             statuses: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             errors: BTreeMap::new(),
             cores: BTreeMap::new(),
             buckets: BTreeMap::new(),
@@ -81,6 +85,8 @@ impl Tally {
     pub fn answered(&mut self, answer: Answer, latency: Duration) -> Result<()> {
         *self.statuses.entry(answer.status).or_insert(0) += 1;
         if !(200..300).contains(&answer.status) {
+            let said = answer.reason.unwrap_or_default();
+            self.reasons.entry(answer.status).or_insert(said);
             return Ok(());
         }
         let micros = u64::try_from(latency.as_micros())
@@ -134,6 +140,7 @@ impl Tally {
             requests: self.latency.len(),
             latency_ms: (!self.latency.is_empty()).then(|| self.latency()),
             statuses: self.statuses.clone(),
+            reasons: self.reasons.clone(),
             errors: self.errors.clone(),
             cores: parts(&self.cores),
             buckets: parts(&self.buckets),

@@ -78,6 +78,9 @@ fn details(run: &Run) -> String {
         )
         .collect();
     let _ = writeln!(text, "    answers: {}", outcomes.join(", "));
+    for (status, reason) in &run.counts.reasons {
+        let _ = writeln!(text, "    {status}: {reason}");
+    }
     for (title, parts) in [("core", &run.counts.cores), ("bucket", &run.counts.buckets)] {
         text.push_str(&breakdown(title, parts, run.counts.requests));
     }

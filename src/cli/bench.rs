@@ -17,6 +17,7 @@ use crate::bench::texts::{Lengths, Source};
 use crate::bench::{self, Report, Run, html, table, text};
 use crate::bundle::Bundle;
 use crate::cli::environment::Environment;
+use crate::cli::interrupt;
 use crate::cli::output;
 use crate::cli::{duration, simulating::SimulationFlags};
 use crate::command::Program;
@@ -145,7 +146,10 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let folder = tempfile::tempdir().context("creating a folder for the server's log")?;
     let mut server = match args.is_elsewhere() {
         true => None,
-        false => Some(args.start(environment, folder.path())?),
+        false => {
+            interrupt::clean_up_on_signals()?;
+            Some(args.start(environment, folder.path())?)
+        }
     };
     let url = server.as_ref().map_or(&args.target, |server| &server.url);
     let trust = Trust::new(args.ca_cert.as_deref())?;
@@ -180,13 +184,21 @@ impl Args {
                 .help("give `--rate` one number, or leave it out")
                 .into());
         }
-        if let (true, Some(_)) = (self.is_elsewhere(), &self.cores) {
-            return Err(Failure::usage("`--cores` is for a bundle")
-                .why(format!("`{}` is a server that runs already", self.target))
-                .help("give `--cores` to its `neuronc serve`")
-                .into());
+        self.simulation.check()?;
+        let for_bundles = [
+            ("--cores", self.cores.is_some()),
+            ("--runtime simulated", self.simulation.is_on()),
+        ];
+        let surplus = for_bundles.iter().find(|(_, is_given)| *is_given);
+        match surplus {
+            Some((option, _)) if self.is_elsewhere() => {
+                Err(Failure::usage(format!("`{option}` is for a bundle"))
+                    .why(format!("`{}` is a server that runs already", self.target))
+                    .help("give it to its `neuronc serve`")
+                    .into())
+            }
+            _ => Ok(()),
         }
-        self.simulation.check()
     }
 
     /// Whether the target is a server, and not a bundle.
@@ -281,10 +293,13 @@ impl Args {
     }
 }
 
-/// What became of requests that were not answered, such as `31 x status 422`.
+/// What became of requests that failed, such as `31 x status 422`, and what the first refusals said.
 fn outcomes(report: &Report) -> String {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<u16, &str> = BTreeMap::new();
     for run in &report.runs {
+        let said = run.counts.reasons.iter();
+        reasons.extend(said.map(|(status, reason)| (*status, reason.as_str())));
         let refused = run.counts.statuses.iter();
         let refused = refused.filter(|(status, _)| !(200..300).contains(*status));
         let refused = refused.map(|(status, count)| (format!("status {status}"), *count));
@@ -296,7 +311,11 @@ fn outcomes(report: &Report) -> String {
     let counts = counts
         .iter()
         .map(|(what, count)| format!("{count} x {what}"));
-    counts.collect::<Vec<_>>().join(", ")
+    let mut text = counts.collect::<Vec<_>>().join(", ");
+    for (status, reason) in reasons {
+        text.push_str(&format!("\n{status}: {reason}"));
+    }
+    text
 }
 
 /// A measurement with errors is no measurement.
@@ -318,8 +337,8 @@ fn verdict(report: &Report) -> Result<()> {
         _ => Err(Failure::new(
             Class::Negative,
             match failed {
-                1 => "a request was not answered".to_owned(),
-                _ => format!("{failed} requests were not answered"),
+                1 => "a request failed".to_owned(),
+                _ => format!("{failed} requests failed"),
             },
         )
         .why(outcomes(report))

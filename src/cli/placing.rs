@@ -9,13 +9,14 @@ use crate::bundle::{Bundle, Check};
 use crate::cli::environment::Environment;
 use crate::cli::output;
 use crate::executor::probe::Places;
-use crate::failure::{Failure, known_names, name_list};
+use crate::failure::{Failure, known_names, name_list, printable};
 use crate::host_memory::HostMemory;
 use crate::placement::cores::{CoreList, Cores, NUM_CORES, VISIBLE_CORES, Wanted};
 use crate::placement::machine::Machine;
 use crate::placement::model::{self, Model};
 use crate::placement::{self, Placement};
 use crate::profile::{self, ChipProfile};
+use crate::serve::check_model_name;
 
 /// The arguments that say what runs where.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -87,6 +88,16 @@ pub(super) struct Opened {
     pub(super) cores: Option<CoreList>,
 }
 
+impl Opened {
+    fn check_name(&self) -> Result<()> {
+        check_model_name(&self.name).map_err(|why| {
+            let what = format!("a model cannot be called `{}`", printable(&self.name));
+            let failure = Failure::usage(what).why(why);
+            failure.help("name it with `--model NAME=BUNDLE`").into()
+        })
+    }
+}
+
 impl Wish {
     /// Opens every bundle; the order is that of the command line, `--model` last.
     pub(super) fn open(&self, check: Check) -> Result<Vec<Opened>> {
@@ -110,7 +121,9 @@ impl Wish {
                 cores: named.cores.clone(),
             })
         });
-        plain.chain(named).collect()
+        let opened: Vec<Opened> = plain.chain(named).collect::<Result<_>>()?;
+        opened.iter().try_for_each(Opened::check_name)?;
+        Ok(opened)
     }
 
     /// Where the opened bundles run on `site`.

@@ -28,6 +28,7 @@ mod restarts;
 mod simulated;
 
 pub use http::{Gate, Keys, Tls, Traces, check_key_name, openapi, status};
+pub use models::check_model_name;
 
 use std::fs::File;
 use std::io;
@@ -38,6 +39,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use tokio::sync::watch;
 
 use crate::bundle::Bundle;
 use crate::placement::Placement;
@@ -179,6 +181,8 @@ struct Served {
     changing: Mutex<()>,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
     stopping: AtomicBool,
+    /// The time for that is over: what is still open is refused.
+    given_up: watch::Sender<bool>,
 }
 
 impl Served {
@@ -232,6 +236,7 @@ impl Served {
             room: http::Room::new(limits.bodies_bytes),
             changing: Mutex::new(()),
             stopping: AtomicBool::new(false),
+            given_up: watch::Sender::new(false),
         }))
     }
 

@@ -33,6 +33,20 @@ impl ModelId {
     }
 }
 
+/// What a model or an alias may be called: names end up in paths and logs.
+pub fn check_model_name(name: &str) -> Result<(), String> {
+    const BYTES_MAX: usize = 200;
+    let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    // Clients take `.` and `..` out of a path.
+    let begins_well = !name.is_empty() && !name.starts_with('.');
+    match begins_well && name.len() <= BYTES_MAX && name.chars().all(is_good) {
+        true => Ok(()),
+        false => Err(format!(
+            "a name is made of 1 to {BYTES_MAX} letters, digits, `-`, `_` and `.`, and does not begin with `.`"
+        )),
+    }
+}
+
 /// A bundle that is served.
 #[derive(Debug)]
 pub(super) struct ServedModel {

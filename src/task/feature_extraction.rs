@@ -32,7 +32,7 @@ pub struct Options {
 
 impl Options {
     pub const STANDARD: Options = Options {
-        truncation: Truncation::Refuse,
+        truncation: Truncation::Refuse { unless: None },
         normalize: None,
     };
 }
@@ -78,15 +78,7 @@ pub fn embeddings(
         }
         _ => return Err(model.wrong_task("embeddings")),
     }
-    if let OneOrMany::Many(many) = texts {
-        check_count(field, many.len(), model.rows_max)?;
-    }
-    let path = |index| match texts {
-        OneOrMany::One(_) => field.to_owned(),
-        OneOrMany::Many(_) => format!("{field}[{index}]"),
-    };
-    let row = |(index, text): (usize, &Text)| -> Result<Row, Invalid> {
-        let path = path(index);
+    let row = |(path, text): (String, &Text)| -> Result<Row, Invalid> {
         match text {
             Text::Ids(ids) => {
                 check_count(&path, ids.len(), usize::MAX)?;
@@ -97,7 +89,7 @@ pub fn embeddings(
             }
         }
     };
-    let rows = texts.as_slice().iter().enumerate().map(row);
+    let rows = placed(model, texts, field)?.map(row);
     let rows: Vec<Row> = rows.collect::<Result<_, _>>()?;
     Ok(Embeddings {
         row_count: rows.len(),
@@ -186,22 +178,32 @@ pub fn token_embeddings(
         }
         _ => return Err(model.wrong_task("embeddings")),
     }
-    if let OneOrMany::Many(many) = texts {
-        check_count(field, many.len(), model.rows_max)?;
-    }
-    let path = |index| match texts {
-        OneOrMany::One(_) => field.to_owned(),
-        OneOrMany::Many(_) => format!("{field}[{index}]"),
-    };
-    let texts_of_request = texts.as_slice().iter().enumerate();
-    let fields = texts_of_request.map(|(index, text)| Field {
-        path: path(index),
-        text,
-    });
+    let fields = placed(model, texts, field)?.map(|(path, text)| Field { path, text });
     Ok(token_vectors(
         rows(model, fields, truncation)?,
         texts.map(|_| ()),
     ))
+}
+
+/// Each of `texts` behind its place in the request, which is `field` or below it.
+fn placed<'a, T>(
+    model: &TaskModel,
+    texts: &'a OneOrMany<T>,
+    field: &'a str,
+) -> Result<impl Iterator<Item = (String, &'a T)>, Invalid> {
+    let is_list = match texts {
+        OneOrMany::One(_) => false,
+        OneOrMany::Many(many) => {
+            check_count(field, many.len(), model.rows_max)?;
+            true
+        }
+    };
+    let path = move |index| match is_list {
+        true => format!("{field}[{index}]"),
+        false => field.to_owned(),
+    };
+    let texts = texts.as_slice().iter().enumerate();
+    Ok(texts.map(move |(index, text)| (path(index), text)))
 }
 
 /// What is left of rows whose outputs have a vector for each token.

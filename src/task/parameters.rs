@@ -209,7 +209,9 @@ impl<'a> Request<'a> {
         }
         Ok(match truncate.or(truncation) {
             Some(true) => Truncation::Cut(side.unwrap_or(Side::Right)),
-            _ => Truncation::Refuse,
+            _ => Truncation::Refuse {
+                unless: Some("`\"truncate\": true` in `parameters`"),
+            },
         })
     }
 }

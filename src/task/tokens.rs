@@ -22,8 +22,8 @@ pub enum Text {
 /// What becomes of a text that is longer than the longest bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Truncation {
-    /// The request is refused.
-    Refuse,
+    /// The request is refused; unless it asks for a cut with these words, where it can.
+    Refuse { unless: Option<&'static str> },
     /// Tokens are cut off at that side.
     Cut(Side),
 }
@@ -53,7 +53,7 @@ pub(super) fn fitting(
                 text.path, pair.path
             ),
         };
-        too_long(model, &text.path, &what)
+        too_long(model, &text.path, &what, truncation)
     })
 }
 
@@ -88,26 +88,32 @@ pub(super) fn fitting_ids(
     if count(&tokens, 0) == 0 {
         return Err(empty(path));
     }
-    fit(model, tokens, truncation)
-        .map_err(|length| too_long(model, path, &format!("`{path}` has {length} tokens")))
+    fit(model, tokens, truncation).map_err(|length| {
+        let what = format!("`{path}` has {length} tokens");
+        too_long(model, path, &what, truncation)
+    })
 }
 
 /// `tokens`, cut where that is allowed; the error is their number.
 fn fit(model: &TaskModel, tokens: Tokens, truncation: Truncation) -> Result<Tokens, usize> {
     let cut = match truncation {
         _ if tokens.len() <= model.tokens_max => return Ok(tokens),
-        Truncation::Refuse => None,
+        Truncation::Refuse { .. } => None,
         Truncation::Cut(side) => truncate(&tokens, model.tokens_max, side),
     };
     cut.ok_or(tokens.len())
 }
 
-fn too_long(model: &TaskModel, path: &str, what: &str) -> Invalid {
+fn too_long(model: &TaskModel, path: &str, what: &str, truncation: Truncation) -> Invalid {
     let limit = model.tokens_max;
-    let message = format!(
-        "{what}, and the longest input of this model has {limit}; \
-         shorten it, or let it be cut with `\"truncate\": true`"
-    );
+    let mut message =
+        format!("{what}, and the longest input of this model has {limit}; shorten it");
+    if let Truncation::Refuse {
+        unless: Some(asked),
+    } = truncation
+    {
+        message.push_str(&format!(", or let it be cut with {asked}"));
+    }
     Invalid::new(InvalidCode::TooLong, path, message)
 }
 

@@ -326,7 +326,10 @@ fn warnings(view: &View) -> Vec<String> {
     let percent = |share: f64| share * 100.0;
     if let (Some(host), Some(busy)) = (&view.host, view.busy()) {
         let share = host.processors_busy / host.processors.max(1) as f64;
-        if share >= FULL && busy < IDLE {
+        // Where nothing is asked, the cores are idle for that.
+        let has_work = view.models.iter().any(|model| model.queue_rows > 0)
+            || view.cores.iter().any(|core| core.busy > 0.0);
+        if share >= FULL && busy < IDLE && has_work {
             let others = host.processors_busy - host.front_processors - host.workers_processors;
             warnings.push(format!(
                 "the processors of the host are full ({:.0} %) while the cores are idle ({:.0} % busy): \
@@ -343,7 +346,9 @@ fn warnings(view: &View) -> Vec<String> {
             warnings.push(format!("core {} is {}: {cause}", core.core, core.state));
         }
     }
-    for model in view.models.iter().filter(|model| !model.ready) {
+    // A server that stops is ready for nothing.
+    let is_to_be_ready = |model: &&ModelView| !model.ready && !view.server.stopping;
+    for model in view.models.iter().filter(is_to_be_ready) {
         warnings.push(format!("model `{}` has no core that is ready", model.model));
     }
     if let Some(neuron) = &view.neuron {

@@ -40,6 +40,6 @@ try:
     embed.feature_extraction("the cat " * 100)
     raise SystemExit("a text that is too long was cut without being asked")
 except HfHubHTTPError as error:
-    assert error.response.status_code == 422, error
+    assert error.response.status_code == 413, error
     assert error.response.json()["error_type"] == "Validation"
 assert embed.feature_extraction("the cat " * 100, truncate=True).shape == (1, 32)

@@ -51,5 +51,5 @@ except openai.NotFoundError as error:
 try:
     embed("the cat", dimensions=33)
     raise SystemExit("too many dimensions were answered")
-except openai.UnprocessableEntityError as error:
+except openai.BadRequestError as error:
     assert error.code == "bad_parameter" and error.param == "dimensions", error

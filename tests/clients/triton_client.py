@@ -71,7 +71,7 @@ except InferenceServerException as error:
     assert "by operators" in error.message(), error
 
 before = client.get_inference_statistics(MODEL)["model_stats"][0]
-client.infer(MODEL, [texts("text", ["the cat"], True)])
+client.infer(MODEL, [texts("text", ["the cat"], True)], timeout=1_000_000, priority=1)
 after = client.get_inference_statistics(MODEL)["model_stats"][0]
 assert after["inference_count"] - before["inference_count"] == 1
 assert after["execution_count"] - before["execution_count"] == 1

@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::serve::wait_until;
 use crate::support::{Workplace, fixture};
 
 const TIMINGS: &str = "inf2/bert-base-uncased";
@@ -45,7 +48,7 @@ fn serve(mut stream: TcpStream, answer: &str, pause: Duration) {
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
-const BUSY: &str = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+const BUSY: &str = "HTTP/1.1 503 Busy\r\ncontent-length: 24\r\n\r\n{\"error\": \"come later\"}\n";
 
 fn bench(address: SocketAddr, more: &[&str]) -> crate::support::Run {
     let url = format!("http://{address}/any");
@@ -119,7 +122,7 @@ fn refusals_and_silence_fail() {
     let busy = server(BUSY, Duration::ZERO);
     let run = bench(busy, &["--concurrency", "2", "--requests", "10"]);
     let report = run
-        .fails(1, &["requests were not answered", "x status 503"])
+        .fails(1, &["requests failed", "x status 503", "503: come later"])
         .json();
     assert_eq!(report["runs"][0]["requests"], 0);
     assert!(report["runs"][0]["statuses"]["503"].as_u64().unwrap() >= 10);
@@ -133,7 +136,9 @@ fn refusals_and_silence_fail() {
         "--timeout",
         "100ms",
     ];
-    let report = bench(closes, &limits).fails(1, &["not answered"]).json();
+    let report = bench(closes, &limits)
+        .fails(1, &["2 requests failed", "no answer in time"])
+        .json();
     assert_eq!(report["runs"][0]["errors"]["no answer in time"], 2);
 
     let nobody = TcpListener::bind("127.0.0.1:0")
@@ -144,6 +149,33 @@ fn refusals_and_silence_fail() {
     // Before anything is measured.
     bench(nobody, &["-o", "/nowhere/report"]).fails(2, &["/nowhere/report"]);
     bench(nobody, &["--cores", "2"]).fails(2, &["`--cores` is for a bundle"]);
+    bench(nobody, &["--runtime", "simulated"]).fails(2, &["`--runtime simulated` is for a bundle"]);
+}
+
+#[test]
+fn a_server_that_was_started_ends_with_it_however_it_ends() {
+    let (place, _) = workplace();
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut command = place.command(&["bench", "bundle", "--duration", "60s"]);
+        let mut bench = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", bench.id());
+        let server = wait_until("a server is started", || {
+            let children = fs::read_to_string(&children).unwrap();
+            let server = children.split_whitespace().next()?.parse::<i32>().unwrap();
+            // It has become `neuronc serve`, and has a worker of its own.
+            let program = fs::read_to_string(format!("/proc/{server}/cmdline")).ok()?;
+            program.contains("serve").then_some(server)
+        });
+        kill_process(Pid::from_child(&bench), signal).unwrap();
+        bench.wait().unwrap();
+        wait_until("the server ends", || {
+            (!Path::new(&format!("/proc/{server}/cwd/.")).exists()).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span, field};
 use crate::serve::http::access::{self, Caller};
 use crate::serve::http::connections::Peer;
 use crate::serve::http::gate::Gate;
-use crate::serve::http::request_id;
+use crate::serve::http::{request_id, traffic};
 
 /// A request as it is logged: nothing here is what a user wrote, but for its name.
 struct Observed {
@@ -44,11 +44,13 @@ pub(super) async fn observed(
     };
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
+    let route = traffic::route_of(observed.route.as_ref(), &response);
     if gate.log_requests {
         let caller = response.extensions().get::<Caller>();
-        span.in_scope(|| observed.log(status, caller));
-    } else if status.is_server_error() && !observed.is_probe() {
-        let (id, route) = (id.to_str().unwrap_or_default(), observed.route());
+        span.in_scope(|| observed.log(route, status, caller));
+    } else if status.is_server_error() && !route.is_some_and(access::is_open) {
+        // Probes come every second, and a server that is not ready says why on its own.
+        let id = id.to_str().unwrap_or_default();
         tracing::warn!(id, route, status = status.as_u16(), "a request failed");
     }
     response.headers_mut().insert(request_id::REQUEST_ID, id);
@@ -68,21 +70,12 @@ fn span(id: &HeaderValue, headers: &HeaderMap) -> Span {
 }
 
 impl Observed {
-    fn route(&self) -> Option<&str> {
-        self.route.as_ref().map(MatchedPath::as_str)
-    }
-
-    /// Probes come every second, and a server that is not ready says why on its own.
-    fn is_probe(&self) -> bool {
-        self.route().is_some_and(access::is_open)
-    }
-
-    fn log(&self, status: StatusCode, caller: Option<&Caller>) {
+    fn log(&self, route: Option<&str>, status: StatusCode, caller: Option<&Caller>) {
         // In whole microseconds.
         let milliseconds = self.begun.elapsed().as_secs_f64() * 1e3;
         tracing::info!(
             method = known(&self.method),
-            route = self.route(),
+            route,
             status = status.as_u16(),
             milliseconds = (milliseconds * 1e3).round() / 1e3,
             client = self.peer.map(|Peer(address)| address.to_string()),

@@ -28,6 +28,7 @@ mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -43,6 +44,7 @@ use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::access::{Access, Reach, Role};
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::{Accepting, Connections};
+use crate::serve::http::traffic::NoRoute;
 use crate::serve::{Door, Entrance, Listener, Served, Stop};
 
 pub use access::{Keys, check_key_name};
@@ -58,6 +60,9 @@ pub(super) use traffic::Traffic;
 
 /// There where the answer is not that of the model.
 const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
+
+/// How long what is refused at the end of the drain may take to be sent.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// For clients that took a wrong turn.
 const ROUTES: &str = "`GET /openapi.json` lists the routes";
@@ -76,7 +81,7 @@ pub(super) async fn serve(
     let connections = Connections::new(Arc::clone(&served), Arc::clone(&gate));
     let accepting = Accepting::new(connections, stopped.clone());
     let (answered, ended) = watch::channel(false);
-    let managing = accepting.until(ended);
+    let managing = accepting.managing(ended);
     let (mut servers, mut managers) = (Vec::new(), Vec::new());
     for Listener { socket, door } in listeners {
         let entrance = Entrance {
@@ -106,9 +111,10 @@ pub(super) async fn serve(
             Door::All | Door::Worker(_) => servers.push(accepting.clone().run(socket, app)),
         }
     }
+    let all = Arc::clone(&served);
     let signal = async move {
         let stop = stop.await;
-        served.stopping.store(true, Ordering::Relaxed);
+        all.stopping.store(true, Ordering::Relaxed);
         tracing::info!("stopping: accepted requests are answered first");
         if stop == Stop::WithNotice {
             tokio::time::sleep(notice).await;
@@ -123,6 +129,9 @@ pub(super) async fn serve(
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(drain).await;
+        tracing::warn!(?drain, "requests were still open when the drain ended");
+        served.given_up.send_replace(true);
+        tokio::time::sleep(LAST_ANSWERS).await;
     };
     let answering = async move {
         try_join_all(servers).await?;
@@ -132,10 +141,7 @@ pub(super) async fn serve(
     };
     let outcome = tokio::select! {
         result = try_join(answering, try_join_all(managers)) => result.map(drop),
-        () = bounded => {
-            tracing::warn!(?drain, "requests were still open when the drain ended");
-            Ok(())
-        }
+        () = bounded => Ok(()),
     };
     told.abort();
     outcome
@@ -195,7 +201,9 @@ async fn say_simulated(State(served): State<Arc<Served>>, mut response: Response
 async fn unknown_route(uri: Uri) -> Response {
     let path = uri.path();
     let refusal = Refusal::new(Code::UnknownRoute, format!("there is no route `{path}`"));
-    form::refuse(path, refusal.help(ROUTES))
+    let mut response = form::refuse(path, refusal.help(ROUTES));
+    response.extensions_mut().insert(NoRoute);
+    response
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {

@@ -129,7 +129,11 @@ impl<T: Into<Refusal>> From<T> for OpenAiRefusal {
 
 impl IntoResponse for OpenAiRefusal {
     fn into_response(self) -> Response {
-        let status = self.0.status();
+        let status = match self.0.status() {
+            // Clients know of no other status for a request that cannot be answered as it is.
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            status => status,
+        };
         let kind = match status.is_client_error() {
             // Worth another try: clients tell by this.
             true if status == StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -144,7 +148,7 @@ impl IntoResponse for OpenAiRefusal {
                 code: self.0.name(),
             },
         };
-        answer::with_headers(&self.0, Json(body).into_response())
+        answer::with_status(&self.0, status.as_u16(), Json(body).into_response())
     }
 }
 

@@ -18,6 +18,21 @@ use crate::serve::http::answer::Reason;
 /// What a request that took no route of ours is counted as: its path is its client's text.
 const UNKNOWN: &str = "unknown";
 
+/// On the answer to a path that is none of ours, although it may look like one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NoRoute;
+
+/// The template of the route that gave an answer, such as `/predict/{model}`.
+pub(super) fn route_of<'a>(
+    matched: Option<&'a MatchedPath>,
+    response: &Response,
+) -> Option<&'a str> {
+    match response.extensions().get::<NoRoute>() {
+        Some(NoRoute) => None,
+        None => matched.map(MatchedPath::as_str),
+    }
+}
+
 tokio::task_local! {
     /// The model whose rows the request of this task has run.
     static MODEL: OnceCell<Arc<str>>;
@@ -125,7 +140,7 @@ pub(super) async fn count(
         (response, model)
     };
     let (response, model) = MODEL.scope(OnceCell::new(), answer).await;
-    let route = route.as_ref().map_or(UNKNOWN, MatchedPath::as_str);
+    let route = route_of(route.as_ref(), &response).unwrap_or(UNKNOWN);
     traffic.answered(route, &response, model, begun.elapsed().as_secs_f64());
     response
 }

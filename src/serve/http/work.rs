@@ -177,8 +177,13 @@ async fn outputs(
     let receivers = submitted.map_err(|refused| not_accepted(refused, &served.limits))?;
     let outputs = futures::future::try_join_all(receivers);
     let outputs = tokio::time::timeout_at(deadline.into(), outputs);
+    let mut given_up = served.given_up.subscribe();
+    let outputs = tokio::select! {
+        biased;
+        outputs = outputs => outputs,
+        _ = given_up.wait_for(|is_over| *is_over) => return Err(stopping()),
+    };
     let outputs = outputs
-        .await
         .map_err(|_| scope::too_late())?
         .map_err(|_| lost(served))?;
     outputs

@@ -90,6 +90,21 @@ fn arguments_that_mean_nothing() {
 }
 
 #[test]
+fn a_name_that_nobody_could_ask_for() {
+    let place = Workplace::new();
+    traced(&place);
+    for name in ["a/b", "a b", "\u{fc}", ".."] {
+        let parts = [
+            &*format!("cannot be called `{name}`"),
+            "letters, digits",
+            "--model NAME=",
+        ];
+        let model = format!("{name}=bundle");
+        check_refused(&place, &["--model", &model], 2, &parts);
+    }
+}
+
+#[test]
 fn a_folder_that_is_no_bundle() {
     let place = Workplace::new();
     check_refused(

@@ -61,7 +61,8 @@ fn ten_thousand_connections_are_served() {
 
 #[test]
 fn one_connection_too_many_is_told_so_and_none_is_lost() {
-    let server = limited("connections: 4");
+    let mut server = limited("connections: 4");
+    let management = server.management();
     let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
     for client in &mut clients {
         assert_eq!(client.get("/health/live").unwrap().status, 200);
@@ -78,6 +79,9 @@ fn one_connection_too_many_is_told_so_and_none_is_lost() {
             ("1", "close")
         );
     }
+    // An operator has a place all the same, and so have probes there.
+    let mut operator = Client::connect(management).unwrap();
+    assert_eq!(operator.get("/admin/status").unwrap().status, 200);
     for client in &mut clients {
         assert_eq!(client.get("/health/live").unwrap().status, 200);
     }

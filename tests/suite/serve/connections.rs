@@ -19,7 +19,9 @@ pub(super) const NAME: &str = "feature-extraction";
 pub(super) fn limited(limits: &str) -> Running {
     let place = Workplace::new();
     place.traced(&fixture(NAME), NAME, &shapes(NAME));
-    let file = format!("models:\n  {NAME}: {{bundle: {NAME}}}\nlimits: {{{limits}}}\n");
+    let file = format!(
+        "models:\n  {NAME}: {{bundle: {NAME}}}\nlimits: {{{limits}}}\nlisten: {{management_port: 0}}\n"
+    );
     fs::write(place.path("serve.yaml"), file).unwrap();
     let timings = [
         "--runtime",

@@ -113,7 +113,7 @@ fn the_page_has_the_routes_of_its_port_and_no_others() {
             "encoding_format",
             "x-neuronc-deadline-ms",
             "\"prompt_tokens\": integer",
-            "422",
+            "429",
             "no such model",
         ] {
             assert!(embeddings.contains(part), "{part}:\n{embeddings}");

@@ -90,53 +90,53 @@ fn dimensions_keep_the_first_values_at_length_1() {
 /// A request without its model, the status, code and parameter of its refusal, and a part of the
 /// message.
 const REFUSALS: [(&str, &str, &str); 15] = [
-    (r#"{}"#, "422 missing_field input", "`input` is missing"),
+    (r#"{}"#, "400 missing_field input", "`input` is missing"),
     (
         r#"{"input": 7}"#,
-        "422 wrong_type input",
+        "400 wrong_type input",
         "a string or a list of strings",
     ),
     (
         r#"{"input": ["cat", 7]}"#,
-        "422 wrong_type input",
+        "400 wrong_type input",
         "a list of strings",
     ),
-    (r#"{"input": ""}"#, "422 empty input", "`input` is empty"),
+    (r#"{"input": ""}"#, "400 empty input", "`input` is empty"),
     (
         r#"{"input": ["cat", ""]}"#,
-        "422 empty input[1]",
+        "400 empty input[1]",
         "`input[1]` is empty",
     ),
-    (r#"{"input": []}"#, "422 empty input", "an empty list"),
-    (r#"{"input": "LONG"}"#, "422 too_long input", "101 tokens"),
+    (r#"{"input": []}"#, "400 empty input", "an empty list"),
+    (r#"{"input": "LONG"}"#, "400 too_long input", "101 tokens"),
     (
         r#"{"input": "cat", "dimensions": 33}"#,
-        "422 bad_parameter dimensions",
+        "400 bad_parameter dimensions",
         "this model have 32",
     ),
     (
         r#"{"input": "cat", "dimensions": 0}"#,
-        "422 bad_parameter dimensions",
+        "400 bad_parameter dimensions",
         "is 0",
     ),
     (
         r#"{"input": "cat", "dimensions": "8"}"#,
-        "422 wrong_type dimensions",
+        "400 wrong_type dimensions",
         "a whole number",
     ),
     (
         r#"{"input": "cat", "encoding_format": 1}"#,
-        "422 wrong_type encoding_format",
+        "400 wrong_type encoding_format",
         "`base64`",
     ),
     (
         r#"{"input": "cat", "user": 7}"#,
-        "422 wrong_type user",
+        "400 wrong_type user",
         "a string",
     ),
     (
         r#"{"input": "cat", "dimension": 8}"#,
-        "422 unknown_field dimension",
+        "400 unknown_field dimension",
         "mean `dimensions`?",
     ),
     (
@@ -146,7 +146,7 @@ const REFUSALS: [(&str, &str, &str); 15] = [
     ),
     (
         r#"{"input": "cat", "model": null}"#,
-        "422 missing_field model",
+        "400 missing_field model",
         "`model` is missing",
     ),
 ];
@@ -187,7 +187,7 @@ fn a_body_that_is_no_request_is_refused_in_the_shape_of_openai() {
     let list = send(b"[]");
     assert_eq!(
         (list.status, &list.json()["error"]["code"]),
-        (422, &json!("wrong_type"))
+        (400, &json!("wrong_type"))
     );
     let large = send(&vec![b' '; 3 << 20]);
     assert_eq!(
@@ -209,7 +209,7 @@ fn a_model_that_gives_no_vectors_says_so() {
         let error = response.json()["error"].take();
         assert_eq!(
             (response.status, &error["code"]),
-            (422, &json!("wrong_task"))
+            (400, &json!("wrong_task"))
         );
         assert!(error["message"].as_str().unwrap().contains(part), "{error}");
     }
@@ -236,7 +236,7 @@ fn ids_of_tokens_are_embedded_like_their_text() {
     ] {
         let refused = ask(json!({"input": input}));
         let message = refused.json()["error"]["message"].to_string();
-        assert!(refused.status == 422 && message.contains(part), "{message}");
+        assert!(refused.status == 400 && message.contains(part), "{message}");
     }
 }
 

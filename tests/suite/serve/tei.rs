@@ -308,7 +308,7 @@ const REFUSALS: [(&str, &str, u16, &str, &str); 12] = [
     (
         "/embed",
         r#"{"inputs": "LONG"}"#,
-        422,
+        413,
         "Validation",
         "101 tokens",
     ),

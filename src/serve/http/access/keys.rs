@@ -247,6 +247,8 @@ fn first_sentence(text: &str) -> String {
     line.unwrap_or(text)
         .trim()
         .trim_start_matches("error: ")
+        .trim_start_matches("why:")
+        .trim_start()
         .to_owned()
 }
 

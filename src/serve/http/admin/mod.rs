@@ -13,12 +13,13 @@ use axum::{Json, Router};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::sentence;
 use crate::placement::cores::CoreList;
 use crate::serve::aliases::Target;
 use crate::serve::http::answer::{self, Code, Refusal};
 use crate::serve::http::sent::Sent;
 use crate::serve::management::{Outcome, Trouble, Wish};
-use crate::serve::{Entrance, Served};
+use crate::serve::{Entrance, Served, check_model_name};
 use crate::task::invalid::{Invalid, InvalidCode};
 
 pub(super) fn routes() -> Router<Entrance> {
@@ -169,31 +170,20 @@ async fn roll_back(
     change(&entrance, move |served| served.roll_back_alias(&name)).await
 }
 
-/// Names end up in paths and logs: [`NAME`] is the pattern of those that pass.
+/// [`NAME`] is the pattern of those that pass.
 pub(super) fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
-    const BYTES_MAX: usize = 200;
     let name = name.map(|Path(name)| name).unwrap_or_default();
-    let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    // Clients take `.` and `..` out of a path.
-    let begins_well = !name.is_empty() && !name.starts_with('.');
-    match begins_well && name.len() <= BYTES_MAX && name.chars().all(is_good) {
-        true => Ok(name),
-        false => {
-            let message = format!(
-                "a name is made of 1 to {BYTES_MAX} letters, digits, `-`, `_` and `.`, and does not begin with `.`"
-            );
-            Err(Invalid::new(InvalidCode::BadParameter, "", message).into())
-        }
-    }
+    let checked = check_model_name(&name);
+    checked.map_err(|why| Invalid::new(InvalidCode::BadParameter, "", why))?;
+    Ok(name)
 }
 
 fn core_list(text: Option<&str>) -> Result<Option<CoreList>, Refusal> {
     let parsed = text
         .map(|text| CoreList::parse(text, "`cores`:"))
         .transpose();
-    parsed.map_err(|error| {
-        Invalid::new(InvalidCode::BadParameter, "cores", format!("{error:#}")).into()
-    })
+    parsed
+        .map_err(|error| Invalid::new(InvalidCode::BadParameter, "cores", sentence(&error)).into())
 }
 
 /// Makes a change where it may take its time. It goes on when the client hangs up.

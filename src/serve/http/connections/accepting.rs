@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::serve::http::connections::Connections;
-use crate::serve::http::connections::places::REFUSALS_MAX;
+use crate::serve::http::connections::places::{MANAGEMENT_MAX, REFUSALS_MAX};
 
 /// Connections that the system holds for us until we take them.
 const BACKLOG: i32 = 4096;
@@ -54,9 +54,10 @@ impl Accepting {
         }
     }
 
-    /// The same, until another moment.
-    pub(in crate::serve::http) fn until(&self, stopped: watch::Receiver<bool>) -> Self {
+    /// For those who manage: until another moment, and with places that nobody else can take.
+    pub(in crate::serve::http) fn managing(&self, stopped: watch::Receiver<bool>) -> Self {
         Self {
+            places: Arc::new(Semaphore::new(MANAGEMENT_MAX)),
             stopped,
             ..self.clone()
         }

@@ -12,6 +12,9 @@ use crate::serve::Limits;
 /// Connections that are being told that there is no place.
 pub(super) const REFUSALS_MAX: usize = 64;
 
+/// Connections to the ports for management, beside all others.
+pub(super) const MANAGEMENT_MAX: usize = 64;
+
 /// Descriptors that are neither connections nor of workers: listeners, files that are read.
 const OWN: usize = 192;
 
@@ -23,7 +26,7 @@ const OWN_OF_WORKER: usize = 9;
 /// for, else the standard ones or as many as there is place for beside so many workers.
 pub(in crate::serve) fn places(asked: Option<NonZeroUsize>, workers: usize) -> Result<usize> {
     let files = raised();
-    let own = OWN + OWN_OF_WORKER * workers + REFUSALS_MAX;
+    let own = OWN + OWN_OF_WORKER * workers + REFUSALS_MAX + MANAGEMENT_MAX;
     let room = files.saturating_sub(own).max(1);
     match asked {
         None => Ok(room.min(Limits::STANDARD.connections)),

@@ -31,13 +31,23 @@ pub(super) const ID_INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_t
 
 const BINARY_OUTPUT: &str = "binary_data_output";
 
+/// Parameters of Triton's schedulers, which its clients send on their own.
+const OF_SCHEDULERS: [&str; 5] = [
+    "priority",
+    "timeout",
+    "sequence_id",
+    "sequence_start",
+    "sequence_end",
+];
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::serve::http) struct InferRequest {
     id: Option<String>,
     /// As in the path; some clients repeat it.
     model_name: Option<String>,
-    /// `binary_data_output`, and the parameters of the model's task.
+    /// `binary_data_output`, and the parameters of the model's task; those that say in which order
+    /// Triton is to run requests are ignored.
     parameters: Option<Map<String, Value>>,
     inputs: Vec<InputTensor>,
     /// All of them without.
@@ -120,6 +130,7 @@ impl Asked {
             return Err(Invalid::new(InvalidCode::BadParameter, "model_name", message).into());
         }
         let mut parameters = request.parameters.unwrap_or_default();
+        parameters.retain(|name, _| !OF_SCHEDULERS.contains(&name.as_str()));
         Ok(Self {
             id: request.id,
             tensors: tensors(&request.inputs, head, binary)?,

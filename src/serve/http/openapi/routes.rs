@@ -116,7 +116,7 @@ pub(super) fn openai(paths: &mut Paths) {
             "Embeddings",
             body,
             embeddings,
-            RUNS,
+            &[404, 429, 500, 503, 504][..],
         ),
         (
             "get",

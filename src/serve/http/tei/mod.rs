@@ -81,7 +81,9 @@ impl IntoResponse for TeiRefusal {
     fn into_response(self) -> Response {
         let (status, error_type) = match self.0.code() {
             Code::Invalid(InvalidCode::Empty) => (400, ErrorType::Empty),
-            Code::Invalid(InvalidCode::TooMany) => (413, ErrorType::Validation),
+            Code::Invalid(InvalidCode::TooMany | InvalidCode::TooLong) => {
+                (413, ErrorType::Validation)
+            }
             Code::Invalid(InvalidCode::WrongTask) => (424, ErrorType::Backend),
             Code::Invalid(InvalidCode::Untokenizable) => (422, ErrorType::Tokenizer),
             Code::Numeric | Code::WorkerDied | Code::Internal => (424, ErrorType::Backend),
@@ -108,10 +110,17 @@ enum Direction {
 }
 
 fn truncation(truncate: Option<bool>, direction: Direction) -> Truncation {
+    truncation_by("`\"truncate\": true`", truncate, direction)
+}
+
+/// The same where a request asks for it with other words.
+fn truncation_by(words: &'static str, truncate: Option<bool>, direction: Direction) -> Truncation {
     match (truncate, direction) {
         (Some(true), Direction::Left) => Truncation::Cut(Side::Left),
         (Some(true), Direction::Right) => Truncation::Cut(Side::Right),
-        _ => Truncation::Refuse,
+        _ => Truncation::Refuse {
+            unless: Some(words),
+        },
     }
 }
 
@@ -334,7 +343,11 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) 
     let parameters = request.parameters.unwrap_or_default();
     no_prompt(parameters.prompt_name.as_ref())?;
     let options = feature_extraction::Options {
-        truncation: truncation(parameters.truncate, parameters.truncation_direction),
+        truncation: truncation_by(
+            "`\"truncate\": true` in `parameters`",
+            parameters.truncate,
+            parameters.truncation_direction,
+        ),
         normalize: Some(true),
     };
     let prepare = move |model: &TaskModel| {

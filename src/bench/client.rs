@@ -88,7 +88,7 @@ impl Connection {
             }
         };
         if !(200..300).contains(&answer.status) {
-            answer.reason = Some(reason(&self.buffer[head..end]));
+            answer.reason = reason(&self.buffer[head..end]);
         }
         self.buffer.drain(..end);
         Ok(answer)
@@ -210,7 +210,7 @@ fn invalid(why: &str) -> io::Error {
 }
 
 /// Why a server refuses, from a body in the form of any protocol.
-fn reason(body: &[u8]) -> String {
+fn reason(body: &[u8]) -> Option<String> {
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let fields = ["/error/message", "/error", "/detail", "/message"];
     let mut texts = fields
@@ -220,10 +220,8 @@ fn reason(body: &[u8]) -> String {
         Some(text) => text.to_owned(),
         None => String::from_utf8_lossy(body).into_owned(),
     };
-    printable(text.trim())
-        .chars()
-        .take(REASON_CHARACTERS_MAX)
-        .collect()
+    let shown = printable(text.trim());
+    (!shown.is_empty()).then(|| shown.chars().take(REASON_CHARACTERS_MAX).collect())
 }
 
 #[cfg(test)]

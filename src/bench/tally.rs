@@ -85,8 +85,9 @@ impl Tally {
     pub fn answered(&mut self, answer: Answer, latency: Duration) -> Result<()> {
         *self.statuses.entry(answer.status).or_insert(0) += 1;
         if !(200..300).contains(&answer.status) {
-            let said = answer.reason.unwrap_or_default();
-            self.reasons.entry(answer.status).or_insert(said);
+            if let Some(reason) = answer.reason {
+                self.reasons.entry(answer.status).or_insert(reason);
+            }
             return Ok(());
         }
         let micros = u64::try_from(latency.as_micros())

@@ -84,9 +84,10 @@ impl Manifest {
         let path = folder.join(MANIFEST_FILE);
         let shown = folder.display();
         if !path.is_file() {
-            let why = match folder.is_dir() {
-                true => format!("it has no `{MANIFEST_FILE}`"),
-                false => "there is no such folder".to_owned(),
+            let why = match (folder.is_dir(), folder.exists()) {
+                (true, _) => format!("it has no `{MANIFEST_FILE}`"),
+                (false, true) => "it is a file, and a bundle is a folder".to_owned(),
+                (false, false) => "there is no such folder".to_owned(),
             };
             return Err(Failure::usage(format!("`{shown}` is not a bundle"))
                 .why(why)

@@ -171,13 +171,19 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
 
 impl Args {
     fn check(&self) -> Result<()> {
-        let is_rate = |rate: &f64| rate.is_finite() && (0.01..=1e6).contains(rate);
-        if !self.rate.iter().all(is_rate)
-            || self.concurrency.iter().any(|n| !(1..=20_000).contains(n))
-        {
-            return Err(Failure::usage("a load is out of range")
-                .help("give 1 to 20000 clients, or a rate of 0.01 to 1000000")
+        let is_rate = |rate: &&f64| rate.is_finite() && (0.01..=1e6).contains(*rate);
+        if let Some(rate) = self.rate.iter().find(|rate| !is_rate(rate)) {
+            return Err(Failure::usage(format!("`--rate {rate}` is out of range"))
+                .help("give requests a second, from 0.01 to 1000000")
                 .into());
+        }
+        let mut clients = self.concurrency.iter();
+        if let Some(clients) = clients.find(|clients| !(1..=20_000).contains(*clients)) {
+            return Err(
+                Failure::usage(format!("`--concurrency {clients}` is out of range"))
+                    .help("give 1 to 20000 clients")
+                    .into(),
+            );
         }
         if self.slo.is_some() && self.rate.len() > 1 {
             return Err(Failure::usage("`--slo` begins with one rate")
@@ -264,7 +270,7 @@ impl Args {
             return Err(
                 Failure::usage(format!("`{}` is neither a URL nor a bundle", self.target))
                     .why("it begins with neither http:// nor https://, and it has no `manifest.json`")
-                    .help("make a bundle with `neuronc trace MODEL -o BUNDLE`")
+                    .help("begin a URL with http://, or make a bundle with `neuronc trace MODEL -o BUNDLE`")
                     .into(),
             );
         }

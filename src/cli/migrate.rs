@@ -76,8 +76,12 @@ fn read(folder: &Path) -> Result<Vec<Setting>> {
             settings.extend(parse(file, &files::read_text(&path)?));
         } else if file == PLACES[0] {
             let shown = folder.display();
+            let why = match folder.is_dir() {
+                true => "it says how many cores and models there are",
+                false => "there is no such folder",
+            };
             return Err(Failure::usage(format!("`{shown}` has no `{file}`"))
-                .why("it says how many cores and models there are")
+                .why(why)
                 .help("give the folder of the repository, not one inside of it")
                 .into());
         }

@@ -81,9 +81,12 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let key = match &args.api_key_file {
         None => None,
         Some(file) => {
-            let key = Secret::new(&files::read_text(file)?);
+            let is_word = |key: &Secret| key.reveal().bytes().all(|byte| byte.is_ascii_graphic());
+            let key = Secret::new(&files::read_text(file)?).filter(is_word);
             Some(key.ok_or_else(|| {
-                Failure::usage(format!("`{}` has no API key in it", file.display()))
+                Failure::usage(format!("`{}` is not an API key", file.display()))
+                    .why("a key is one word, and all that the file may have")
+                    .help("put into it what `neuronc key` shows first")
             })?)
         }
     };

@@ -6,12 +6,16 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::Result;
 
 use crate::failure::sentence;
 use crate::files;
+
+/// A file that cannot be read so often in a row is not just being replaced.
+const MISSES_MAX: u32 = 5;
 
 /// A file as it was read.
 pub(super) struct Content {
@@ -50,6 +54,8 @@ pub(super) struct Reloaded<T> {
     current: RwLock<Arc<T>>,
     /// What was read last, whether or not it could be used.
     seen: Mutex<Vec<Vec<u8>>>,
+    /// How often in a row a file could not be read.
+    missed: AtomicU32,
 }
 
 impl<T> Reloaded<T> {
@@ -63,6 +69,7 @@ impl<T> Reloaded<T> {
             make,
             current: RwLock::new(Arc::new(make(&contents, None)?)),
             seen: Mutex::new(contents.into_iter().map(|content| content.bytes).collect()),
+            missed: AtomicU32::new(0),
         })
     }
 
@@ -73,10 +80,13 @@ impl<T> Reloaded<T> {
 
     /// Takes over what has changed; what cannot be used is logged, and what there was stays.
     pub(super) fn refresh(&self) {
-        // A file that is just being replaced may be missing for a moment.
         let contents: Result<Vec<Content>> =
             self.paths.iter().map(|path| Content::read(path)).collect();
-        let Ok(contents) = contents else { return };
+        let contents = match contents {
+            Ok(contents) => contents,
+            Err(error) => return self.miss(&error),
+        };
+        self.missed.store(0, Ordering::Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = |(content, seen): (&Content, &Vec<u8>)| content.bytes == *seen;
         if contents.iter().zip(seen.iter()).all(is_same) {
@@ -101,6 +111,13 @@ impl<T> Reloaded<T> {
             }
         }
         *seen = contents.into_iter().map(|content| content.bytes).collect();
+    }
+
+    /// A file that is just being replaced may be missing for a moment.
+    fn miss(&self, error: &anyhow::Error) {
+        if self.missed.fetch_add(1, Ordering::Relaxed) + 1 == MISSES_MAX {
+            tracing::error!("what was there stays: {}", sentence(error));
+        }
     }
 }
 

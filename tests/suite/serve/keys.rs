@@ -236,6 +236,11 @@ fn a_changed_file_is_taken_over() {
         (status(&old) == 401).then_some(())
     });
     assert_eq!(status(&new), 200);
+    fs::remove_file(&file).unwrap();
+    wait_until("the log says that it is gone", || {
+        (server.log().matches("what was there stays").count() == 2).then_some(())
+    });
+    assert_eq!(status(&new), 200);
     for secret in [&old, &new, "hunter2"] {
         assert!(!server.log().contains(secret), "{}", server.log());
     }

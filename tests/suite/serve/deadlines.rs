@@ -198,9 +198,10 @@ fn the_drain_ends_when_its_time_is_over() {
         "{}",
         server.log()
     );
-    assert!(
-        waiting.join().unwrap().is_err(),
-        "nobody can have answered it"
+    let refused = waiting.join().unwrap().unwrap();
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (503, &json!("stopping"))
     );
     wait_until("the worker ends", || is_gone(worker).then_some(()));
 }

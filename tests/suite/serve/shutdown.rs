@@ -145,25 +145,6 @@ fn the_port_for_management_is_there_until_everything_is_answered() {
 }
 
 #[test]
-fn what_is_still_open_when_the_drain_ends_is_refused() {
-    let mut server = configured("limits: {notice_seconds: 0, drain_seconds: 1}\n");
-    let worker = server.wait_ready(1)[0];
-    send(worker, Signal::STOP);
-    let response = thread::scope(|scope| {
-        let asked = scope.spawn(|| server.post(&server.path(), &json!({"inputs": "the cat"})));
-        server.wait_handed_over();
-        server.signal(Signal::TERM);
-        asked.join().unwrap()
-    });
-    assert_eq!(
-        (response.status, &response.json()["code"]),
-        (503, &json!("stopping"))
-    );
-    assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log());
-    wait_until("the worker ends", || is_gone(worker).then_some(()));
-}
-
-#[test]
 fn under_load_every_answer_is_whole_until_the_server_ends() {
     let mut server = serve("feature-extraction", 2);
     let load = Load::start(&server, 6);

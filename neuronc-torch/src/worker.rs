@@ -61,7 +61,7 @@ pub fn run(mut stream: UnixStream) -> Result<()> {
             Request::Run { id, artifact } => {
                 let (reply, tensors) = loaded.answer(id, artifact, &frame.tensors);
                 wire::send(&mut stream, &reply, &tensors)?;
-                loaded.has_run(artifact);
+                loaded.note_run(artifact);
             }
         }
     }
@@ -123,7 +123,7 @@ impl Artifacts {
     }
 
     /// Once each graph has run, memory holds much that only first runs need.
-    fn has_run(&mut self, artifact: usize) {
+    fn note_run(&mut self, artifact: usize) {
         let Some(Some(graph)) = self.artifacts.get_mut(artifact) else {
             return;
         };

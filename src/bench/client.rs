@@ -4,10 +4,8 @@
 use std::io;
 
 use memchr::memmem;
-use serde_json::Value;
 
 use crate::bench::stream::{Stream, Way};
-use crate::failure::printable;
 
 /// An answer's head may not be longer than this, nor a line between chunks.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -16,9 +14,6 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_BYTES_MAX: usize = 1 << 30;
 
 const READ_BYTES: usize = 32 << 10;
-
-/// No more of a refusal's reason is kept.
-const REASON_CHARACTERS_MAX: usize = 300;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -39,8 +34,8 @@ pub struct Answer {
     pub runtime: Option<String>,
     /// The server closes the connection after it.
     pub closes: bool,
-    /// What a refusal says.
-    pub reason: Option<String>,
+    /// The body of a refusal.
+    pub refusal: Option<Vec<u8>>,
 }
 
 /// How long the body is.
@@ -88,7 +83,7 @@ impl Connection {
             }
         };
         if !(200..300).contains(&answer.status) {
-            answer.reason = reason(&self.buffer[head..end]);
+            answer.refusal = Some(self.buffer[head..end].to_vec());
         }
         self.buffer.drain(..end);
         Ok(answer)
@@ -207,21 +202,6 @@ fn parse(head: &[u8]) -> io::Result<(Answer, Body)> {
 
 fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
-/// Why a server refuses, from a body in the form of any protocol.
-fn reason(body: &[u8]) -> Option<String> {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
-    let fields = ["/error/message", "/error", "/detail", "/message"];
-    let mut texts = fields
-        .iter()
-        .filter_map(|field| json.as_ref()?.pointer(field)?.as_str());
-    let text = match texts.next() {
-        Some(text) => text.to_owned(),
-        None => String::from_utf8_lossy(body).into_owned(),
-    };
-    let shown = printable(text.trim());
-    (!shown.is_empty()).then(|| shown.chars().take(REASON_CHARACTERS_MAX).collect())
 }
 
 #[cfg(test)]

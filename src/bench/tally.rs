@@ -7,11 +7,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::bench::client::Answer;
+use crate::failure::printable;
 
 /// Digits of a latency that are kept.
 const DIGITS: u8 = 3;
+
+/// No more of a refusal's reason is kept.
+const REASON_CHARACTERS_MAX: usize = 300;
 
 /// Different errors that are told apart; what follows is counted under one name.
 const ERRORS_MAX: usize = 20;
@@ -85,8 +90,10 @@ impl Tally {
     pub fn answered(&mut self, answer: Answer, latency: Duration) -> Result<()> {
         *self.statuses.entry(answer.status).or_insert(0) += 1;
         if !(200..300).contains(&answer.status) {
-            if let Some(reason) = answer.reason {
-                self.reasons.entry(answer.status).or_insert(reason);
+            if !self.reasons.contains_key(&answer.status)
+                && let Some(reason) = answer.refusal.as_deref().and_then(reason)
+            {
+                self.reasons.insert(answer.status, reason);
             }
             return Ok(());
         }
@@ -204,6 +211,21 @@ fn histogram() -> Result<Histogram<u64>> {
 
 fn millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
+}
+
+/// Why a server refuses, from a body in the form of any protocol.
+fn reason(body: &[u8]) -> Option<String> {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let fields = ["/error/message", "/error", "/detail", "/message"];
+    let mut texts = fields
+        .iter()
+        .filter_map(|field| json.as_ref()?.pointer(field)?.as_str());
+    let text = match texts.next() {
+        Some(text) => text.to_owned(),
+        None => String::from_utf8_lossy(body).into_owned(),
+    };
+    let shown = printable(text.trim());
+    (!shown.is_empty()).then(|| shown.chars().take(REASON_CHARACTERS_MAX).collect())
 }
 
 #[cfg(test)]

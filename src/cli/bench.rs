@@ -16,6 +16,7 @@ use crate::bench::target::{BODY, Target};
 use crate::bench::texts::{Lengths, Source};
 use crate::bench::{self, Report, Run, html, table, text};
 use crate::bundle::Bundle;
+use crate::cleanup;
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
 use crate::cli::output;
@@ -144,6 +145,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
         files::check_writable(path)?;
     }
     let folder = tempfile::tempdir().context("creating a folder for the server's log")?;
+    let _registration = cleanup::folder(folder.path());
     let mut server = match args.is_elsewhere() {
         true => None,
         false => {

@@ -33,6 +33,9 @@ impl ModelId {
     }
 }
 
+/// The names that pass [`check_model_name`], as the document of the routes has them.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$";
+
 /// What a model or an alias may be called: names end up in paths and logs.
 pub fn check_model_name(name: &str) -> Result<(), String> {
     const BYTES_MAX: usize = 200;
@@ -236,5 +239,31 @@ impl Models {
 impl State {
     fn named(&self, name: &str) -> Option<&Arc<ServedModel>> {
         self.models.iter().find(|model| *model.name == *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_pattern() {
+        let pattern = regex::Regex::new(NAME_PATTERN).unwrap();
+        let (long, too_long) = ("a".repeat(200), "a".repeat(201));
+        for (name, is_one) in [
+            ("all-MiniLM_L6.v2", true),
+            ("-", true),
+            (&*long, true),
+            (&*too_long, false),
+            ("", false),
+            (".", false),
+            (".a", false),
+            ("a/b", false),
+            ("a b", false),
+            ("\u{fc}", false),
+        ] {
+            assert_eq!(check_model_name(name).is_ok(), is_one, "{name}");
+            assert_eq!(pattern.is_match(name), is_one, "{name}");
+        }
     }
 }

@@ -453,6 +453,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_asked_nothing_or_stops_is_no_cause_for_a_warning() {
+        let before = look(status(10.0, 80, 1.0), host(10.0, 20.0, 1.0));
+        let mut now = look(status(12.0, 80, 1.0), host(13.92, 24.0, 2.0));
+        now.server.stopping = true;
+        now.server.models[0].ready = false;
+        now.server.models[0].queue_rows = 0;
+        let warnings = View::between(&before, &now).warnings;
+        assert!(warnings.is_empty(), "{warnings:?}");
+        now.server.stopping = false;
+        let warnings = View::between(&before, &now).warnings;
+        assert_eq!(warnings, ["model `m` has no core that is ready"]);
+    }
+
+    #[test]
     fn a_server_that_was_started_again_begins_anew() {
         let before = look(status(10.0, 800, 5.0), host(10.0, 20.0, 1.0));
         let mut now = look(status(12.0, 80, 1.0), host(11.0, 24.0, 1.0));

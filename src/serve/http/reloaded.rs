@@ -116,7 +116,10 @@ impl<T> Reloaded<T> {
     /// A file that is just being replaced may be missing for a moment.
     fn miss(&self, error: &anyhow::Error) {
         if self.missed.fetch_add(1, Ordering::Relaxed) + 1 == MISSES_MAX {
-            tracing::error!("what was there stays: {}", sentence(error));
+            tracing::error!(
+                "a file cannot be read, what was there stays: {}",
+                sentence(error)
+            );
         }
     }
 }

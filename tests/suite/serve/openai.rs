@@ -108,7 +108,11 @@ const REFUSALS: [(&str, &str, &str); 15] = [
         "`input[1]` is empty",
     ),
     (r#"{"input": []}"#, "400 empty input", "an empty list"),
-    (r#"{"input": "LONG"}"#, "400 too_long input", "101 tokens"),
+    (
+        r#"{"input": "LONG"}"#,
+        "400 too_long input",
+        "101 tokens, and the longest input of this model has 48; shorten it",
+    ),
     (
         r#"{"input": "cat", "dimensions": 33}"#,
         "400 bad_parameter dimensions",
@@ -169,6 +173,10 @@ fn refusals_have_the_shape_of_openai() {
         assert!(
             message.contains(part),
             "{fields}: `{part}` is not in: {message}"
+        );
+        assert!(
+            !message.contains("truncate"),
+            "no field of OpenAI's: {message}"
         );
     }
 }

@@ -296,7 +296,7 @@ fn info_and_health() {
 }
 
 /// Route and body, and the status, type and a part of the message of their refusal.
-const REFUSALS: [(&str, &str, u16, &str, &str); 12] = [
+const REFUSALS: [(&str, &str, u16, &str, &str); 13] = [
     ("/embed", r#"{"inputs": []}"#, 400, "Empty", "an empty list"),
     (
         "/embed",
@@ -318,6 +318,13 @@ const REFUSALS: [(&str, &str, u16, &str, &str); 12] = [
         413,
         "Validation",
         "1025 items",
+    ),
+    (
+        "/similarity",
+        r#"{"inputs": {"source_sentence": "LONG", "sentences": ["cat"]}}"#,
+        413,
+        "Validation",
+        "let it be cut with `\"truncate\": true` in `parameters`",
     ),
     // The sentence that all are compared with is a row, too.
     (

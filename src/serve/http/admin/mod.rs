@@ -33,9 +33,6 @@ pub(super) fn routes() -> Router<Entrance> {
         .route("/admin/aliases/{alias}/rollback", post(roll_back))
 }
 
-/// What models and aliases may be called, as the document of the routes has it.
-pub(in crate::serve::http) const NAME: &str = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$";
-
 /// Lists of cores as the document has them. That they ascend is more than a pattern can say.
 pub(in crate::serve::http) const CORES: &str =
     "^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$";
@@ -170,7 +167,7 @@ async fn roll_back(
     change(&entrance, move |served| served.roll_back_alias(&name)).await
 }
 
-/// [`NAME`] is the pattern of those that pass.
+/// The name in a path, if it is one.
 pub(super) fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
     let name = name.map(|Path(name)| name).unwrap_or_default();
     let checked = check_model_name(&name);

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::serve::Door;
-use crate::serve::http::admin;
 use crate::serve::http::openapi::{Body, Route};
+use crate::serve::models::NAME_PATTERN;
 
 /// The parameters of a route: those of its path, and the deadline where it has one.
 pub(super) fn of(route: &Route<'_>, names: &[String], door: Door) -> Vec<Value> {
@@ -46,7 +46,7 @@ pub(super) fn served(names: &[String]) -> Value {
 
 /// The name of something that is served or is to be.
 fn any_name(names: &[String]) -> Value {
-    let mut schema = json!({"type": "string", "pattern": admin::NAME});
+    let mut schema = json!({"type": "string", "pattern": NAME_PATTERN});
     if !names.is_empty() {
         schema["examples"] = json!(names);
     }

@@ -2,8 +2,8 @@
 //! difference as rates.
 //!
 //! `source` asks the server, `host` the kernel where the server is on this machine, `monitor` the
-//! `neuron-monitor` of the SDK where there is one; `view` computes, and `text` writes for
-//! people, in the `line`s and `table`s that there is room for.
+//! `neuron-monitor` of the SDK where there is one; `view` computes with its `warnings`, and
+//! `text` writes for people, in the `line`s and `table`s that there is room for.
 
 pub mod host;
 pub mod line;
@@ -12,6 +12,7 @@ pub mod source;
 mod table;
 pub mod text;
 pub mod view;
+mod warnings;
 
 use std::path::Path;
 

@@ -8,15 +8,10 @@ use crate::serve::status::{BucketWork, CoreStatus, ServerStatus, Work};
 use crate::top::Look;
 use crate::top::host::{Host, Memory};
 use crate::top::monitor::NeuronUse;
+use crate::top::warnings::warnings;
 
 /// Raised when a key of [`View`] changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
-
-/// Processors count as full above this share.
-const FULL: f64 = 0.95;
-
-/// Cores count as idle below this one.
-const IDLE: f64 = 0.80;
 
 /// A server between two looks at it.
 #[derive(Debug, Clone, Serialize)]
@@ -321,50 +316,6 @@ fn rates(done: &Work, seconds: f64) -> Rates {
     }
 }
 
-fn warnings(view: &View) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let percent = |share: f64| share * 100.0;
-    if let (Some(host), Some(busy)) = (&view.host, view.busy()) {
-        let share = host.processors_busy / host.processors.max(1) as f64;
-        // Where nothing is asked, the cores are idle for that.
-        let has_work = view.models.iter().any(|model| model.queue_rows > 0)
-            || view.cores.iter().any(|core| core.busy > 0.0);
-        if share >= FULL && busy < IDLE && has_work {
-            let others = host.processors_busy - host.front_processors - host.workers_processors;
-            warnings.push(format!(
-                "the processors of the host are full ({:.0} %) while the cores are idle ({:.0} % busy): \
-                 neuronc has {:.1} processors, everything else {:.1}",
-                percent(share),
-                percent(busy),
-                host.front_processors + host.workers_processors,
-                others.max(0.0),
-            ));
-        }
-    }
-    for core in &view.cores {
-        if let Some(cause) = &core.cause {
-            warnings.push(format!("core {} is {}: {cause}", core.core, core.state));
-        }
-    }
-    // A server that stops is ready for nothing.
-    let is_to_be_ready = |model: &&ModelView| !model.ready && !view.server.stopping;
-    for model in view.models.iter().filter(is_to_be_ready) {
-        warnings.push(format!("model `{}` has no core that is ready", model.model));
-    }
-    if let Some(neuron) = &view.neuron {
-        if neuron.memory_errors > 0 {
-            let count = neuron.memory_errors;
-            warnings.push(format!(
-                "the devices count {count} memory errors that could not be corrected"
-            ));
-        }
-        for problem in &neuron.problems {
-            warnings.push(format!("neuron-monitor: {problem}"));
-        }
-    }
-    warnings
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -459,11 +410,10 @@ mod tests {
         now.server.stopping = true;
         now.server.models[0].ready = false;
         now.server.models[0].queue_rows = 0;
-        let warnings = View::between(&before, &now).warnings;
-        assert!(warnings.is_empty(), "{warnings:?}");
+        let warnings = |now: &Look| View::between(&before, now).warnings;
+        assert_eq!(warnings(&now), [""; 0]);
         now.server.stopping = false;
-        let warnings = View::between(&before, &now).warnings;
-        assert_eq!(warnings, ["model `m` has no core that is ready"]);
+        assert_eq!(warnings(&now), ["model `m` has no core that is ready"]);
     }
 
     #[test]

@@ -301,7 +301,9 @@ fn a_request_that_is_cut_off_is_not_waited_for() {
 fn what_a_client_asked_for_that_has_gone_makes_room() {
     let place = Workplace::new();
     place.traced(&fixture(NAME), NAME, &shapes(NAME));
-    let file = format!("models: {{m: {{bundle: {NAME}}}}}\ncores: 1\nlimits: {{queue_rows: 1}}\n");
+    // No time runs out while the test looks: only the client that goes makes room.
+    let limits = "queue_rows: 1, request_seconds: 600, run_seconds: 290";
+    let file = format!("models: {{m: {{bundle: {NAME}}}}}\ncores: 1\nlimits: {{{limits}}}\n");
     fs::write(place.path("serve.yaml"), file).unwrap();
     let server = Server::start_with(&place, &["--config", "serve.yaml"]);
     let worker = server.wait_ready(1)[0];
@@ -327,7 +329,8 @@ fn what_a_client_asked_for_that_has_gone_makes_room() {
         response.unwrap().status == 429
     };
     let waiting = ask();
-    wait_until("the queue is full", || is_full().then_some(()));
+    server.wait_queued("m", 1);
+    assert!(is_full());
     drop(waiting);
     wait_until("the queue has room", || (!is_full()).then_some(()));
     send(worker, Signal::CONT);

@@ -9,7 +9,6 @@ use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use crate::serve::server::{Running, Server, send, shapes};
-use crate::serve::wait_until;
 use crate::support::{Workplace, copy_of};
 
 const NAME: &str = "feature-extraction";
@@ -66,11 +65,7 @@ fn only_the_request_that_has_them_is_refused() {
         let first = ask("a book a book a book a book a book a book a book a book");
         server.wait_handed_over();
         let (good, bad) = (ask("the cat"), ask("the museum"));
-        wait_until("both wait", || {
-            let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
-            let waiting = format!("neuronc_queue_rows{{model=\"{}\"}} 2", server.model);
-            metrics.lines().any(|line| line == waiting).then_some(())
-        });
+        server.wait_queued(&server.model, 2);
         send(worker, Signal::CONT);
         assert_eq!(first.join().unwrap().status, 200);
         let (good, bad) = (good.join().unwrap(), bad.join().unwrap());

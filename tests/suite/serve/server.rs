@@ -246,6 +246,15 @@ impl Server {
         })
     }
 
+    /// Waits until as many rows of a model wait for a worker.
+    pub(super) fn wait_queued(&self, model: &str, rows: usize) {
+        let expected = format!("neuronc_queue_rows{{model=\"{model}\"}} {rows}");
+        wait_until(&expected, || {
+            let metrics = String::from_utf8(self.get("/metrics").body).unwrap();
+            metrics.lines().any(|line| line == expected).then_some(())
+        });
+    }
+
     fn threads(&self) -> Vec<PathBuf> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process_id()));
         let tasks = tasks.into_iter().flatten();

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 /// What kind of failure it is; each kind has one exit code, listed in `docs/exit-codes.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -150,6 +152,24 @@ pub fn printable(text: &str) -> String {
         false => character,
     };
     text.chars().map(shown).collect()
+}
+
+/// No more of a refusal's reason is shown.
+const REASON_CHARACTERS_MAX: usize = 300;
+
+/// Why a server refuses, from a body in the form of any protocol.
+pub fn reason(body: &[u8]) -> Option<String> {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let fields = ["/error/message", "/error", "/detail", "/message"];
+    let mut texts = fields
+        .iter()
+        .filter_map(|field| json.as_ref()?.pointer(field)?.as_str());
+    let text = match texts.next() {
+        Some(text) => text.to_owned(),
+        None => String::from_utf8_lossy(body).into_owned(),
+    };
+    let shown = printable(text.trim());
+    (!shown.is_empty()).then(|| shown.chars().take(REASON_CHARACTERS_MAX).collect())
 }
 
 /// `a`, `b` and `c`, each in backticks: how a list of valid names is shown.

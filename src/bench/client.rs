@@ -28,6 +28,7 @@ pub(super) struct Connection {
 pub struct Answer {
     pub status: u16,
     /// Where rows ran, as neuronc's headers name it.
+    pub model: Option<String>,
     pub cores: Option<String>,
     pub buckets: Option<String>,
     /// `simulated` where nothing was computed.
@@ -186,6 +187,8 @@ fn parse(head: &[u8]) -> io::Result<(Answer, Body)> {
             body = Body::Chunks;
         } else if is("connection") {
             answer.closes = value.eq_ignore_ascii_case("close");
+        } else if is("x-neuronc-model") {
+            answer.model = Some(value.to_owned());
         } else if is("x-neuronc-cores") {
             answer.cores = Some(value.to_owned());
         } else if is("x-neuronc-buckets") {

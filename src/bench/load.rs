@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::bench::client::{Answer, Connection};
 use crate::bench::processor::Snapshot;
@@ -68,6 +68,23 @@ pub struct Options {
     pub connections: usize,
     /// The server's process, where it is on this machine.
     pub server: Option<u32>,
+    /// True when a run is to end as it is, and none is to begin any more.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+impl Options {
+    pub fn is_interrupted(&self) -> bool {
+        *self.interrupted.borrow()
+    }
+
+    /// Done when the benchmark is interrupted.
+    async fn interruption(&self) {
+        let mut interrupted = self.interrupted.clone();
+        if interrupted.wait_for(|is_so| *is_so).await.is_err() {
+            // Nobody can interrupt it any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// What a run gave.
@@ -120,12 +137,11 @@ pub async fn run(target: &Target, options: &Options, load: Load, first: u64) -> 
         before: Cell::new(None),
         broken: RefCell::new(None),
     };
-    match load {
-        Load::Concurrency(clients) => {
-            all((0..clients).map(|_| run.closed())).await;
-        }
-        Load::Rate(rate) => run.open(rate).await?,
-    }
+    let is_whole = tokio::select! {
+        outcome = run.put(load) => outcome.map(|()| true)?,
+        // Requests that are on their way are neither answered nor failed.
+        () = options.interruption() => false,
+    };
     let after = options.server.and_then(Snapshot::take);
     let answered = run.last.get().saturating_duration_since(begins);
     match run.broken.into_inner() {
@@ -133,8 +149,9 @@ pub async fn run(target: &Target, options: &Options, load: Load, first: u64) -> 
         None => Ok(Measured {
             tally: run.tally.into_inner(),
             elapsed: match options.until {
-                Until::After(duration) => duration.max(answered),
-                Until::Requests(_) => answered,
+                Until::After(duration) if is_whole => duration.max(answered),
+                _ if is_whole => answered,
+                _ => begins.elapsed(),
             },
             before: run.before.get(),
             after,
@@ -143,6 +160,16 @@ pub async fn run(target: &Target, options: &Options, load: Load, first: u64) -> 
 }
 
 impl Run<'_> {
+    async fn put(&self, load: Load) -> Result<()> {
+        match load {
+            Load::Concurrency(clients) => {
+                all((0..clients).map(|_| self.closed())).await;
+                Ok(())
+            }
+            Load::Rate(rate) => self.open(rate).await,
+        }
+    }
+
     /// True when no request may begin any more.
     fn is_over(&self, now: Instant) -> bool {
         self.broken.borrow().is_some()

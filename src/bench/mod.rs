@@ -26,7 +26,7 @@ use serde::Serialize;
 use crate::bench::load::{Load, Measured, Options, Until};
 use crate::bench::processor::Usage;
 use crate::bench::search::{Promise, Search};
-use crate::bench::tally::Counts;
+use crate::bench::tally::{Counts, Tally};
 use crate::bench::target::Target;
 
 /// Raised when a key of [`Report`] changes its meaning or goes away.
@@ -49,6 +49,8 @@ pub struct Report {
     pub seed: u64,
     pub runs: Vec<Run>,
     pub promise: Option<Promised>,
+    /// The last run is shorter than it was to be, and there may be others that were not begun.
+    pub interrupted: bool,
     /// What one should know before believing the numbers.
     pub notes: Vec<String>,
 }
@@ -61,7 +63,7 @@ pub struct Run {
     pub per_second: f64,
     #[serde(flatten)]
     pub counts: Counts,
-    /// Where the server is on this machine.
+    /// Where the server is on this machine, and the run is long enough.
     pub processors: Option<Usage>,
     /// Whether the promise held, where there is one.
     pub held: Option<bool>,
@@ -95,12 +97,13 @@ pub async fn measure(
 ) -> Result<Report> {
     let mut report = report(target, options);
     for load in loads {
-        let run = step(target, options, *load, &mut report).await?;
+        let Some((run, _)) = step(target, options, *load, &mut report).await? else {
+            break;
+        };
         progress(&run);
         report.runs.push(run);
     }
-    report.notes = notes(&report, options);
-    Ok(report)
+    Ok(finished(report, options))
 }
 
 /// Looks for the highest rate at which `promise` holds on `target`, from the rate `first`.
@@ -114,34 +117,48 @@ pub async fn search(
     let mut search = Search::from(first);
     while let Some(rate) = search.rate() {
         let load = Load::Rate(rate);
-        let first = report.runs.len() as u64 * TEXTS_APART;
-        let measured = load::run(target, options, load, first).await?;
-        let mut run = summary(load, &measured);
-        let planned = match options.until {
-            Until::After(duration) => Some(duration.as_secs_f64()),
-            Until::Requests(_) => None,
+        let Some((mut run, tally)) = step(target, options, load, &mut report).await? else {
+            break;
         };
-        let holds = promise.holds(&measured.tally, planned, run.seconds);
-        run.held = Some(holds);
-        report.runtime = measured.tally.runtime;
-        search.tried(holds);
+        if !options.is_interrupted() {
+            let planned = match options.until {
+                Until::After(duration) => Some(duration.as_secs_f64()),
+                Until::Requests(_) => None,
+            };
+            let holds = promise.holds(&tally, planned, run.seconds);
+            run.held = Some(holds);
+            search.tried(holds);
+        }
         progress(&run);
         report.runs.push(run);
     }
-    report.promise = Some(Promised {
+    let highest_rate = search.highest();
+    // What was interrupted before any rate held does not say that none does.
+    report.promise = (highest_rate.is_some() || !options.is_interrupted()).then_some(Promised {
         promise,
-        highest_rate: search.highest(),
+        highest_rate,
     });
-    report.notes = notes(&report, options);
-    Ok(report)
+    Ok(finished(report, options))
 }
 
-async fn step(target: &Target, options: &Options, load: Load, report: &mut Report) -> Result<Run> {
+/// The next run; none where the benchmark is interrupted before anything of it is counted.
+async fn step(
+    target: &Target,
+    options: &Options,
+    load: Load,
+    report: &mut Report,
+) -> Result<Option<(Run, Tally)>> {
+    if options.is_interrupted() {
+        return Ok(None);
+    }
     let first = report.runs.len() as u64 * TEXTS_APART;
     let measured = load::run(target, options, load, first).await?;
     let run = summary(load, &measured);
-    report.runtime = measured.tally.runtime;
-    Ok(run)
+    if options.is_interrupted() && run.counts.requests + run.counts.failures() == 0 {
+        return Ok(None);
+    }
+    report.runtime = measured.tally.runtime.clone();
+    Ok(Some((run, measured.tally)))
 }
 
 /// The process that listens there, where it is on this machine and ours to look into.
@@ -158,6 +175,7 @@ fn report(target: &Target, options: &Options) -> Report {
         seed: options.seed,
         runs: Vec::new(),
         promise: None,
+        interrupted: false,
         notes: Vec::new(),
     }
 }
@@ -171,14 +189,24 @@ fn summary(load: Load, measured: &Measured) -> Run {
         load,
         seconds,
         per_second: counts.requests as f64 / seconds,
-        processors: usage.map(|(before, after)| before.usage(&after, counts.requests, processors)),
+        processors: usage
+            .and_then(|(before, after)| before.usage(&after, counts.requests, processors)),
         counts,
         held: None,
     }
 }
 
+fn finished(mut report: Report, options: &Options) -> Report {
+    report.interrupted = options.is_interrupted();
+    report.notes = notes(&report, options);
+    report
+}
+
 fn notes(report: &Report, options: &Options) -> Vec<String> {
     let mut notes = Vec::new();
+    if report.interrupted {
+        notes.push("interrupted: what was to follow was not measured".to_owned());
+    }
     if report.runtime.is_some() {
         notes.push(
             "the device is simulated: nothing was computed, and the answers mean nothing"

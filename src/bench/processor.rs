@@ -11,6 +11,9 @@ use serde::Serialize;
 use crate::files;
 use crate::processes::{Process, Processors};
 
+/// The kernel counts in hundredths of a second: of less than this they say nothing.
+const WALL_SECONDS_MIN: f64 = 0.5;
+
 /// Processor time so far, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot {
@@ -45,21 +48,24 @@ impl Snapshot {
         })
     }
 
-    /// From `self` to `later`, over which `requests` were answered.
-    pub fn usage(&self, later: &Self, requests: u64, processors: usize) -> Usage {
-        let wall = (later.at - self.at).as_secs_f64().max(1e-9);
+    /// From `self` to `later`, over which `requests` were answered; where that is long enough to be seen.
+    pub fn usage(&self, later: &Self, requests: u64, processors: usize) -> Option<Usage> {
+        let wall = (later.at - self.at).as_secs_f64();
+        if wall < WALL_SECONDS_MIN {
+            return None;
+        }
         let server = later.server - self.server;
         let client = later.client - self.client;
         let others = (later.machine - self.machine - server - client).max(0.0);
         let each = |seconds: f64| seconds / requests.max(1) as f64 * 1e6;
-        Usage {
+        Some(Usage {
             server_micros_per_request: each(server),
             client_micros_per_request: each(client),
             server: server / wall,
             client: client / wall,
             others: others / wall,
             processors,
-        }
+        })
     }
 }
 
@@ -133,18 +139,22 @@ mod tests {
     }
 
     #[test]
-    fn work_shows_in_the_time_of_its_process() {
+    fn work_shows_in_the_time_of_its_process_when_there_was_time_to_see_it() {
         let before = Snapshot::take(std::process::id()).unwrap();
         let ends = Instant::now() + std::time::Duration::from_secs(10);
         let mut spun = 0u64;
-        loop {
+        let usage = loop {
             spun = spun.wrapping_mul(31).wrapping_add(1);
             let now = Snapshot::take(std::process::id()).unwrap();
-            if now.client > before.client {
-                assert!(now.usage(&before, 1, 1).client <= 0.0 || now.server >= before.server);
-                return;
+            let is_seen = (now.at - before.at).as_secs_f64() >= WALL_SECONDS_MIN;
+            let usage = before.usage(&now, 1, 1);
+            assert_eq!(usage.is_some(), is_seen);
+            match usage {
+                Some(usage) if usage.client > 0.0 => break usage,
+                _ => assert!(Instant::now() < ends, "no time passed: {spun}"),
             }
-            assert!(Instant::now() < ends, "no time passed: {spun}");
-        }
+        };
+        assert!(usage.client_micros_per_request >= 10_000.0, "{usage:?}");
+        assert!(usage.server > 0.0, "{usage:?}");
     }
 }

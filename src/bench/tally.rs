@@ -7,21 +7,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::bench::client::Answer;
-use crate::failure::printable;
+use crate::failure::reason;
 
 /// Digits of a latency that are kept.
 const DIGITS: u8 = 3;
 
-/// No more of a refusal's reason is kept.
-const REASON_CHARACTERS_MAX: usize = 300;
-
 /// Different errors that are told apart; what follows is counted under one name.
 const ERRORS_MAX: usize = 20;
 
-/// Different cores or buckets that are told apart.
+/// Different models, cores or buckets that are told apart.
 const PARTS_MAX: usize = 512;
 
 /// The requests of a run.
@@ -31,6 +27,7 @@ pub struct Tally {
     statuses: BTreeMap<u16, u64>,
     reasons: BTreeMap<u16, String>,
     errors: BTreeMap<String, u64>,
+    models: BTreeMap<String, Histogram<u64>>,
     cores: BTreeMap<String, Histogram<u64>>,
     buckets: BTreeMap<String, Histogram<u64>>,
     pub runtime: Option<String>,
@@ -66,6 +63,7 @@ pub struct Counts {
     pub reasons: BTreeMap<u16, String>,
     /// Requests that were not answered at all, by what happened.
     pub errors: BTreeMap<String, u64>,
+    pub models: BTreeMap<String, Part>,
     pub cores: BTreeMap<String, Part>,
     pub buckets: BTreeMap<String, Part>,
     /// Percentiles and their latencies in milliseconds, for a chart.
@@ -79,6 +77,7 @@ impl Tally {
             statuses: BTreeMap::new(),
             reasons: BTreeMap::new(),
             errors: BTreeMap::new(),
+            models: BTreeMap::new(),
             cores: BTreeMap::new(),
             buckets: BTreeMap::new(),
             runtime: None,
@@ -107,6 +106,7 @@ impl Tally {
             self.runtime = answer.runtime;
         }
         for (parts, name) in [
+            (&mut self.models, answer.model),
             (&mut self.cores, answer.cores),
             (&mut self.buckets, answer.buckets),
         ] {
@@ -150,6 +150,7 @@ impl Tally {
             statuses: self.statuses.clone(),
             reasons: self.reasons.clone(),
             errors: self.errors.clone(),
+            models: parts(&self.models),
             cores: parts(&self.cores),
             buckets: parts(&self.buckets),
             distribution: self.distribution(),
@@ -211,21 +212,6 @@ fn histogram() -> Result<Histogram<u64>> {
 
 fn millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
-}
-
-/// Why a server refuses, from a body in the form of any protocol.
-fn reason(body: &[u8]) -> Option<String> {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
-    let fields = ["/error/message", "/error", "/detail", "/message"];
-    let mut texts = fields
-        .iter()
-        .filter_map(|field| json.as_ref()?.pointer(field)?.as_str());
-    let text = match texts.next() {
-        Some(text) => text.to_owned(),
-        None => String::from_utf8_lossy(body).into_owned(),
-    };
-    let shown = printable(text.trim());
-    (!shown.is_empty()).then(|| shown.chars().take(REASON_CHARACTERS_MAX).collect())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::bench::client::Connection;
 use crate::bench::stream::Way;
-use crate::failure::{Class, Failure, name_list};
+use crate::failure::{Class, Failure, name_list, printable};
 use crate::trust::Trust;
 
 /// Where a body has the text.
@@ -97,11 +97,15 @@ impl Target {
                 self.path = format!("/predict/{name}");
                 Ok(())
             }
-            [] => Err(
-                Failure::usage(format!("`{}` does not say what it serves", self.url()))
-                    .help("give the whole URL of its route")
-                    .into(),
-            ),
+            [] => {
+                let failure =
+                    Failure::usage(format!("`{}` does not say what it serves", self.url()));
+                let failure = match health["error"].as_str() {
+                    Some(error) => failure.why(printable(error)),
+                    None => failure.help("give the whole URL of its route"),
+                };
+                Err(failure.into())
+            }
             several => Err(
                 Failure::usage(format!("`{}` serves several models", self.url()))
                     .help(format!(

@@ -81,6 +81,9 @@ fn details(run: &Run) -> String {
     for (status, reason) in &run.counts.reasons {
         let _ = writeln!(text, "    {status}: {reason}");
     }
+    if run.counts.models.len() > 1 {
+        text.push_str(&breakdown("model", &run.counts.models, run.counts.requests));
+    }
     for (title, parts) in [("core", &run.counts.cores), ("bucket", &run.counts.buckets)] {
         text.push_str(&breakdown(title, parts, run.counts.requests));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use tokio::sync::watch;
 
 use crate::bench::child::Server;
 use crate::bench::load::{self, Load, Options, Until};
@@ -35,7 +36,7 @@ Examples:
   neuronc bench my-bundle --runtime simulated --instance inf2.xlarge
 
 Exit codes: 0 every request was answered; 1 one was not, no server answers, or the promise of --slo
-held at no rate; 2 not a URL or a bundle.";
+held at no rate; 2 not a URL or a bundle; 130 interrupted.";
 
 /// Put load on a server, or on a bundle, and measure rate and latency.
 #[derive(Debug, clap::Args)]
@@ -146,18 +147,20 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     }
     let folder = tempfile::tempdir().context("creating a folder for the server's log")?;
     let _registration = cleanup::folder(folder.path());
+    let interruption = interrupt::clean_up_on_signals()?;
     let mut server = match args.is_elsewhere() {
         true => None,
-        false => {
-            interrupt::clean_up_on_signals()?;
-            Some(args.start(environment, folder.path())?)
-        }
+        false => Some(args.start(environment, folder.path())?),
     };
     let url = server.as_ref().map_or(&args.target, |server| &server.url);
     let trust = Trust::new(args.ca_cert.as_deref())?;
     let target = Target::parse(url, trust, &args.body, &args.header)?;
-    let report = load::block_on(args.measure(target, server.as_mut()))??;
+    let measured = args.measure(target, server.as_mut(), &interruption);
+    let report = load::block_on(measured)??;
     drop(server);
+    if report.runs.is_empty() {
+        return verdict(&report);
+    }
     let shown = match args.format {
         Format::Text => text::text(&report),
         Format::Json => serde_json::to_string_pretty(&report)?,
@@ -222,7 +225,12 @@ impl Args {
         }
     }
 
-    async fn measure(&self, mut target: Target, server: Option<&mut Server>) -> Result<Report> {
+    async fn measure(
+        &self,
+        mut target: Target,
+        server: Option<&mut Server>,
+        interruption: &watch::Sender<bool>,
+    ) -> Result<Report> {
         let mut process = None;
         match server {
             Some(server) => {
@@ -248,6 +256,8 @@ impl Args {
             timeout: self.timeout,
             connections: self.connections as usize,
             server: process.or_else(|| bench::server_process(&target)),
+            // From here on there is something to show.
+            interrupted: interruption.subscribe(),
         };
         // Elsewhere nobody waits, and the result has it all.
         let is_watched = stderr().is_terminal();
@@ -328,6 +338,13 @@ fn outcomes(report: &Report) -> String {
 
 /// A measurement with errors is no measurement.
 fn verdict(report: &Report) -> Result<()> {
+    if report.interrupted {
+        let what = match report.runs.len() {
+            0 => "interrupted before anything was measured",
+            _ => "interrupted; what was measured until then is shown",
+        };
+        return Err(Failure::new(Class::Interrupted, what).into());
+    }
     if let Some(promised) = report.promise
         && promised.highest_rate.is_none()
     {

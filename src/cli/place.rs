@@ -37,7 +37,8 @@ pub(super) struct Args {
     #[command(flatten)]
     wish: Wish,
 
-    /// The instance to place on, one of `neuronc chips` [default: this machine].
+    /// The instance to place on, one of `neuronc chips` [default: this machine, or with --simulate the
+    /// one on which the times were measured].
     #[arg(long, value_name = "INSTANCE")]
     instance: Option<String>,
 
@@ -73,16 +74,18 @@ struct Answer {
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     let opened = args.wish.open(Check::Sizes)?;
     let file = args.profile.as_deref();
-    let site = match &args.instance {
-        Some(name) => Site::instance(name, file, &opened)?,
-        None => {
-            let profile = match file {
-                Some(file) => profile::load_file(file)?,
-                None => {
-                    chip(&opened)?;
-                    opened[0].bundle.manifest.profile.clone()
-                }
-            };
+    let site = match (&args.instance, file) {
+        (Some(name), _) => Site::instance(name, file, &opened)?,
+        (None, None) if args.simulate => {
+            simulating::site(&opened, None, args.timings.as_deref())?.0
+        }
+        (None, Some(file)) => {
+            let profile = profile::load_file(file)?;
+            Site::here(&args.wish, profile, &opened, &environment.places)?
+        }
+        (None, None) => {
+            chip(&opened)?;
+            let profile = opened[0].bundle.manifest.profile.clone();
             Site::here(&args.wish, profile, &opened, &environment.places)?
         }
     };

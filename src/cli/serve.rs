@@ -5,11 +5,12 @@ use std::io::{IsTerminal as _, stderr};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::bundle::Check;
@@ -76,7 +77,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<()> {
     start_log();
     let gate = args.gate.open(&config, environment)?;
     let listeners = args.listen.open(&config.listen, &placement)?;
-    let stop = stop_signal()?;
+    let stop = stop_signals()?;
     output::answer(&first_lines(
         &opened, &runtime, &placement, &listeners, &gate,
     )?)?;
@@ -219,25 +220,27 @@ fn start_log() {
     };
 }
 
-/// Done when the process is told to stop; from this call on, a signal no longer ends it. Ctrl-C is that of
-/// a person, who need not be given notice.
-fn stop_signal() -> Result<impl Future<Output = Stop> + Send + 'static> {
+/// A Ctrl-C that follows sooner is the same one, which a wrapper has passed on as well.
+const PASSED_ON: Duration = Duration::from_millis(500);
+
+/// What signals ask for; from this call on, they no longer end the process. Ctrl-C is that of a person,
+/// who need not be given notice, and who does not want to wait when there is another one.
+fn stop_signals() -> Result<watch::Receiver<Stop>> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
-    let (sender, told) = oneshot::channel();
+    let (sender, stop) = watch::channel(Stop::NotYet);
     thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            let stop = match signal {
-                SIGINT => Stop::AtOnce,
-                _ => Stop::WithNotice,
-            };
-            // A server that has already failed need not be told.
-            let _ = sender.send(stop);
+        let mut first = None;
+        for signal in signals.forever() {
+            let since = first.get_or_insert_with(Instant::now).elapsed();
+            sender.send_modify(|stop| {
+                *stop = match (*stop, signal) {
+                    (Stop::NotYet, SIGINT) => Stop::WithoutNotice,
+                    (Stop::NotYet, _) => Stop::WithNotice,
+                    (_, SIGINT) if since >= PASSED_ON => Stop::WithoutDrain,
+                    (told, _) => told,
+                }
+            });
         }
     });
-    Ok(async {
-        match told.await {
-            Ok(stop) => stop,
-            Err(_) => std::future::pending().await,
-        }
-    })
+    Ok(stop)
 }

@@ -95,17 +95,54 @@ struct TlsConfig {
 struct LimitsConfig {
     connections: Option<NonZeroUsize>,
     requests_per_connection: Option<NonZeroUsize>,
-    head_seconds: Option<f64>,
-    body_seconds: Option<f64>,
-    idle_seconds: Option<f64>,
+    head_seconds: Option<Seconds>,
+    body_seconds: Option<Seconds>,
+    idle_seconds: Option<Seconds>,
     body_bytes: Option<NonZeroUsize>,
     bodies_bytes: Option<NonZeroUsize>,
     queue_rows: Option<NonZeroUsize>,
-    request_seconds: Option<f64>,
-    run_seconds: Option<f64>,
-    notice_seconds: Option<f64>,
-    drain_seconds: Option<f64>,
-    close_seconds: Option<f64>,
+    request_seconds: Option<Seconds>,
+    run_seconds: Option<Seconds>,
+    notice_seconds: Option<SecondsOrNone>,
+    drain_seconds: Option<Seconds>,
+    close_seconds: Option<Seconds>,
+}
+
+/// No limit is longer than a day.
+const SECONDS_MAX: f64 = 86_400.0;
+
+/// A time that something may take: it is not nothing, and not forever.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+struct Seconds(Duration);
+
+impl TryFrom<f64> for Seconds {
+    type Error = String;
+
+    fn try_from(seconds: f64) -> Result<Self, String> {
+        match seconds > 0.0 && seconds <= SECONDS_MAX {
+            true => Ok(Self(Duration::from_secs_f64(seconds))),
+            false => Err(format!(
+                "a limit of {seconds} seconds: it must be more than 0 and at most {SECONDS_MAX}"
+            )),
+        }
+    }
+}
+
+/// One that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+struct SecondsOrNone(Duration);
+
+impl TryFrom<f64> for SecondsOrNone {
+    type Error = String;
+
+    fn try_from(seconds: f64) -> Result<Self, String> {
+        match seconds {
+            0.0 => Ok(Self(Duration::ZERO)),
+            seconds => Seconds::try_from(seconds).map(|Seconds(time)| Self(time)),
+        }
+    }
 }
 
 /// `4`, `0-3` and `0,2` are all written without quotes.
@@ -184,6 +221,7 @@ impl Config {
             let why = format!("a single body may have {body_bytes}");
             return Err(Failure::usage(what).why(why).into());
         }
+        let seconds = |own: Option<Seconds>, standard: Duration| own.map_or(standard, |own| own.0);
         Ok(Limits {
             connections: own
                 .connections
@@ -191,36 +229,22 @@ impl Config {
             requests_per_connection: own
                 .requests_per_connection
                 .map_or(standard.requests_per_connection, NonZeroUsize::get),
-            head: seconds("head_seconds", own.head_seconds, standard.head)?,
-            body: seconds("body_seconds", own.body_seconds, standard.body)?,
-            idle: seconds("idle_seconds", own.idle_seconds, standard.idle)?,
+            head: seconds(own.head_seconds, standard.head),
+            body: seconds(own.body_seconds, standard.body),
+            idle: seconds(own.idle_seconds, standard.idle),
             body_bytes,
             bodies_bytes,
             queue_rows: own
                 .queue_rows
                 .map_or(standard.queue_rows, NonZeroUsize::get),
-            request: seconds("request_seconds", own.request_seconds, standard.request)?,
-            run: seconds("run_seconds", own.run_seconds, standard.run)?,
-            notice: match own.notice_seconds {
-                Some(0.0) => Duration::ZERO,
-                notice => seconds("notice_seconds", notice, standard.notice)?,
-            },
-            drain: seconds("drain_seconds", own.drain_seconds, standard.drain)?,
-            close: seconds("close_seconds", own.close_seconds, standard.close)?,
+            request: seconds(own.request_seconds, standard.request),
+            run: seconds(own.run_seconds, standard.run),
+            notice: own
+                .notice_seconds
+                .map_or(standard.notice, |notice| notice.0),
+            drain: seconds(own.drain_seconds, standard.drain),
+            close: seconds(own.close_seconds, standard.close),
         })
-    }
-}
-
-/// No limit is longer than a day.
-const SECONDS_MAX: f64 = 86_400.0;
-
-fn seconds(name: &str, value: Option<f64>, standard: Duration) -> Result<Duration> {
-    match value {
-        None => Ok(standard),
-        Some(value) if value > 0.0 && value <= SECONDS_MAX => Ok(Duration::from_secs_f64(value)),
-        Some(value) => Err(Failure::usage(format!("limit `{name}` is {value}"))
-            .why(format!("it must be more than 0 and at most {SECONDS_MAX}"))
-            .into()),
     }
 }
 
@@ -293,24 +317,28 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_mean_nothing_are_refused() {
+    fn limits_that_mean_nothing_are_refused_with_line_and_column() {
         for limit in [
             "request_seconds: 0",
             "run_seconds: -1",
             "drain_seconds: .nan",
             "close_seconds: 1e9",
+            "notice_seconds: -1",
         ] {
-            let config = config(&format!("limits: {{{limit}}}\n")).unwrap();
-            let error = config.limits(Limits::STANDARD).unwrap_err().to_string();
-            assert!(error.contains(limit.split(':').next().unwrap()), "{error}");
+            let error = config(&format!("limits:\n  {limit}\n")).unwrap_err();
+            let error = format!("{error:#}");
+            for part in ["line 2", "more than 0 and at most 86400"] {
+                assert!(error.contains(part), "{limit}: {error}");
+            }
         }
         assert!(config("limits: {queue_rows: 0}\n").is_err());
         let config_of_bodies = config("limits: {bodies_bytes: 1000}\n").unwrap();
         let error = config_of_bodies.limits(Limits::STANDARD).unwrap_err();
         assert!(error.to_string().contains("`bodies_bytes` is 1000"));
-        let config = config("limits: {run_seconds: 0.5}\n").unwrap();
+        let config = config("limits: {run_seconds: 0.5, notice_seconds: 0}\n").unwrap();
         let limits = config.limits(Limits::STANDARD).unwrap();
         assert_eq!(limits.run, Duration::from_millis(500));
+        assert_eq!(limits.notice, Duration::ZERO);
         assert_eq!(limits.request, Limits::STANDARD.request);
     }
 }

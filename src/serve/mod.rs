@@ -334,21 +334,24 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// How a server is told to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether and how a server is told to stop; what comes later stops it sooner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
+    NotYet,
     /// Whoever sends requests has to see it first.
     WithNotice,
     /// Nobody has to be told.
-    AtOnce,
+    WithoutNotice,
+    /// Nor is what was accepted waited for.
+    WithoutDrain,
 }
 
-/// Serves until `stop` is done, then answers what was accepted and ends. Workers that do not close
-/// in time are left to `cleanup`.
+/// Serves until `stop` says otherwise, then answers what was accepted and ends. Workers that do not
+/// close in time are left to `cleanup`.
 pub fn run(
     mut deployment: Deployment,
     listeners: Vec<Listener>,
-    stop: impl Future<Output = Stop> + Send + 'static,
+    stop: watch::Receiver<Stop>,
 ) -> Result<()> {
     let gate = Arc::new(std::mem::take(&mut deployment.gate));
     let traces = gate.traces.clone();

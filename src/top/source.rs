@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use reqwest::{Client, StatusCode, Url};
 use tokio::runtime::Runtime;
 
-use crate::failure::{Class, Failure};
+use crate::failure::{self, Class, Failure};
 use crate::hub::Secret;
 use crate::serve::status::ServerStatus;
 use crate::trust::Trust;
@@ -104,9 +104,12 @@ impl Source {
             ))
             .help("give the file of one: `--api-key-file FILE`")
             .into()),
-            other => Err(self
-                .misfit(format!("it answers with status {other}"))
-                .into()),
+            other => {
+                let said = failure::reason(&body).map(|reason| format!(": {reason}"));
+                let said = said.unwrap_or_default();
+                let why = format!("it answers with status {}{said}", other.as_u16());
+                Err(self.misfit(why).into())
+            }
         }
     }
 

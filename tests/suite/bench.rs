@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,17 +28,25 @@ fn workplace() -> (Workplace, PathBuf) {
 
 /// A server that answers every request on every connection after `pause`, with `answer`.
 fn server(answer: &'static str, pause: Duration) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || serve(stream.unwrap(), answer, pause));
-        }
-    });
-    address
+    counting_server(answer, pause).0
 }
 
-fn serve(mut stream: TcpStream, answer: &str, pause: Duration) {
+/// The same, with the number of its answers.
+fn counting_server(answer: &'static str, pause: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&answered);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let counted = Arc::clone(&counted);
+            thread::spawn(move || serve(stream.unwrap(), answer, pause, &counted));
+        }
+    });
+    (address, answered)
+}
+
+fn serve(mut stream: TcpStream, answer: &str, pause: Duration, answered: &AtomicUsize) {
     let mut buffer = [0; 4096];
     // Requests are small: each comes in one read.
     while let Ok(1..) = stream.read(&mut buffer) {
@@ -44,6 +54,7 @@ fn serve(mut stream: TcpStream, answer: &str, pause: Duration) {
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
+        answered.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +105,6 @@ fn a_bundle_is_served_and_measured_core_by_core() {
             (of("cores"), of("buckets")),
             (of("buckets"), run["requests"].as_u64().unwrap())
         );
-        assert!(run["processors"]["server_micros_per_request"].is_number());
     }
     let cores: Vec<&String> = runs[1]["cores"].as_object().unwrap().keys().collect();
     assert_eq!(cores, ["0", "1"]);
@@ -176,6 +186,39 @@ fn a_server_that_was_started_ends_with_it_however_it_ends() {
             (!Path::new(&format!("/proc/{server}/cwd/.")).exists()).then_some(())
         });
     }
+}
+
+#[test]
+fn ctrl_c_ends_a_run_and_shows_what_was_measured() {
+    let place = Workplace::new();
+    let interrupted = |warm_up: &str| {
+        let (address, answered) = counting_server(OK, Duration::from_millis(1));
+        let url = format!("http://{address}/any");
+        let args = ["bench", &url, "--duration", "600s", "--warm-up", warm_up];
+        let mut command = place.command(&[&args[..], &["--format", "json"]].concat());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        wait_until("requests are answered", || {
+            (answered.load(Ordering::Relaxed) > 50).then_some(())
+        });
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        (output.stdout, String::from_utf8(output.stderr).unwrap())
+    };
+    let (report, said) = interrupted("1ms");
+    assert!(said.contains("until then is shown"), "{said}");
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["interrupted"], true);
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 1);
+    assert!(runs[0]["requests"].as_u64().unwrap() > 20, "{runs:?}");
+    assert!(runs[0]["seconds"].as_f64().unwrap() < 600.0, "{runs:?}");
+    assert_eq!(runs[0]["errors"].as_object().unwrap().len(), 0, "{runs:?}");
+
+    let (report, said) = interrupted("600s");
+    assert!(said.contains("before anything was measured"), "{said}");
+    assert_eq!(report, b"");
 }
 
 #[test]
@@ -273,7 +316,14 @@ fn a_simulated_core_takes_the_time_that_its_file_says() {
         ]);
         let report = report.succeeds().json();
         assert!(start.elapsed() > Duration::from_millis(100));
-        report["runs"][0]["per_second"].as_f64().unwrap()
+        let run = &report["runs"][0];
+        // What it cost can be said of a run that is not too short.
+        let cost = &run["processors"]["server_micros_per_request"];
+        assert!(
+            cost.is_number() || run["seconds"].as_f64().unwrap() < 0.6,
+            "{run}"
+        );
+        run["per_second"].as_f64().unwrap()
     };
     // No load can make a core faster than its times.
     assert!(rate("1", "1") <= 33.4);
@@ -299,4 +349,11 @@ fn place_says_what_to_expect() {
     assert_eq!(lengths[0]["assumed"], true);
     let other = [&args[..], &["--timings", "trn1/bert-base-uncased"]].concat();
     place.run(&other).fails(2, &["of another chip"]);
+    // Without an instance, that of the times: a processor has none.
+    let anywhere = ["place", "bundle", "--simulate", "--timings", TIMINGS];
+    let text = place.run(&anywhere).succeeds().stdout();
+    assert!(
+        text.starts_with("`feature-extraction` fits inf2.xlarge"),
+        "{text}"
+    );
 }

@@ -18,6 +18,9 @@ use crate::serve::job::RowOutput;
 use crate::task::NonFinite;
 use crate::task::invalid::{Invalid, InvalidCode};
 
+/// Names the model that answered: an alias stands for several.
+const MODEL_HEADER: HeaderName = HeaderName::from_static("x-neuronc-model");
+
 /// Names the buckets in which a request's rows ran, such as `1x32, 8x128`.
 const BUCKETS_HEADER: HeaderName = HeaderName::from_static("x-neuronc-buckets");
 
@@ -290,15 +293,17 @@ pub(super) fn unanswerable(error: &anyhow::Error) -> Refusal {
 }
 
 /// Where a request's rows ran.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Ran {
+    model: String,
     buckets: BTreeSet<Bucket>,
     cores: BTreeSet<Arc<str>>,
 }
 
 impl Ran {
-    pub(super) fn of(outputs: &[RowOutput]) -> Self {
+    pub(super) fn of(model: &str, outputs: &[RowOutput]) -> Self {
         Self {
+            model: model.to_owned(),
             buckets: outputs.iter().map(|output| output.bucket).collect(),
             cores: outputs
                 .iter()
@@ -319,6 +324,7 @@ pub(super) fn json(answer: &impl Serialize, ran: &Ran) -> Result<Response, Refus
         .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
+        (MODEL_HEADER, ran.model.clone()),
         (BUCKETS_HEADER, join(&ran.buckets)),
         (CORES_HEADER, join(&ran.cores)),
     ];

@@ -67,19 +67,18 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// For clients that took a wrong turn.
 const ROUTES: &str = "`GET /openapi.json` lists the routes";
 
-/// Answers requests on all `listeners` until `stop` is done and those that were accepted are answered.
+/// Answers requests on all `listeners` until `stop` says otherwise and those that were accepted are answered.
 /// The ports for management close last.
 pub(super) async fn serve(
     served: Arc<Served>,
     gate: Arc<Gate>,
     listeners: Vec<Listener>,
-    stop: impl Future<Output = Stop> + Send + 'static,
+    stop: watch::Receiver<Stop>,
 ) -> Result<()> {
-    let (notice, drain) = (served.limits.notice, served.limits.drain);
-    let (stopping, mut stopped) = watch::channel(false);
+    let (stopping, stopped) = watch::channel(false);
     let _following = Arc::clone(&gate).follow_files()?;
     let connections = Connections::new(Arc::clone(&served), Arc::clone(&gate));
-    let accepting = Accepting::new(connections, stopped.clone());
+    let accepting = Accepting::new(connections, stopped);
     let (answered, ended) = watch::channel(false);
     let managing = accepting.managing(ended);
     let (mut servers, mut managers) = (Vec::new(), Vec::new());
@@ -111,40 +110,52 @@ pub(super) async fn serve(
             Door::All | Door::Worker(_) => servers.push(accepting.clone().run(socket, app)),
         }
     }
-    let all = Arc::clone(&served);
-    let signal = async move {
-        let stop = stop.await;
-        all.stopping.store(true, Ordering::Relaxed);
-        tracing::info!("stopping: accepted requests are answered first");
-        if stop == Stop::WithNotice {
-            tokio::time::sleep(notice).await;
-        }
-        // The servers may already have failed.
-        let _ = stopping.send(true);
-    };
-    let told = tokio::spawn(signal);
-    let bounded = async move {
-        // An error means that the servers themselves have ended.
-        if stopped.wait_for(|stopping| *stopping).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(drain).await;
-        tracing::warn!(?drain, "requests were still open when the drain ended");
-        served.given_up.send_replace(true);
-        tokio::time::sleep(LAST_ANSWERS).await;
-    };
     let answering = async move {
         try_join_all(servers).await?;
         // The ports for management may have failed.
         let _ = answered.send(true);
         Ok(())
     };
-    let outcome = tokio::select! {
+    tokio::select! {
         result = try_join(answering, try_join_all(managers)) => result.map(drop),
-        () = bounded => Ok(()),
-    };
-    told.abort();
-    outcome
+        () = stop_in_time(&served, stop, stopping) => Ok(()),
+    }
+}
+
+/// Has the server stop when it is told to, and is done when what was accepted has had its time.
+async fn stop_in_time(
+    served: &Served,
+    mut stop: watch::Receiver<Stop>,
+    stopping: watch::Sender<bool>,
+) {
+    let (notice, drain) = (served.limits.notice, served.limits.drain);
+    told(&mut stop, Stop::WithNotice).await;
+    served.stopping.store(true, Ordering::Relaxed);
+    tracing::info!("stopping: accepted requests are answered first; another Ctrl-C refuses them");
+    tokio::select! {
+        () = tokio::time::sleep(notice) => {}
+        () = told(&mut stop, Stop::WithoutNotice) => {}
+    }
+    // The servers may already have failed.
+    let _ = stopping.send(true);
+    tokio::select! {
+        () = tokio::time::sleep(drain) => {
+            tracing::warn!(?drain, "requests were still open when the drain ended");
+        }
+        () = told(&mut stop, Stop::WithoutDrain) => {
+            tracing::warn!("requests were still open when the drain was cut short");
+        }
+    }
+    served.given_up.send_replace(true);
+    tokio::time::sleep(LAST_ANSWERS).await;
+}
+
+/// Done when the server is told to stop at least so soon.
+async fn told(stop: &mut watch::Receiver<Stop>, how: Stop) {
+    if stop.wait_for(|stop| *stop >= how).await.is_err() {
+        // Nobody can tell any more.
+        std::future::pending::<()>().await;
+    }
 }
 
 fn routes(entrance: Entrance) -> Router {

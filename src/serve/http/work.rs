@@ -156,7 +156,7 @@ pub(super) async fn run_rows(
     statistics.succeeded(preparing + begun.elapsed(), &times, &outputs);
     traces::has_run(&model.name, preparing, begun, &outputs);
     Ok(Outputs {
-        ran: Ran::of(&outputs),
+        ran: Ran::of(&model.name, &outputs),
         values: outputs.into_iter().map(|output| output.values).collect(),
         times,
     })

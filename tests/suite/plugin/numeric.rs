@@ -67,15 +67,8 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
         socket,
         door: Door::All,
     }];
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = thread::spawn(move || {
-        let stop = async {
-            // Dropped or sent: the test is over.
-            let _ = stopped.await;
-            Stop::AtOnce
-        };
-        serve::run(deployment, listeners, stop)
-    });
+    let (stop, told) = tokio::sync::watch::channel(Stop::NotYet);
+    let server = thread::spawn(move || serve::run(deployment, listeners, told));
     let predict = |texts: Value| {
         let body = json!({"inputs": texts}).to_string();
         ask(address, "POST", "/predict/m", &body)
@@ -119,6 +112,6 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
     assert_eq!(predict(json!("the cat")).0, 200);
     assert_eq!(worker(), process);
 
-    stop.send(()).unwrap();
+    stop.send(Stop::WithoutNotice).unwrap();
     server.join().unwrap().unwrap();
 }

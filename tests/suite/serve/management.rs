@@ -93,11 +93,16 @@ impl Managed {
 
     /// The sequence length of the bucket in which a short text runs under that name.
     fn bucket(&self, name: &str) -> String {
+        let bucket = self.header(name, "x-neuronc-buckets");
+        bucket.split_once('x').unwrap().1.to_owned()
+    }
+
+    /// A header of what is answered under that name.
+    fn header(&self, name: &str, header: &str) -> String {
         let path = format!("/predict/{name}");
         let response = self.server.post(&path, &json!({"inputs": "the cat"}));
         assert_eq!(response.status, 200, "{response:?}");
-        let bucket = &response.headers["x-neuronc-buckets"];
-        bucket.split_once('x').unwrap().1.to_owned()
+        response.headers[header].clone()
     }
 }
 
@@ -297,9 +302,10 @@ fn an_alias_shares_requests_out_and_goes_back_at_once() {
     assert_eq!(listed, ["m", "new", "best"]);
     assert_eq!(managed.server.get("/v1/models/best").json()["id"], "best");
     assert!(set(json!({"m": 3, "new": 1})));
-    let turns: Vec<String> = (0..8).map(|_| managed.bucket("best")).collect();
-    let new = turns.iter().filter(|bucket| *bucket == "16");
-    assert_eq!(new.count(), 2, "{turns:?}");
+    let turn = || managed.header("best", "x-neuronc-model");
+    let turns: Vec<String> = (0..8).map(|_| turn()).collect();
+    let of = |model: &str| turns.iter().filter(|turn| *turn == model).count();
+    assert_eq!((of("m"), of("new")), (6, 2), "{turns:?}");
     let used = ("DELETE", "/admin/models/new?force=true", Value::Null);
     managed.check_refused(used, (409, "conflict", "the alias `best`"));
     assert!(managed.change("POST", "/admin/aliases/best/rollback", &Value::Null));

@@ -88,6 +88,33 @@ fn ctrl_c_that_reaches_the_workers_too_costs_no_answer() {
 }
 
 #[test]
+fn another_ctrl_c_refuses_what_is_not_answered_yet() {
+    let mut server = serve("feature-extraction", 1);
+    let worker = server.wait_ready(1)[0];
+    send(worker, Signal::STOP);
+    let (mut waiting, path) = (server.client(), server.path());
+    let waiting = thread::spawn(move || waiting.post(&path, &json!({"inputs": "the cat"})));
+    server.wait_handed_over();
+    server.signal(Signal::INT);
+    wait_until("new connections are refused", || {
+        is_refused(server.address).then_some(())
+    });
+    // Those that come at once are the same one, passed on by a wrapper.
+    wait_until("the server refuses", || {
+        server.signal(Signal::INT);
+        waiting.is_finished().then_some(())
+    });
+    let refused = waiting.join().unwrap().unwrap();
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (503, &json!("stopping"))
+    );
+    assert_eq!(server.wait_exit().code(), Some(0), "{}", server.log());
+    assert!(server.log().contains("was cut short"), "{}", server.log());
+    wait_until("the worker ends", || is_gone(worker).then_some(()));
+}
+
+#[test]
 fn readiness_ends_with_sigterm_and_liveness_does_not() {
     let mut server = configured("limits: {notice_seconds: 5}\n");
     // Requests that the server has begun to read are answered even now.

@@ -217,4 +217,12 @@ fn what_is_no_certificate_and_who_speaks_no_tls_are_named() {
     let parts = ["does not speak TLS", "http:// in place of https://"];
     run("top", &url, "cert.pem").fails(3, &parts);
     run("bench", &url, "cert.pem").fails(1, &parts);
+    // The other way round the server says so.
+    let (server, management) = server(&place, &[]);
+    let parts = ["begin the URL with https://"];
+    place
+        .run(&["top", &management.to_string()])
+        .fails(2, &parts);
+    let url = format!("http://{}", server.address);
+    place.run(&["bench", &url]).fails(2, &parts);
 }

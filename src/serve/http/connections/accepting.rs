@@ -9,25 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::serve::http::connections::Connections;
+use crate::serve::http::connections::early::NO_PLACE;
 use crate::serve::http::connections::places::{MANAGEMENT_MAX, REFUSALS_MAX};
 
 /// Connections that the system holds for us until we take them.
 const BACKLOG: i32 = 4096;
 
-/// How long a client that found no place may take to read that.
-const REFUSAL: Duration = Duration::from_secs(1);
-
 /// How long nothing is taken when the system has no descriptor left, unless a connection ends before.
 const PAUSE: Duration = Duration::from_millis(200);
-
-const NO_PLACE_CODE: &str = "too_many_connections";
-
-const NO_PLACE: &str = r#"{"code":"too_many_connections","error":"the server has as many connections as it can hold"}"#;
 
 /// All listeners of a server.
 #[derive(Clone)]
@@ -111,14 +104,13 @@ impl Accepting {
         alive: &mpsc::Sender<Infallible>,
     ) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.connections.served.traffic.refused(NO_PLACE_CODE);
+            self.connections.served.traffic.refused(NO_PLACE.code);
             // There is a place for being refused, too; without one the connection is just closed.
             if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned()
                 && self.connections.gate.tls.is_none()
             {
                 tokio::spawn(async move {
-                    // A client that does not read it has only itself to blame.
-                    let _ = tokio::time::timeout(REFUSAL, refuse(stream)).await;
+                    NO_PLACE.send(stream).await;
                     drop(place);
                 });
             }
@@ -149,18 +141,4 @@ fn is_of_client(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
     )
-}
-
-/// Says that there is no place, and waits until that was read: what is closed before may never be.
-async fn refuse(mut stream: TcpStream) -> io::Result<()> {
-    let length = NO_PLACE.len();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-         connection: close\r\ncontent-length: {length}\r\n\r\n{NO_PLACE}"
-    );
-    stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await?;
-    let mut thrown_away = [0; 1024];
-    while stream.read(&mut thrown_away).await? > 0 {}
-    Ok(())
 }

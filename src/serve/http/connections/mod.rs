@@ -1,12 +1,14 @@
 //! Connections: how many there are, what each may take its time for, and how they end with the server.
 //!
-//! `accepting` takes them from a listener, here one is served until it ends. `activity` knows its times,
+//! `accepting` takes them from a listener, here one is served until it ends; those that are not are told
+//! `early`. `activity` knows its times,
 //! `stream` and `body` are what it carries, and `shared` is what is different where many requests share
 //! one.
 
 mod accepting;
 mod activity;
 mod body;
+mod early;
 mod places;
 mod shared;
 mod stream;
@@ -14,6 +16,7 @@ pub(super) mod tls;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -28,12 +31,15 @@ use hyper_util::server::conn::auto::{Builder, Connection};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 use crate::serve::http::connections::activity::{Activity, Overdue};
 use crate::serve::http::connections::body::{Answered, Received};
+use crate::serve::http::connections::early::NO_TLS;
 use crate::serve::http::connections::shared::Requests;
 use crate::serve::http::connections::stream::{Stream, Transport};
+use crate::serve::http::connections::tls::Tls;
 use crate::serve::http::gate::Gate;
 use crate::serve::{Limits, Served};
 
@@ -90,7 +96,7 @@ impl Connections {
         let transport = match &self.gate.tls {
             None => Transport::Plain(tcp),
             Some(tls) => {
-                let shaken = tokio::time::timeout(self.limits.head, tls.accept(tcp));
+                let shaken = tokio::time::timeout(self.limits.head, self.shake(tls, tcp));
                 let mut stopping = stopped.clone();
                 let shaken = tokio::select! {
                     shaken = shaken => shaken,
@@ -110,6 +116,19 @@ impl Connections {
         let connection = self.http.serve_connection(io, service);
         let end = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
         self.watch(pin!(connection), end, &activity, stopped).await;
+    }
+
+    /// Begins TLS with a client that speaks it.
+    async fn shake(&self, tls: &Tls, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let mut first = [0];
+        tcp.peek(&mut first).await?;
+        // A method; a handshake begins with a byte that is no letter.
+        if first[0].is_ascii_uppercase() {
+            self.served.traffic.refused(NO_TLS.code);
+            NO_TLS.send(tcp).await;
+            return Err(io::Error::other("it speaks plain HTTP"));
+        }
+        tls.accept(tcp).await
     }
 
     /// Answers a request.

@@ -279,7 +279,7 @@ async function send(event) {
     const response = await fetch(path, { method: "POST", headers, body: at("inputs").value });
     const text = await response.text();
     const took = (performance.now() - begun) / 1000;
-    const where = [["bucket", "x-neuronc-buckets"], ["core", "x-neuronc-cores"], ["runtime", "x-neuronc-runtime"]]
+    const where = [["model", "x-neuronc-model"], ["bucket", "x-neuronc-buckets"], ["core", "x-neuronc-cores"], ["runtime", "x-neuronc-runtime"]]
       .filter(([, header]) => response.headers.get(header))
       .map(([word, header]) => `${word} ${response.headers.get(header)}`);
     outcome.textContent = [`status ${response.status}`, time(took), ...where].join(" · ");

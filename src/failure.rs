@@ -134,8 +134,20 @@ impl std::error::Error for Failure {}
 
 /// An error in one line, for logs and answers: what failed, why, and what to do.
 pub fn sentence(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    let text = text.replace("\n  why:  ", ": ").replace("\n  help: ", "; ");
+    let mut text = String::new();
+    for line in format!("{error:#}").lines() {
+        // Those of an error within another one are indented further.
+        let line = line.trim_start();
+        let (joint, line) = match (line.strip_prefix("why:  "), line.strip_prefix("help: ")) {
+            (Some(why), _) => (": ", why),
+            (None, Some(help)) => ("; ", help),
+            (None, None) => (" ", line),
+        };
+        if !text.is_empty() {
+            text.push_str(joint);
+        }
+        text.push_str(line);
+    }
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ")
 }

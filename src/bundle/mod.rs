@@ -96,6 +96,15 @@ impl Bundle {
         &self.digest
     }
 
+    /// True when the other one has the same content, and is in the same place: from elsewhere, workers
+    /// would start from where it is.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let place = |bundle: &Self| bundle.folder.canonicalize().ok();
+        self.digest == other.digest
+            && (self.folder == other.folder
+                || place(self).is_some_and(|it| place(other) == Some(it)))
+    }
+
     /// True when `folder` has a manifest, whether or not it can be opened.
     pub fn is_at(folder: &Path) -> bool {
         folder.join(MANIFEST_FILE).exists()

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::cli::environment::Environment;
-use crate::profile::ChipProfile;
+use crate::failure::Failure;
+use crate::profile::{ChipProfile, CompilerKind};
 use crate::runtime::{self, Backend};
 
 /// How the artifacts are run; on cpu there is nothing to say.
@@ -22,12 +23,32 @@ pub(super) struct RuntimeFlags {
 }
 
 impl RuntimeFlags {
+    /// Refuses options that would do nothing, since `runner` runs the bundle.
+    pub(super) fn refuse(&self, runner: &str) -> Result<()> {
+        let given = [
+            ("--sdk", self.sdk.is_some()),
+            ("--plugin", self.plugin.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(Failure::usage(format!(
+                "`{flag}` is for a bundle that runs on a Neuron chip"
+            ))
+            .why(format!("{runner} runs this one"))
+            .help("leave it out")
+            .into()),
+            None => Ok(()),
+        }
+    }
+
     /// What runs artifacts for the chip of `profile` here.
     pub(super) fn backend(
         &self,
         profile: &ChipProfile,
         environment: &Environment,
     ) -> Result<Backend> {
+        if profile.compiler.kind == CompilerKind::Libtorch {
+            self.refuse("libtorch on the processor")?;
+        }
         let mut places = environment.places.clone();
         places.sdk.clone_from(&self.sdk);
         runtime::backend_for(profile, &places, self.plugin.as_deref())

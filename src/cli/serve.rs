@@ -134,6 +134,7 @@ impl Args {
     ) -> Result<(Site, Runtime)> {
         self.simulation.check()?;
         if self.simulation.is_on() {
+            self.runtime.refuse("a simulated device")?;
             let instance = self.simulation.instance.as_deref();
             let named = self.simulation.timings.as_deref();
             let (site, simulation) = simulating::site(opened, instance, named)?;

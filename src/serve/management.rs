@@ -2,9 +2,8 @@
 //! and nothing that was accepted is lost.
 //!
 //! A new model is loaded on its cores first, on one after the other, and gets its name when all of them
-//! hold it. A model that goes
-//! loses its name first, then is waited for until no request uses it, and leaves its cores last. One
-//! change is made at a time; all of this blocks.
+//! hold it. A model that goes loses its name first, then is waited for until no request uses it, and
+//! leaves its cores last. One change is made at a time; all of this blocks.
 
 use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -86,7 +85,7 @@ impl Served {
             (known, Some(folder)) => {
                 let bundle = Bundle::open(folder, Check::Content).map_err(invalid)?;
                 match known {
-                    Some(known) if known.bundle.digest() == bundle.digest() => {
+                    Some(known) if known.bundle.is_same_as(&bundle) => {
                         self.spread(&known, wish.cores)
                     }
                     known => self.replace(name, bundle, known, wish.cores),
@@ -259,7 +258,7 @@ impl Served {
         };
         self.retire(&old)?;
         Ok(Outcome::changed(format!(
-            "`{name}` is another bundle now, on core {cores}"
+            "`{name}` is that bundle now, on core {cores}"
         )))
     }
 

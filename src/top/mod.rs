@@ -35,7 +35,7 @@ impl Look {
     /// whose files lie below `root`.
     pub fn at(server: ServerStatus, is_near: bool, root: &Path, neuron: Option<NeuronUse>) -> Self {
         let workers: Vec<u32> = server.cores.iter().filter_map(|core| core.pid).collect();
-        let host = is_near.then(|| Host::read(root, server.pid, &workers));
+        let host = is_near.then(|| Host::read(root, server.front.pid, &workers));
         Self {
             host: host.flatten(),
             server,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::serve::status::{BucketWork, CoreStatus, ServerStatus, Work};
+use crate::serve::status::{BucketWork, CoreStatus, FrontStatus, ServerStatus, Work};
 use crate::top::Look;
 use crate::top::host::{Host, Memory};
 use crate::top::monitor::NeuronUse;
@@ -22,7 +22,7 @@ pub struct View {
     /// From one look to the other by the server's own clock, which nobody sets; since its start where that
     /// lies between them.
     pub seconds: f64,
-    pub server: ServerView,
+    pub server: FrontStatus,
     pub cores: Vec<CoreView>,
     pub models: Vec<ModelView>,
     /// Where the server is on this machine.
@@ -30,18 +30,6 @@ pub struct View {
     /// Where there is a `neuron-monitor`.
     pub neuron: Option<NeuronUse>,
     pub warnings: Vec<String>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct ServerView {
-    pub version: String,
-    pub runtime: String,
-    pub chip: String,
-    pub machine: String,
-    pub ready: bool,
-    pub stopping: bool,
-    pub uptime_seconds: f64,
-    pub pid: u32,
 }
 
 /// What was done in a second, and what of it was padding.
@@ -121,11 +109,11 @@ impl View {
     /// From `before` to `now`.
     pub fn between(before: &Look, now: &Look) -> Self {
         // What another process has counted says nothing of this one. In a container all have one id.
-        let passed = now.server.uptime_seconds - before.server.uptime_seconds;
-        let is_same = before.server.pid == now.server.pid && passed >= 0.0;
+        let passed = now.server.front.uptime_seconds - before.server.front.uptime_seconds;
+        let is_same = before.server.front.pid == now.server.front.pid && passed >= 0.0;
         let (before, seconds) = match is_same {
             true => (before, passed),
-            false => (now, now.server.uptime_seconds),
+            false => (now, now.server.front.uptime_seconds),
         };
         let seconds = seconds.max(1e-3);
         let cores: Vec<CoreView> = now
@@ -140,7 +128,7 @@ impl View {
             schema_version: SCHEMA_VERSION,
             at: now.server.now,
             seconds,
-            server: server_view(&now.server),
+            server: now.server.front.clone(),
             models: model_views(&before.server, &now.server, seconds),
             cores,
             host,
@@ -156,19 +144,6 @@ impl View {
         let ready = self.cores.iter().filter(|core| core.state == "ready");
         let (count, sum) = ready.fold((0, 0.0), |(count, sum), core| (count + 1, sum + core.busy));
         (count > 0).then(|| sum / f64::from(count))
-    }
-}
-
-fn server_view(status: &ServerStatus) -> ServerView {
-    ServerView {
-        version: status.version.clone(),
-        runtime: status.runtime.clone(),
-        chip: status.chip.clone(),
-        machine: status.machine.clone(),
-        ready: status.ready,
-        stopping: status.stopping,
-        uptime_seconds: status.uptime_seconds,
-        pid: status.pid,
     }
 }
 
@@ -407,12 +382,12 @@ mod tests {
     fn a_server_that_is_asked_nothing_or_stops_is_no_cause_for_a_warning() {
         let before = look(status(10.0, 80, 1.0), host(10.0, 20.0, 1.0));
         let mut now = look(status(12.0, 80, 1.0), host(13.92, 24.0, 2.0));
-        now.server.stopping = true;
+        now.server.front.stopping = true;
         now.server.models[0].ready = false;
         now.server.models[0].queue_rows = 0;
         let warnings = |now: &Look| View::between(&before, now).warnings;
         assert_eq!(warnings(&now), [""; 0]);
-        now.server.stopping = false;
+        now.server.front.stopping = false;
         assert_eq!(warnings(&now), ["model `m` has no core that is ready"]);
     }
 
@@ -420,13 +395,13 @@ mod tests {
     fn a_server_that_was_started_again_begins_anew() {
         let before = look(status(10.0, 800, 5.0), host(10.0, 20.0, 1.0));
         let mut now = look(status(12.0, 80, 1.0), host(11.0, 24.0, 1.0));
-        now.server.pid = 9;
+        now.server.front.pid = 9;
         let view = View::between(&before, &now);
         assert_eq!(view.cores[0].rates.rows_per_second, 0.0);
         assert!(view.warnings.is_empty(), "{:?}", view.warnings);
         // Under the id that it had before, as in a container.
         let mut now = look(status(12.0, 900, 1.0), host(11.0, 24.0, 1.0));
-        now.server.uptime_seconds = 1.5;
+        now.server.front.uptime_seconds = 1.5;
         let view = View::between(&before, &now);
         assert_eq!(
             (view.seconds, view.cores[0].rates.rows_per_second),

@@ -48,6 +48,24 @@ fn options_that_mean_nothing() {
 }
 
 #[test]
+fn options_of_a_chip_for_a_bundle_that_runs_elsewhere() {
+    let place = Workplace::new();
+    place.traced(&fixture("fill-mask"), "b", &SMALL);
+    let of_chip = |flag: &str| format!("`{flag}` is for a bundle that runs on a Neuron chip");
+    for flag in ["--sdk", "--plugin"] {
+        for command in ["serve", "verify"] {
+            let run = place.run(&[command, "b", flag, "x"]);
+            run.fails(2, &[&of_chip(flag), "libtorch on the processor"]);
+        }
+        let simulated = ["serve", "b", "--runtime", "simulated", flag, "x"];
+        let named = [&simulated[..], &["--timings", "inf2/bert-base-uncased"]].concat();
+        place
+            .run(&named)
+            .fails(2, &[&of_chip(flag), "a simulated device"]);
+    }
+}
+
+#[test]
 fn a_model_that_neuronc_cannot_trace() {
     traced_after("fill-mask", |model| {
         edit_json(&model.join("config.json"), |config| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use rustix::process::Signal;
@@ -409,6 +409,29 @@ fn a_bundle_that_was_replaced_on_disk_is_not_mixed_with_the_old_one() {
     assert!(managed.change("PUT", "/admin/models/m", &json!({"bundle": folder})));
     assert_eq!(managed.bucket("m"), "16");
     managed.server.wait_ready(2);
+}
+
+#[test]
+fn a_bundle_that_was_moved_is_served_from_where_it_is_now() {
+    let managed = Managed::start(1);
+    let moved = managed.place.path("moved");
+    let put = |folder: &Path| managed.change("PUT", "/admin/models/m", &json!({"bundle": folder}));
+    assert!(!put(&managed.place.path("one")), "it is served already");
+    fs::rename(managed.place.path("one"), &moved).unwrap();
+    send(managed.server.wait_ready(1)[0], Signal::KILL);
+    let cause = wait_until("the core is given up", || {
+        let core = managed.status()["cores"][0].clone();
+        (core["state"] == "broken").then(|| core["cause"].as_str().unwrap().to_owned())
+    });
+    assert!(
+        cause.contains("is not a bundle: there is no such folder; "),
+        "{cause}"
+    );
+    assert!(put(&moved));
+    assert_eq!(managed.bucket("m"), "12");
+    // The next worker starts from there.
+    send(managed.server.wait_ready(1)[0], Signal::KILL);
+    assert_eq!(managed.bucket("m"), "12");
 }
 
 #[test]

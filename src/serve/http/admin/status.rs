@@ -25,7 +25,16 @@ pub struct ServerStatus {
     pub schema_version: u32,
     /// Seconds since 1970.
     pub now: f64,
-    pub uptime_seconds: f64,
+    #[serde(flatten)]
+    pub front: FrontStatus,
+    pub cores: Vec<CoreStatus>,
+    pub models: Vec<ModelStatus>,
+    pub aliases: BTreeMap<String, AliasStatus>,
+}
+
+/// The server without its cores and models.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct FrontStatus {
     pub version: String,
     /// `simulated` where no device computes the answers.
     pub runtime: String,
@@ -34,11 +43,8 @@ pub struct ServerStatus {
     pub machine: String,
     pub ready: bool,
     pub stopping: bool,
-    /// The process id of the front.
+    pub uptime_seconds: f64,
     pub pid: u32,
-    pub cores: Vec<CoreStatus>,
-    pub models: Vec<ModelStatus>,
-    pub aliases: BTreeMap<String, AliasStatus>,
 }
 
 /// A worker's cores.
@@ -137,17 +143,19 @@ pub(super) async fn all(State(entrance): State<Entrance>) -> Json<ServerStatus> 
     Json(ServerStatus {
         schema_version: SCHEMA_VERSION,
         now: seconds_of(SystemTime::now()),
-        uptime_seconds: served.started.elapsed().as_secs_f64(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        runtime: match served.is_simulated() {
-            true => SIMULATED.to_owned(),
-            false => "actual".to_owned(),
+        front: FrontStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            runtime: match served.is_simulated() {
+                true => SIMULATED.to_owned(),
+                false => "actual".to_owned(),
+            },
+            chip: served.profile.name.clone(),
+            machine: served.workplace.machine.name.clone(),
+            ready: entrance.is_ready(),
+            stopping: served.is_stopping(),
+            uptime_seconds: served.started.elapsed().as_secs_f64(),
+            pid: std::process::id(),
         },
-        chip: served.profile.name.clone(),
-        machine: served.workplace.machine.name.clone(),
-        ready: entrance.is_ready(),
-        stopping: served.is_stopping(),
-        pid: std::process::id(),
         cores: core_list(&entrance),
         models: model_list(&entrance),
         aliases: alias_map(&entrance),

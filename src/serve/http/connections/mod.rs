@@ -1,9 +1,8 @@
 //! Connections: how many there are, what each may take its time for, and how they end with the server.
 //!
-//! `accepting` takes them from a listener, here one is served until it ends; those that are not are told
-//! `early`. `activity` knows its times,
-//! `stream` and `body` are what it carries, and `shared` is what is different where many requests share
-//! one.
+//! `accepting` takes them from a listener, here one is served until it ends; who is not served is told
+//! `early`. `activity` knows its times, `stream` and `body` are what it carries, and `shared` is what is
+//! different where many requests share one.
 
 mod accepting;
 mod activity;

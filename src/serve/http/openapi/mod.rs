@@ -22,8 +22,8 @@ const SCHEMAS: &str = "/components/schemas";
 const DESCRIPTION: &str = "One server, several protocols; docs/protocols.md says more.\n\n\
     A path of this document answers any other method with 405 and the header `allow`, and any other path \
     is answered 404, both as the schema `Error`. What never becomes a request is answered before there is \
-    a route: 400 where it is not HTTP, 431 where its head is too large, 503 where there is no place for \
-    its connection. Bodies are JSON whatever their content type.";
+    a route: 400 where it is not HTTP, or not TLS where that is spoken, 431 where its head is too large, \
+    503 where there is no place for its connection. Bodies are JSON whatever their content type.";
 
 /// The document of a server of models and aliases of these names, of any server where there are none, as
 /// it is seen through a port. With `keys`, nothing but the health of the server is answered without.

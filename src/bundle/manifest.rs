@@ -1,6 +1,7 @@
 //! The manifest of a bundle.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Result;
@@ -83,12 +84,18 @@ impl Manifest {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST_FILE);
         let shown = folder.display();
-        if !path.is_file() {
-            let why = match (folder.is_dir(), folder.exists()) {
+        let absent = match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => None,
+            Ok(_) => Some(format!("its `{MANIFEST_FILE}` is no file")),
+            // Reading it says so.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
+            Err(_) => Some(match (folder.is_dir(), folder.exists()) {
                 (true, _) => format!("it has no `{MANIFEST_FILE}`"),
                 (false, true) => "it is a file, and a bundle is a folder".to_owned(),
                 (false, false) => "there is no such folder".to_owned(),
-            };
+            }),
+        };
+        if let Some(why) = absent {
             return Err(Failure::usage(format!("`{shown}` is not a bundle"))
                 .why(why)
                 .help("make one with `neuronc trace MODEL -o BUNDLE`")

@@ -6,6 +6,8 @@
 pub mod draft;
 pub mod manifest;
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -33,13 +35,42 @@ pub enum Check {
     Content,
 }
 
+/// Tells a bundle on disk from every other one. Copies of a bundle are different ones: what becomes of
+/// the files of one is nothing to the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The sha256 of the manifest, which has the sha256 of all other files.
+    digest: String,
+    /// The folder, without links.
+    place: PathBuf,
+}
+
 /// A complete bundle on disk.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     folder: PathBuf,
-    /// The sha256 of the manifest.
-    digest: String,
+    identity: Identity,
+    /// How its files were when it was opened.
+    stamps: Vec<Stamp>,
     pub manifest: Manifest,
+}
+
+/// Changes with whatever is done to a file: the system sets the time of the last change, and nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 impl Bundle {
@@ -47,6 +78,7 @@ impl Bundle {
     /// was changed as far as `check` shows it.
     pub fn open(folder: &Path, check: Check) -> Result<Self> {
         let manifest = Manifest::read(folder)?;
+        let mut stamps = Vec::new();
         for (name, sealed) in &manifest.files {
             let path = files::inside(folder, name)?;
             let damaged = |why: String| {
@@ -60,49 +92,51 @@ impl Bundle {
                     let why = format!("has {} bytes instead of {}", metadata.len(), sealed.bytes);
                     return Err(damaged(why).into());
                 }
-                Ok(_) => {}
+                // Taken ahead of the hash: what is written from here on changes it.
+                Ok(metadata) => stamps.push(Stamp::of(&metadata)),
             }
             if check == Check::Content && files::sha256(&path)? != sealed.sha256 {
                 return Err(damaged("has another sha256 than the manifest".to_owned()).into());
             }
         }
-        let digest = files::sha256(&folder.join(MANIFEST_FILE))?;
-        let folder = std::path::absolute(folder)?;
+        let identity = Identity {
+            digest: files::sha256(&folder.join(MANIFEST_FILE))?,
+            place: folder.canonicalize()?,
+        };
         Ok(Self {
-            folder,
-            digest,
+            folder: std::path::absolute(folder)?,
+            identity,
+            stamps,
             manifest,
         })
     }
 
-    /// Opens what is in its folder now, and fails unless that is this bundle, whole.
+    /// Opens what is in its folder now, and fails unless that is this bundle, whole. Files are read again
+    /// only where something was done to them.
     pub fn check_unchanged(&self) -> Result<()> {
         let now = Self::open(&self.folder, Check::Sizes)?;
-        if now.digest != self.digest {
+        if now.digest() != self.digest() {
             let folder = self.folder.display();
             return Err(
                 Failure::usage(format!("the bundle `{folder}` was replaced"))
                     .why("its manifest is another one than when it was opened")
-                    .help("put the old one back, or load the new one under a name of its own")
+                    .help("put the old one back, or serve the new one under that name")
                     .into(),
             );
+        }
+        if now.stamps != self.stamps {
+            Self::open(&self.folder, Check::Content)?;
         }
         Ok(())
     }
 
-    /// Tells this bundle from every other one, wherever it lies: the sha256 of its manifest, which has
-    /// the sha256 of all other files.
-    pub fn digest(&self) -> &str {
-        &self.digest
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
-    /// True when the other one has the same content, and is in the same place: from elsewhere, workers
-    /// would start from where it is.
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        let place = |bundle: &Self| bundle.folder.canonicalize().ok();
-        self.digest == other.digest
-            && (self.folder == other.folder
-                || place(self).is_some_and(|it| place(other) == Some(it)))
+    /// The sha256 of the manifest, which has the sha256 of all other files.
+    pub fn digest(&self) -> &str {
+        &self.identity.digest
     }
 
     /// True when `folder` has a manifest, whether or not it can be opened.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use wait_timeout::ChildExt as _;
 
 use crate::bucket::{self, Bucket, Row};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Identity};
 use crate::cleanup::{self, Registration};
 use crate::executor::job::{PROTOCOL, WEIGHTS_FILE};
 use crate::executor::wire::{self, Artifact, Load, Reply, Request};
@@ -48,7 +48,7 @@ pub struct Worker {
 /// A bundle on the worker.
 #[derive(Debug)]
 struct Loaded {
-    digest: String,
+    identity: Identity,
     /// The number of its first artifact.
     first: usize,
     buckets: Vec<Bucket>,
@@ -106,7 +106,7 @@ impl Worker {
                 let first = self.numbered;
                 self.numbered += buckets.len();
                 self.loaded.push(Loaded {
-                    digest: bundle.digest().to_owned(),
+                    identity: bundle.identity().clone(),
                     first,
                     buckets,
                 });
@@ -156,7 +156,7 @@ impl Worker {
     fn find(&self, bundle: &Bundle) -> Option<usize> {
         self.loaded
             .iter()
-            .position(|loaded| loaded.digest == bundle.digest())
+            .position(|loaded| loaded.identity == *bundle.identity())
     }
 
     /// Gives the worker `rows` for `bucket` of a loaded bundle, to be answered within `limit` from now. It

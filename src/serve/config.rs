@@ -207,6 +207,29 @@ impl Config {
         self.limits.connections
     }
 
+    /// A run that is said to hang leaves time for another one.
+    fn check_run(&self) -> Result<()> {
+        let LimitsConfig {
+            run_seconds: Some(Seconds(run)),
+            request_seconds,
+            ..
+        } = self.limits
+        else {
+            return Ok(());
+        };
+        let request = request_seconds.map_or(Limits::STANDARD.request, |request| request.0);
+        match 2 * run < request {
+            true => Ok(()),
+            false => Err(Failure::usage(format!("limit `run_seconds` is {}", run.as_secs_f64()))
+                .why(format!(
+                    "it must be less than half of `request_seconds`, which is {}: what a worker hangs on \
+                     is run once more by another one",
+                    request.as_secs_f64()
+                ))
+                .into()),
+        }
+    }
+
     /// The limits, with those of `standard` that the file does not name.
     pub fn limits(&self, standard: Limits) -> Result<Limits> {
         let own = &self.limits;
@@ -221,6 +244,7 @@ impl Config {
             let why = format!("a single body may have {body_bytes}");
             return Err(Failure::usage(what).why(why).into());
         }
+        self.check_run()?;
         let seconds = |own: Option<Seconds>, standard: Duration| own.map_or(standard, |own| own.0);
         Ok(Limits {
             connections: own
@@ -335,6 +359,13 @@ mod tests {
         let config_of_bodies = config("limits: {bodies_bytes: 1000}\n").unwrap();
         let error = config_of_bodies.limits(Limits::STANDARD).unwrap_err();
         assert!(error.to_string().contains("`bodies_bytes` is 1000"));
+        let config_of_runs = config("limits: {run_seconds: 3, request_seconds: 6}\n").unwrap();
+        let error = config_of_runs.limits(Limits::STANDARD).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("less than half of `request_seconds`, which is 6")
+        );
         let config = config("limits: {run_seconds: 0.5, notice_seconds: 0}\n").unwrap();
         let limits = config.limits(Limits::STANDARD).unwrap();
         assert_eq!(limits.run, Duration::from_millis(500));

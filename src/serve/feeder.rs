@@ -25,6 +25,9 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// that is not full may still grow until then.
 const AHEAD: Duration = Duration::from_millis(1);
 
+/// A device that was ready for so long has proven itself, even if nothing was asked of it.
+const STEADY: Duration = Duration::from_secs(60);
+
 /// A model over whose load so many workers were lost is not tried again beside others.
 const LOSSES_MAX: u32 = 2;
 
@@ -57,7 +60,8 @@ pub(super) struct Feeder<'a, D: Device> {
     done: Instant,
     /// What gave values that are not numbers: is it the input or the device?
     suspect: Option<(Arc<ServedModel>, Bucket)>,
-    has_served: bool,
+    has_run: bool,
+    ready_since: Option<Instant>,
 }
 
 impl<'a, D: Device> Feeder<'a, D> {
@@ -73,13 +77,15 @@ impl<'a, D: Device> Feeder<'a, D> {
             open: VecDeque::new(),
             done: Instant::now(),
             suspect: None,
-            has_served: false,
+            has_run: false,
+            ready_since: None,
         }
     }
 
-    /// True when a batch was answered.
+    /// True when a batch was answered, or would have been for long.
     pub(super) fn has_served(&self) -> bool {
-        self.has_served
+        let steady = |since: Instant| since.elapsed() >= STEADY;
+        self.has_run || self.ready_since.is_some_and(steady)
     }
 
     /// Runs batches until the queue is closed and empty; an error means that the device is lost. Nothing
@@ -218,7 +224,7 @@ impl<'a, D: Device> Feeder<'a, D> {
                 let waits = batch.jobs.iter().map(wait);
                 let ledger = &self.core.ledger;
                 ledger.add(&model.name, batch.bucket, &tally, waits);
-                self.has_served = true;
+                self.has_run = true;
                 self.send(&model, batch, outputs, (began, busy));
                 Ok(())
             }
@@ -324,8 +330,9 @@ impl<'a, D: Device> Feeder<'a, D> {
         self.held = staying;
         for model in leaving {
             // A device has a bundle once, under however many names.
-            let digest = model.bundle.digest();
-            let is_shared = self.held.iter().any(|held| held.bundle.digest() == digest);
+            let identity = model.bundle.identity();
+            let is_shared = |held: &Arc<ServedModel>| held.bundle.identity() == identity;
+            let is_shared = self.held.iter().any(is_shared);
             if !is_shared {
                 self.device.unload(&model)?;
             }
@@ -391,7 +398,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         }
     }
 
-    fn say_ready(&self) {
+    fn say_ready(&mut self) {
         let held = self.ids();
         let process_id = self.device.process_id();
         let state = match held.is_empty() {
@@ -403,6 +410,7 @@ impl<'a, D: Device> Feeder<'a, D> {
             let core = &*self.core.name;
             tracing::info!(core, pid = process_id, models = held.len(), "core ready");
         }
+        self.ready_since.get_or_insert_with(Instant::now);
         self.queue.set_broken(self.core.index, false);
         self.core.change(|status| {
             status.state = state;

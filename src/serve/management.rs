@@ -3,10 +3,11 @@
 //!
 //! A new model is loaded on its cores first, on one after the other, and gets its name when all of them
 //! hold it. A model that goes loses its name first, then is waited for until no request uses it, and
-//! leaves its cores last. One change is made at a time; all of this blocks.
+//! leaves its cores last. One change of what cores hold is made at a time, and one of what names mean, so
+//! that an alias need not wait for a model to be loaded; all of this blocks.
 
 use std::path::Path;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::bundle::{Bundle, Check};
@@ -75,7 +76,7 @@ impl Served {
     /// Sees to it that a model of this name is served: loads it, puts it on more cores, or replaces the
     /// one of that name by another bundle.
     pub(super) fn put_model(&self, name: &str, wish: &Wish<'_>) -> Changed {
-        let _changing = self.change()?;
+        let _changing = self.exclusively(&self.changing)?;
         let known = self.models.named(name);
         match (known, wish.bundle) {
             (None, None) => Err(Trouble::Unknown(format!(
@@ -85,7 +86,7 @@ impl Served {
             (known, Some(folder)) => {
                 let bundle = Bundle::open(folder, Check::Content).map_err(invalid)?;
                 match known {
-                    Some(known) if known.bundle.is_same_as(&bundle) => {
+                    Some(known) if known.bundle.identity() == bundle.identity() => {
                         self.spread(&known, wish.cores)
                     }
                     known => self.replace(name, bundle, known, wish.cores),
@@ -96,7 +97,7 @@ impl Served {
 
     /// Takes a model off some cores, or away. The last copy that answers goes only with `force`.
     pub(super) fn take_model(&self, name: &str, cores: Option<&CoreList>, force: bool) -> Changed {
-        let _changing = self.change()?;
+        let _changing = self.exclusively(&self.changing)?;
         let Some(model) = self.models.named(name) else {
             return Ok(Outcome::unchanged(format!("there is no model `{name}`")));
         };
@@ -116,7 +117,12 @@ impl Served {
         let mut staying = holding.clone();
         staying.retain(|core| leaving.iter().all(|gone| gone.index != core.index));
         let answers = |cores: &[&Core]| cores.iter().any(|core| core.is_ready_for(model.id));
-        let is_last = staying.is_empty() || answers(&leaving) && !answers(&staying);
+        // What could not be loaded is no copy that anybody would miss.
+        let has_copy = |core: &&Core| !core.status().failed.contains_key(&model.id);
+        let is_last = match staying.is_empty() {
+            true => leaving.iter().any(has_copy),
+            false => answers(&leaving) && !answers(&staying),
+        };
         let cores = names(&leaving);
         if is_last && !force {
             return Err(Trouble::Conflict(format!(
@@ -127,6 +133,7 @@ impl Served {
             self.leave(&model, &leaving)?;
             return Ok(Outcome::changed(format!("`{name}` left core {cores}")));
         }
+        let naming = self.exclusively(&self.naming)?;
         let aliases = self.models.aliases();
         let uses = |target: &Target| target.model == name;
         let mut using = aliases
@@ -138,13 +145,14 @@ impl Served {
             )));
         }
         self.models.remove(&model);
+        drop(naming);
         self.retire(&model)?;
         Ok(Outcome::changed(format!("`{name}` is no longer served")))
     }
 
     /// Makes a name stand for models, each with its share of the requests.
     pub(super) fn put_alias(&self, name: &str, targets: Vec<Target>) -> Changed {
-        let _changing = self.change()?;
+        let _naming = self.exclusively(&self.naming)?;
         if self.models.named(name).is_some() {
             return Err(Trouble::Conflict(format!("`{name}` is a model")));
         }
@@ -188,7 +196,7 @@ impl Served {
     }
 
     pub(super) fn take_alias(&self, name: &str) -> Changed {
-        let _changing = self.change()?;
+        let _naming = self.exclusively(&self.naming)?;
         match self.models.aliases().contains_key(name) {
             false => Ok(Outcome::unchanged(format!("there is no alias `{name}`"))),
             true => {
@@ -233,9 +241,7 @@ impl Served {
         old: Option<Arc<ServedModel>>,
         cores: Option<&CoreList>,
     ) -> Changed {
-        if self.models.aliases().contains_key(name) {
-            return Err(Trouble::Conflict(format!("`{name}` is an alias")));
-        }
+        self.check_no_alias(name)?;
         let model = self.open(name, bundle)?;
         let cores = match (cores, &old) {
             (Some(cores), _) => self.cores_of(cores)?,
@@ -244,22 +250,40 @@ impl Served {
         };
         self.check_fit(&model.placed, &cores)?;
         self.queue.open(model.id, &model.plan().buckets);
-        let entered = self.enter(&model, &cores);
-        entered.inspect_err(|_| {
+        let named = self.enter(&model, &cores);
+        let named = named.and_then(|()| self.name(&model));
+        named.inspect_err(|_| {
             self.take_back(&model, &cores);
             self.queue.shut(model.id);
         })?;
-        self.models.put(model);
-        let cores = names(&cores);
         let Some(old) = old else {
-            return Ok(Outcome::changed(format!(
-                "`{name}` is served on core {cores}"
-            )));
+            let cores = names(&cores);
+            let message = format!("`{name}` is served on core {cores}");
+            return Ok(Outcome::changed(message));
         };
+        let mut left = self.holding(old.id);
+        left.retain(|core| cores.iter().all(|other| other.index != core.index));
         self.retire(&old)?;
-        Ok(Outcome::changed(format!(
-            "`{name}` is that bundle now, on core {cores}"
-        )))
+        let mut message = format!("`{name}` is that bundle now, on core {}", names(&cores));
+        if !left.is_empty() {
+            message.push_str(&format!(", and no longer on core {}", names(&left)));
+        }
+        Ok(Outcome::changed(message))
+    }
+
+    /// Gives a model that its cores hold its name, unless an alias has got it meanwhile.
+    fn name(&self, model: &Arc<ServedModel>) -> Result<(), Trouble> {
+        let _naming = self.exclusively(&self.naming)?;
+        self.check_no_alias(&model.name)?;
+        self.models.put(Arc::clone(model));
+        Ok(())
+    }
+
+    fn check_no_alias(&self, name: &str) -> Result<(), Trouble> {
+        match self.models.aliases().contains_key(name) {
+            true => Err(Trouble::Conflict(format!("`{name}` is an alias"))),
+            false => Ok(()),
+        }
     }
 
     fn open(&self, name: &str, bundle: Bundle) -> Result<Arc<ServedModel>, Trouble> {
@@ -403,11 +427,11 @@ impl Served {
     }
 
     /// One change at a time; none while the server stops.
-    fn change(&self) -> Result<MutexGuard<'_, ()>, Trouble> {
-        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn exclusively<'a>(&self, lock: &'a Mutex<()>) -> Result<MutexGuard<'a, ()>, Trouble> {
+        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         match self.is_stopping() {
             true => Err(Trouble::Conflict("the server is stopping".to_owned())),
-            false => Ok(changing),
+            false => Ok(guard),
         }
     }
 }

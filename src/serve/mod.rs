@@ -177,8 +177,10 @@ struct Served {
     started: Instant,
     traffic: http::Traffic,
     room: Arc<http::Room>,
-    /// Held while what is served changes.
+    /// Held while what cores hold changes.
     changing: Mutex<()>,
+    /// Held while what names mean changes, after `changing` where both are.
+    naming: Mutex<()>,
     /// The server was told to stop: it is no longer ready, but answers what it accepted.
     stopping: AtomicBool,
     /// The time for that is over: what is still open is refused.
@@ -235,6 +237,7 @@ impl Served {
             traffic: http::Traffic::default(),
             room: http::Room::new(limits.bodies_bytes),
             changing: Mutex::new(()),
+            naming: Mutex::new(()),
             stopping: AtomicBool::new(false),
             given_up: watch::Sender::new(false),
         }))
@@ -317,6 +320,14 @@ impl Entrance {
     fn is_ready(&self) -> bool {
         let models = self.models();
         !models.is_empty() && models.iter().all(|model| self.is_model_ready(model.id))
+    }
+
+    /// Why it is not.
+    fn why_not_ready(&self) -> &'static str {
+        match self.models().is_empty() {
+            true => "no model is served",
+            false => "a model has no core that is ready",
+        }
     }
 
     /// True when a request for this model would be answered: the server is not stopping and the model

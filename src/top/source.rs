@@ -98,12 +98,16 @@ impl Source {
                 .misfit("it has no `/admin/status`".to_owned())
                 .help("give the management port: that of `neuronc serve --management-port PORT`")
                 .into()),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::usage(format!(
-                "{} asks for the API key of an admin",
-                self.address()
-            ))
-            .help("give the file of one: `--api-key-file FILE`")
-            .into()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let what = format!("{} asks for the API key of an admin", self.address());
+                let why = match (status, &self.key) {
+                    (StatusCode::FORBIDDEN, _) => "the role of this one is not enough",
+                    (_, Some(_)) => "it does not know this one",
+                    (_, None) => "it got none",
+                };
+                let help = "give the file of one: `--api-key-file FILE`";
+                Err(Failure::usage(what).why(why).help(help).into())
+            }
             other => {
                 let said = failure::reason(&body).map(|reason| format!(": {reason}"));
                 let said = said.unwrap_or_default();

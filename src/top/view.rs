@@ -57,6 +57,8 @@ pub struct CoreView {
     pub rates: Rates,
     /// Those that it holds or is to hold.
     pub models: Vec<String>,
+    /// Those of them that it could not load, and why.
+    pub failed: BTreeMap<String, String>,
     pub restarts: u64,
     pub pid: Option<u32>,
     /// Processors of the host that its worker took.
@@ -158,6 +160,8 @@ fn core_view(core: &CoreStatus, before: &Look, now: &Look, seconds: f64) -> Core
         let host = look.host.as_ref()?;
         host.workers.get(&core.pid?).copied()
     };
+    let failed = core.models.iter();
+    let failed = failed.filter_map(|model| Some((model.name.clone(), model.cause.clone()?)));
     let process = worker(now);
     let device = now.neuron.as_ref();
     let device = device.and_then(|used| used.processes.get(&core.pid?));
@@ -168,6 +172,7 @@ fn core_view(core: &CoreStatus, before: &Look, now: &Look, seconds: f64) -> Core
         busy: (done.busy_seconds / seconds).clamp(0.0, 1.0),
         rates: rates(&done, seconds),
         models: core.models.iter().map(|model| model.name.clone()).collect(),
+        failed: failed.collect(),
         restarts: core.restarts,
         pid: core.pid,
         processors: process

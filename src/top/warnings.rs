@@ -15,6 +15,9 @@ pub(super) fn warnings(view: &View) -> Vec<String> {
         if let Some(cause) = &core.cause {
             warnings.push(format!("core {} is {}: {cause}", core.core, core.state));
         }
+        for (model, cause) in &core.failed {
+            warnings.push(format!("core {} has no `{model}`: {cause}", core.core));
+        }
     }
     let is_missing = |model: &&ModelView| !model.ready && !view.server.stopping;
     for model in view.models.iter().filter(is_missing) {

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::Entrance;
@@ -20,9 +20,17 @@ pub(super) async fn ready(State(entrance): State<Entrance>) -> (StatusCode, Json
     let cores = entrance.cores().iter().map(|core| {
         let status = core.status();
         let names = status.wanted.iter().map(|model| json!(&*model.name));
+        let failed = status.wanted.iter().filter_map(|model| {
+            let failure = status.failed.get(&model.id)?;
+            Some((model.name.to_string(), json!(failure.why)))
+        });
+        let failed: Map<String, Value> = failed.collect();
         let mut value = describe(&status.state);
         value["core"] = json!(&*core.name);
         value["models"] = names.collect();
+        if !failed.is_empty() {
+            value["failed"] = Value::Object(failed);
+        }
         value
     });
     let cores: Vec<Value> = cores.collect();

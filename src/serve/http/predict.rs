@@ -53,10 +53,7 @@ pub(super) async fn invocations(
 pub(super) async fn ping(State(entrance): State<Entrance>) -> Result<StatusCode, Refusal> {
     match entrance.is_ready() {
         true => Ok(StatusCode::OK),
-        false => Err(Refusal::new(
-            Code::NotReady,
-            "a model has no core that is ready",
-        )),
+        false => Err(Refusal::new(Code::NotReady, entrance.why_not_ready())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 use rustix::process::Signal;
@@ -16,15 +16,15 @@ use crate::support::{Workplace, edit_json, fixture};
 
 /// A server of model `m` in buckets of 12 tokens, with a port for management, and another bundle of the
 /// same model in buckets of 16 tokens.
-struct Managed {
-    server: Server,
-    address: SocketAddr,
-    other: PathBuf,
-    place: Workplace,
+pub(super) struct Managed {
+    pub(super) server: Server,
+    pub(super) address: SocketAddr,
+    pub(super) other: PathBuf,
+    pub(super) place: Workplace,
 }
 
 impl Managed {
-    fn start(cores: usize) -> Self {
+    pub(super) fn start(cores: usize) -> Self {
         let place = Workplace::new();
         let traced = |name: &str, length: &str| {
             let shapes = ["--batch-size", "1,2", "--sequence-length", length];
@@ -64,7 +64,7 @@ impl Managed {
 
     /// Makes a change, which has to succeed; whether there was anything to change.
     #[track_caller]
-    fn change(&self, method: &str, path: &str, body: &Value) -> bool {
+    pub(super) fn change(&self, method: &str, path: &str, body: &Value) -> bool {
         let (status, answer) = self.ask(method, path, body);
         assert_eq!(status, 200, "{answer}");
         answer["changed"].as_bool().unwrap()
@@ -72,7 +72,7 @@ impl Managed {
 
     /// A change is refused with this status and code, and a message with this part.
     #[track_caller]
-    fn check_refused(&self, change: (&str, &str, Value), refusal: (u16, &str, &str)) {
+    pub(super) fn check_refused(&self, change: (&str, &str, Value), refusal: (u16, &str, &str)) {
         let (method, path, body) = change;
         let (status, answer) = self.ask(method, path, &body);
         let code = answer["code"].as_str().unwrap();
@@ -82,17 +82,17 @@ impl Managed {
         assert!(!error.contains('\n'), "{answer}");
     }
 
-    fn status(&self) -> Value {
+    pub(super) fn status(&self) -> Value {
         self.ask("GET", "/admin/status", &Value::Null).1
     }
 
-    fn put_other(&self, name: &str) -> bool {
+    pub(super) fn put_other(&self, name: &str) -> bool {
         let body = json!({"bundle": self.other});
         self.change("PUT", &format!("/admin/models/{name}"), &body)
     }
 
     /// The sequence length of the bucket in which a short text runs under that name.
-    fn bucket(&self, name: &str) -> String {
+    pub(super) fn bucket(&self, name: &str) -> String {
         let bucket = self.header(name, "x-neuronc-buckets");
         bucket.split_once('x').unwrap().1.to_owned()
     }
@@ -387,90 +387,48 @@ fn only_the_port_for_management_changes_anything() {
 }
 
 #[test]
-fn a_bundle_that_was_replaced_on_disk_is_not_mixed_with_the_old_one() {
-    let managed = Managed::start(2);
-    let folder = managed.place.path("one");
-    fs::rename(&folder, managed.place.path("old")).unwrap();
-    fs::rename(&managed.other, &folder).unwrap();
-    // What is loaded goes on.
-    assert_eq!(managed.bucket("m"), "12");
-    let worker = managed.server.wait_ready(2)[0];
-    send(worker, Signal::KILL);
-    let cause = wait_until("the core says why it does not start", || {
-        let status = managed.status();
-        let cause = status["cores"][0]["models"][0]["cause"]
-            .as_str()?
-            .to_owned();
-        Some(cause)
-    });
-    assert!(cause.contains("was replaced"), "{cause}");
-    assert_eq!(managed.bucket("m"), "12", "the other core has it");
-    // Serving what is there now mends both.
-    assert!(managed.change("PUT", "/admin/models/m", &json!({"bundle": folder})));
-    assert_eq!(managed.bucket("m"), "16");
-    managed.server.wait_ready(2);
-}
-
-#[test]
-fn a_bundle_that_was_moved_is_served_from_where_it_is_now() {
+fn an_alias_is_changed_while_a_model_is_being_loaded() {
     let managed = Managed::start(1);
-    let moved = managed.place.path("moved");
-    let put = |folder: &Path| managed.change("PUT", "/admin/models/m", &json!({"bundle": folder}));
-    assert!(!put(&managed.place.path("one")), "it is served already");
-    fs::rename(managed.place.path("one"), &moved).unwrap();
-    send(managed.server.wait_ready(1)[0], Signal::KILL);
-    let cause = wait_until("the core is given up", || {
-        let core = managed.status()["cores"][0].clone();
-        (core["state"] == "broken").then(|| core["cause"].as_str().unwrap().to_owned())
-    });
-    assert!(
-        cause.contains("is not a bundle: there is no such folder; "),
-        "{cause}"
-    );
-    assert!(put(&moved));
-    assert_eq!(managed.bucket("m"), "12");
-    // The next worker starts from there.
-    send(managed.server.wait_ready(1)[0], Signal::KILL);
-    assert_eq!(managed.bucket("m"), "12");
-}
-
-#[test]
-fn a_model_that_could_not_be_loaded_is_refused_at_once_and_served_when_it_can_be() {
-    let managed = Managed::start(1);
-    managed.put_other("b");
-    let aside = managed.place.path("aside");
-    fs::rename(&managed.other, &aside).unwrap();
     let worker = managed.server.wait_ready(1)[0];
-    let ask = || {
-        managed
-            .server
-            .post("/predict/b", &json!({"inputs": "the cat"}))
-    };
     send(worker, Signal::STOP);
     thread::scope(|scope| {
-        let waiting = scope.spawn(ask);
-        managed.server.wait_handed_over();
-        send(worker, Signal::KILL);
-        let refused = waiting.join().unwrap();
-        assert_eq!(refused.status, 503, "{refused:?}");
-        assert_eq!(refused.json()["code"], "not_ready");
+        let loading = scope.spawn(|| managed.put_other("n"));
+        wait_until("the core is to load it", || {
+            let models = managed.status()["cores"][0]["models"].clone();
+            models.to_string().contains("loading").then_some(())
+        });
+        let body = json!({"models": {"m": 1}});
+        assert!(managed.change("PUT", "/admin/aliases/best", &body));
+        assert!(!loading.is_finished());
+        send(worker, Signal::CONT);
+        assert!(loading.join().unwrap());
     });
     assert_eq!(
-        managed.bucket("m"),
-        "12",
-        "the core goes on with what it holds"
+        (managed.bucket("best"), managed.bucket("n")),
+        ("12".to_owned(), "16".to_owned())
     );
-    let refused = ask();
-    assert_eq!(refused.status, 503, "{refused:?}");
-    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
-    let other = managed.server.wait_ready(1)[0];
-    fs::rename(&aside, &managed.other).unwrap();
-    let bucket = wait_until("the model is loaded", || {
-        let response = ask();
-        (response.status == 200).then(|| response.headers["x-neuronc-buckets"].clone())
+}
+
+#[test]
+fn a_name_that_becomes_an_alias_while_its_model_is_loaded_stays_one() {
+    let managed = Managed::start(1);
+    let worker = managed.server.wait_ready(1)[0];
+    send(worker, Signal::STOP);
+    let change = || ("PUT", "/admin/models/n", json!({"bundle": managed.other}));
+    thread::scope(|scope| {
+        let refused =
+            scope.spawn(|| managed.check_refused(change(), (409, "conflict", "`n` is an alias")));
+        wait_until("the core is to load it", || {
+            let models = managed.status()["cores"][0]["models"].clone();
+            models.to_string().contains("loading").then_some(())
+        });
+        assert!(managed.change("PUT", "/admin/aliases/n", &json!({"models": {"m": 1}})));
+        send(worker, Signal::CONT);
+        refused.join().unwrap();
     });
-    assert_eq!(bucket, "1x16");
-    assert_eq!(managed.server.wait_ready(1)[0], other, "by the same worker");
-    let models = managed.status()["cores"][0]["models"].clone();
-    assert!(!models.to_string().contains("failed"), "{models}");
+    assert_eq!(managed.bucket("n"), "12");
+    wait_until("nothing is left of it", || {
+        let models = managed.status()["cores"][0]["models"].clone();
+        (models.as_array().unwrap().len() == 1).then_some(())
+    });
 }

@@ -25,6 +25,7 @@ mod management;
 mod metrics;
 mod minilm;
 mod numeric;
+mod on_disk;
 mod openai;
 mod openapi;
 mod placement;

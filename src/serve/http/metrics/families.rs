@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -186,6 +187,15 @@ impl Scrape {
             }
             Ok(())
         })?;
+        let what = "Cores that would answer a request for the model.";
+        family(encoder, gauge("neuronc_model_cores", what), |out| {
+            for model in &models {
+                let is_ready = |core: &&Arc<Core>| core.is_ready_for(model.id);
+                let ready = self.0.cores().iter().filter(is_ready).count();
+                set(out, &[("model", &*model.name)], ready as u64)?;
+            }
+            Ok(())
+        })?;
         let what = "1 while a request for the model would be answered.";
         family(encoder, gauge("neuronc_model_ready", what), |out| {
             for model in &models {
@@ -196,7 +206,7 @@ impl Scrape {
         })
     }
 
-    fn model_names(&self) -> Vec<std::sync::Arc<str>> {
+    fn model_names(&self) -> Vec<Arc<str>> {
         let models = self.0.models();
         models.iter().map(|model| model.name.clone()).collect()
     }

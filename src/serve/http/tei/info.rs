@@ -191,6 +191,6 @@ pub(in crate::serve::http) async fn health(
     tei::model(&entrance, named, |_| true)?;
     match entrance.is_ready() {
         true => Ok(StatusCode::OK),
-        false => Err(Refusal::new(Code::NotReady, "a model has no core that is ready").into()),
+        false => Err(Refusal::new(Code::NotReady, entrance.why_not_ready()).into()),
     }
 }

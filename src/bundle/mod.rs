@@ -10,7 +10,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::bucket::Row;
 use crate::bundle::manifest::{MANIFEST_FILE, Manifest};
@@ -101,7 +101,9 @@ impl Bundle {
         }
         let identity = Identity {
             digest: files::sha256(&folder.join(MANIFEST_FILE))?,
-            place: folder.canonicalize()?,
+            place: folder
+                .canonicalize()
+                .with_context(|| format!("looking for `{}`", folder.display()))?,
         };
         Ok(Self {
             folder: std::path::absolute(folder)?,

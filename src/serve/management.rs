@@ -133,7 +133,7 @@ impl Served {
             self.leave(&model, &leaving)?;
             return Ok(Outcome::changed(format!("`{name}` left core {cores}")));
         }
-        let naming = self.exclusively(&self.naming)?;
+        let naming = self.naming();
         let aliases = self.models.aliases();
         let uses = |target: &Target| target.model == name;
         let mut using = aliases
@@ -273,7 +273,7 @@ impl Served {
 
     /// Gives a model that its cores hold its name, unless an alias has got it meanwhile.
     fn name(&self, model: &Arc<ServedModel>) -> Result<(), Trouble> {
-        let _naming = self.exclusively(&self.naming)?;
+        let _naming = self.naming();
         self.check_no_alias(&model.name)?;
         self.models.put(Arc::clone(model));
         Ok(())
@@ -426,7 +426,12 @@ impl Served {
         fits.map_err(|error| Trouble::Conflict(sentence(&error)))
     }
 
-    /// One change at a time; none while the server stops.
+    /// Of a change that has begun, the part that is about a name.
+    fn naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One change at a time; none begins while the server stops.
     fn exclusively<'a>(&self, lock: &'a Mutex<()>) -> Result<MutexGuard<'a, ()>, Trouble> {
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         match self.is_stopping() {

@@ -92,6 +92,9 @@ impl<'a, D: Device> Feeder<'a, D> {
     /// that was taken from the queue is left behind.
     pub(super) fn feed(&mut self) -> Result<()> {
         let outcome = self.feed_on();
+        if outcome.is_err() {
+            self.core.ledger.lose(None);
+        }
         // Those that are to blame were taken out before.
         for next in self.open.drain(..) {
             self.queue.put_back(next.batch.jobs);
@@ -140,12 +143,17 @@ impl<'a, D: Device> Feeder<'a, D> {
         let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
         let at = Instant::now();
         match self.device.begin(&model, batch.bucket, &rows) {
-            Ok(run) => self.open.push_back(Open {
-                model,
-                batch,
-                run,
-                at,
-            }),
+            Ok(run) => {
+                if self.open.is_empty() {
+                    self.core.ledger.begin(at);
+                }
+                self.open.push_back(Open {
+                    model,
+                    batch,
+                    run,
+                    at,
+                });
+            }
             Err(error) if error.is::<RunError>() => {
                 let refused = RowError::Failed(error.to_string());
                 answer_all(batch.jobs, &refused);
@@ -217,19 +225,21 @@ impl<'a, D: Device> Feeder<'a, D> {
         let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
         let tokens = rows.iter().map(|row| row.ids.len()).sum();
         let busy = self.done.saturating_duration_since(began);
+        let next = self.open.front().map(|next| next.at.max(self.done));
+        let ledger = &self.core.ledger;
         match self.device.finish(run, &model, &rows) {
             Ok(outputs) => {
                 let tally = Tally::batch(batch.bucket, rows.len(), tokens, busy);
                 let wait = |job: &Job| began.saturating_duration_since(job.accepted);
                 let waits = batch.jobs.iter().map(wait);
-                let ledger = &self.core.ledger;
-                ledger.add(&model.name, batch.bucket, &tally, waits);
+                ledger.add((&model.name, batch.bucket), &tally, waits, next);
                 self.has_run = true;
                 self.send(&model, batch, outputs, (began, busy));
                 Ok(())
             }
             Err(error) => match error.downcast_ref::<RunError>() {
                 Some(refused) => {
+                    ledger.lose(next);
                     self.refuse(&model, batch, refused);
                     Ok(())
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bucket::Bucket;
 use crate::serve::histogram::{Histogram, SECONDS, SHARES};
@@ -90,18 +90,36 @@ pub(super) struct Ledger {
 pub(super) struct Book {
     pub(super) runs: BTreeMap<(Arc<str>, Bucket), Runs>,
     pub(super) arrivals: BTreeMap<Arc<str>, Arrivals>,
+    /// Since when the core works on what it was given.
+    working_since: Option<Instant>,
+    /// The time of runs that came to nothing.
+    lost: Duration,
 }
 
 impl Ledger {
-    /// Writes down a batch whose rows waited for `waits`.
+    /// The core has begun to work.
+    pub(super) fn begin(&self, since: Instant) {
+        self.lock().working_since = Some(since);
+    }
+
+    /// What the core worked on came to nothing; since `next` it works on something else.
+    pub(super) fn lose(&self, next: Option<Instant>) {
+        let mut book = self.lock();
+        let worked = book.working();
+        book.lost += worked;
+        book.working_since = next;
+    }
+
+    /// Writes down a batch whose rows waited for `waits`; since `next` the core works on another one.
     pub(super) fn add(
         &self,
-        model: &Arc<str>,
-        bucket: Bucket,
+        (model, bucket): (&Arc<str>, Bucket),
         batch: &Tally,
         waits: impl Iterator<Item = Duration>,
+        next: Option<Instant>,
     ) {
         let mut book = self.lock();
+        book.working_since = next;
         let runs = book.runs.entry((Arc::clone(model), bucket)).or_default();
         runs.tally.add(batch);
         runs.times.observe(batch.busy.as_secs_f64());
@@ -129,6 +147,11 @@ impl Ledger {
         self.lock().total()
     }
 
+    /// How long the core worked, with the time on what it works on.
+    pub(super) fn busy(&self) -> Duration {
+        self.lock().busy()
+    }
+
     /// Only numbers are changed while it is held.
     fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
@@ -136,6 +159,16 @@ impl Ledger {
 }
 
 impl Book {
+    /// How long the core worked, with the time on what it works on: it never becomes less.
+    pub(super) fn busy(&self) -> Duration {
+        self.total().busy + self.lost + self.working()
+    }
+
+    fn working(&self) -> Duration {
+        self.working_since
+            .map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Of all models and buckets.
     pub(super) fn total(&self) -> Tally {
         let mut total = Tally::default();
@@ -162,7 +195,7 @@ mod tests {
         let waits = |rows| std::iter::repeat_n(busy, rows);
         let add = |rows, tokens| {
             let tally = Tally::batch(bucket, rows, tokens, busy);
-            ledger.add(&model, bucket, &tally, waits(rows));
+            ledger.add((&model, bucket), &tally, waits(rows), None);
         };
         add(6, 100);
         add(8, 256);
@@ -175,6 +208,19 @@ mod tests {
         assert_eq!(book.arrivals[&model].fills.sum(), 0.75 + 1.0);
         assert_eq!((total.batches, total.rows, total.padding_rows), (2, 14, 2));
         assert_eq!((total.tokens, total.padding_tokens), (356, 156));
-        assert_eq!(total.busy, 2 * busy);
+        assert_eq!((total.busy, ledger.busy()), (2 * busy, 2 * busy));
+    }
+
+    #[test]
+    fn work_counts_while_it_is_done_and_when_it_comes_to_nothing() {
+        let ledger = Ledger::default();
+        let second = Duration::from_secs(1);
+        ledger.begin(Instant::now().checked_sub(second).unwrap());
+        assert!(ledger.busy() >= second);
+        assert_eq!(ledger.total(), Tally::default());
+        ledger.lose(None);
+        let lost = ledger.busy();
+        assert!(lost >= second);
+        assert_eq!(ledger.busy(), lost, "it does not work");
     }
 }

@@ -152,9 +152,12 @@ impl View {
 fn core_view(core: &CoreStatus, before: &Look, now: &Look, seconds: f64) -> CoreView {
     let old = before.server.cores.iter();
     let old = old.clone().find(|known| known.core == core.core);
-    let done = match old {
-        Some(old) => difference(&core.total, &old.total),
-        None => core.total,
+    let (done, busy) = match old {
+        Some(old) => (
+            difference(&core.total, &old.total),
+            core.busy_seconds - old.busy_seconds,
+        ),
+        None => (core.total, core.busy_seconds),
     };
     let worker = |look: &Look| -> Option<Memory> {
         let host = look.host.as_ref()?;
@@ -169,7 +172,7 @@ fn core_view(core: &CoreStatus, before: &Look, now: &Look, seconds: f64) -> Core
         core: core.core.clone(),
         state: core.state.clone(),
         cause: core.cause.clone(),
-        busy: (done.busy_seconds / seconds).clamp(0.0, 1.0),
+        busy: (busy / seconds).clamp(0.0, 1.0),
         rates: rates(&done, seconds),
         models: core.models.iter().map(|model| model.name.clone()).collect(),
         failed: failed.collect(),
@@ -319,7 +322,7 @@ mod tests {
                 "core": "0", "device": "0", "state": "ready", "pid": 2, "cause": null, "vcpus": 1,
                 "threads": 1, "memory_bytes": 0, "memory_limit_bytes": null,
                 "models": [{"name": "m", "state": "loaded", "cause": null}],
-                "restarts": 0, "incidents": [], "total": work, "buckets": [bucket],
+                "restarts": 0, "incidents": [], "busy_seconds": busy, "total": work, "buckets": [bucket],
             }],
             "models": [{
                 "name": "m", "bundle": "b", "digest": "d", "task": "t", "buckets": ["8x16"],

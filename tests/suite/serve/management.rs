@@ -387,6 +387,27 @@ fn only_the_port_for_management_changes_anything() {
 }
 
 #[test]
+fn a_core_that_hangs_is_seen_to_work() {
+    let managed = Managed::start(1);
+    managed.bucket("m");
+    let worker = managed.server.wait_ready(1)[0];
+    let core = || managed.status()["cores"][0].clone();
+    let before = core();
+    send(worker, Signal::STOP);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| managed.bucket("m"));
+        wait_until("half a second of work shows", || {
+            let seconds = |core: &Value| core["busy_seconds"].as_f64().unwrap();
+            let now = core();
+            (seconds(&now) > seconds(&before) + 0.5).then_some(())
+        });
+        assert_eq!(core()["total"], before["total"], "nothing is done");
+        send(worker, Signal::CONT);
+        waiting.join().unwrap();
+    });
+}
+
+#[test]
 fn an_alias_is_changed_while_a_model_is_being_loaded() {
     let managed = Managed::start(1);
     let worker = managed.server.wait_ready(1)[0];

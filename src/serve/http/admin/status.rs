@@ -69,6 +69,9 @@ pub struct CoreStatus {
     pub restarts: u64,
     /// The last losses of its worker, the latest last.
     pub incidents: Vec<IncidentStatus>,
+    /// How long it worked, on what it works on as well.
+    pub busy_seconds: f64,
+    /// What is done.
     pub total: Work,
     pub buckets: Vec<BucketWork>,
 }
@@ -212,6 +215,7 @@ fn core_status(core: &Core) -> CoreStatus {
         models: models.map(|model| held(model, &status)).collect(),
         restarts: status.restarts,
         incidents: incidents.collect(),
+        busy_seconds: core.ledger.busy().as_secs_f64(),
         total: (&core.ledger.total()).into(),
         buckets: buckets.collect(),
     }

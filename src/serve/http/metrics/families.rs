@@ -262,11 +262,11 @@ fn each_run(
 }
 
 fn core_states(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Result {
-    let what = "Time in which the core worked.";
+    let what = "Time in which the core worked, on what it works on as well.";
     let busy = seconds("neuronc_core_busy", what);
     family(encoder, busy, |out| {
         for core in cores {
-            let busy = core.book.total().busy.as_secs_f64();
+            let busy = core.book.busy().as_secs_f64();
             add(out, &[("core", core.name())], busy)?;
         }
         Ok(())

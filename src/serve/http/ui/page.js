@@ -100,7 +100,8 @@ function changes(now, before) {
   const buckets = new Map();
   for (const core of now.cores) {
     const old = before?.cores.find((known) => known.core === core.core);
-    cores.set(core.core, difference(core.total, old ? old.total : core.total));
+    const busy = Math.max(0, core.busy_seconds - (old ?? core).busy_seconds);
+    cores.set(core.core, { ...difference(core.total, (old ?? core).total), busy });
     for (const bucket of core.buckets) {
       const same = (known) => known.model === bucket.model && known.bucket === bucket.bucket;
       const done = difference(bucket, before ? old?.buckets.find(same) : bucket);
@@ -131,7 +132,7 @@ function bar(share) {
 function showCores(status, done, seconds) {
   const rows = status.cores.map((core) => {
     const work = done.cores.get(core.core);
-    const busy = work.busy_seconds / seconds;
+    const busy = work.busy / seconds;
     const models = core.models.map((model) => (model.state === "loaded" ? model.name : `${model.name} (${model.state})`));
     const last = core.incidents[core.incidents.length - 1];
     const loss = core.cause ?? (last ? `${new Date(last.at * 1000).toLocaleTimeString()} ${last.cause}` : "");
@@ -211,12 +212,13 @@ function show() {
   const seconds = before ? Math.max(1e-3, passed) : 1;
   const done = changes(status, before?.status);
   const all = sum([...done.cores.values()]);
+  const busy = [...done.cores.values()].reduce((seconds, work) => seconds + work.busy, 0);
   const working = status.cores.filter((core) => core.state === "ready").length;
   const waiting = status.models.reduce((rows, model) => rows + model.queue_rows, 0);
   showServer(status);
   tiles([
     ["rows a second", rate(all.rows / seconds)],
-    ["cores busy", percent(all.busy_seconds / seconds / working)],
+    ["cores busy", percent(busy / seconds / working)],
     ["cores ready", `${working} of ${status.cores.length}`],
     ["rows waiting", String(waiting)],
     ["fill of batches", percent(fill(all))],

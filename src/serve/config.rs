@@ -103,7 +103,7 @@ struct LimitsConfig {
     queue_rows: Option<NonZeroUsize>,
     request_seconds: Option<Seconds>,
     run_seconds: Option<Seconds>,
-    notice_seconds: Option<SecondsOrNone>,
+    notice_seconds: Option<Seconds<true>>,
     drain_seconds: Option<Seconds>,
     close_seconds: Option<Seconds>,
 }
@@ -111,36 +111,24 @@ struct LimitsConfig {
 /// No limit is longer than a day.
 const SECONDS_MAX: f64 = 86_400.0;
 
-/// A time that something may take: it is not nothing, and not forever.
+/// A time that something may take: not forever, and more than nothing unless it may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(try_from = "f64")]
-struct Seconds(Duration);
+struct Seconds<const MAY_BE_NONE: bool = false>(Duration);
 
-impl TryFrom<f64> for Seconds {
+impl<const MAY_BE_NONE: bool> TryFrom<f64> for Seconds<MAY_BE_NONE> {
     type Error = String;
 
     fn try_from(seconds: f64) -> Result<Self, String> {
-        match seconds > 0.0 && seconds <= SECONDS_MAX {
+        let (is_enough, least) = match MAY_BE_NONE {
+            true => (seconds >= 0.0, "at least 0"),
+            false => (seconds > 0.0, "more than 0"),
+        };
+        match is_enough && seconds <= SECONDS_MAX {
             true => Ok(Self(Duration::from_secs_f64(seconds))),
             false => Err(format!(
-                "a limit of {seconds} seconds: it must be more than 0 and at most {SECONDS_MAX}"
+                "a limit of {seconds} seconds: it must be {least} and at most {SECONDS_MAX}"
             )),
-        }
-    }
-}
-
-/// One that can be left out.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(try_from = "f64")]
-struct SecondsOrNone(Duration);
-
-impl TryFrom<f64> for SecondsOrNone {
-    type Error = String;
-
-    fn try_from(seconds: f64) -> Result<Self, String> {
-        match seconds {
-            0.0 => Ok(Self(Duration::ZERO)),
-            seconds => Seconds::try_from(seconds).map(|Seconds(time)| Self(time)),
         }
     }
 }
@@ -342,16 +330,16 @@ mod tests {
 
     #[test]
     fn limits_that_mean_nothing_are_refused_with_line_and_column() {
-        for limit in [
-            "request_seconds: 0",
-            "run_seconds: -1",
-            "drain_seconds: .nan",
-            "close_seconds: 1e9",
-            "notice_seconds: -1",
+        for (limit, least) in [
+            ("request_seconds: 0", "more than 0"),
+            ("run_seconds: -1", "more than 0"),
+            ("drain_seconds: .nan", "more than 0"),
+            ("close_seconds: 1e9", "more than 0"),
+            ("notice_seconds: -1", "at least 0"),
         ] {
             let error = config(&format!("limits:\n  {limit}\n")).unwrap_err();
             let error = format!("{error:#}");
-            for part in ["line 2", "more than 0 and at most 86400"] {
+            for part in ["line 2", least, "at most 86400"] {
                 assert!(error.contains(part), "{limit}: {error}");
             }
         }

@@ -16,7 +16,7 @@ use crate::serve::job::{Batch, Job, RowError, RowOutput, Timing, answer_all};
 use crate::serve::ledger::Tally;
 use crate::serve::models::{ModelId, ServedModel};
 use crate::serve::queue::{Queue, Taken};
-use crate::serve::restarts::Restarts;
+use crate::serve::restarts::{Restarts, Service};
 
 /// A core that has nothing to do looks this often whether its device still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -24,9 +24,6 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
 /// So long before a batch is expected to end the device is given its next one, if a full one waits; one
 /// that is not full may still grow until then.
 const AHEAD: Duration = Duration::from_millis(1);
-
-/// A device that was ready for so long has proven itself, even if nothing was asked of it.
-const STEADY: Duration = Duration::from_secs(60);
 
 /// A model over whose load so many workers were lost is not tried again beside others.
 const LOSSES_MAX: u32 = 2;
@@ -82,10 +79,13 @@ impl<'a, D: Device> Feeder<'a, D> {
         }
     }
 
-    /// True when a batch was answered, or would have been for long.
-    pub(super) fn has_served(&self) -> bool {
-        let steady = |since: Instant| since.elapsed() >= STEADY;
-        self.has_run || self.ready_since.is_some_and(steady)
+    /// What the device has done so far.
+    pub(super) fn service(&self) -> Service {
+        let ready = self.ready_since.map(|since| since.elapsed());
+        Service {
+            has_run: self.has_run,
+            ready: ready.unwrap_or_default(),
+        }
     }
 
     /// Runs batches until the queue is closed and empty; an error means that the device is lost. Nothing
@@ -93,7 +93,7 @@ impl<'a, D: Device> Feeder<'a, D> {
     pub(super) fn feed(&mut self) -> Result<()> {
         let outcome = self.feed_on();
         if outcome.is_err() {
-            self.core.ledger.lose(None);
+            self.core.ledger.end(false);
         }
         // Those that are to blame were taken out before.
         for next in self.open.drain(..) {
@@ -144,9 +144,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         let at = Instant::now();
         match self.device.begin(&model, batch.bucket, &rows) {
             Ok(run) => {
-                if self.open.is_empty() {
-                    self.core.ledger.begin(at);
-                }
+                self.core.ledger.begin(at);
                 self.open.push_back(Open {
                     model,
                     batch,
@@ -193,7 +191,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         let limit = self.device.must_end(&first.run);
         self.device.is_done_before(&first.run, limit)?;
         let began = first.at.max(self.done);
-        self.done = Instant::now();
+        self.done = self.core.ledger.end(self.open.len() > 1);
         if may_follow
             && self.open.len() == 1
             && let Taken::Batch(batch) = self.take(Duration::ZERO)
@@ -225,21 +223,19 @@ impl<'a, D: Device> Feeder<'a, D> {
         let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
         let tokens = rows.iter().map(|row| row.ids.len()).sum();
         let busy = self.done.saturating_duration_since(began);
-        let next = self.open.front().map(|next| next.at.max(self.done));
-        let ledger = &self.core.ledger;
         match self.device.finish(run, &model, &rows) {
             Ok(outputs) => {
                 let tally = Tally::batch(batch.bucket, rows.len(), tokens, busy);
                 let wait = |job: &Job| began.saturating_duration_since(job.accepted);
                 let waits = batch.jobs.iter().map(wait);
-                ledger.add((&model.name, batch.bucket), &tally, waits, next);
+                let ledger = &self.core.ledger;
+                ledger.add(&model.name, batch.bucket, &tally, waits);
                 self.has_run = true;
                 self.send(&model, batch, outputs, (began, busy));
                 Ok(())
             }
             Err(error) => match error.downcast_ref::<RunError>() {
                 Some(refused) => {
-                    ledger.lose(next);
                     self.refuse(&model, batch, refused);
                     Ok(())
                 }
@@ -365,7 +361,7 @@ impl<'a, D: Device> Feeder<'a, D> {
             self.queue.set_failed(model.id, self.core.index, has_failed);
         }
         self.retry = failing.map(|took| {
-            let pause = self.retries.lost(false).pause;
+            let pause = self.retries.lost(Service::default()).pause;
             Instant::now() + pause.max(took * RETRY_TIMES)
         });
         self.revision = Some(revision);
@@ -413,14 +409,16 @@ impl<'a, D: Device> Feeder<'a, D> {
         let process_id = self.device.process_id();
         let state = match held.is_empty() {
             true => CoreState::Empty,
-            false => CoreState::Ready { process_id },
+            false => {
+                self.ready_since.get_or_insert_with(Instant::now);
+                CoreState::Ready { process_id }
+            }
         };
         let is_new = self.core.status().state != state;
         if is_new {
             let core = &*self.core.name;
             tracing::info!(core, pid = process_id, models = held.len(), "core ready");
         }
-        self.ready_since.get_or_insert_with(Instant::now);
         self.queue.set_broken(self.core.index, false);
         self.core.change(|status| {
             status.state = state;

@@ -16,7 +16,7 @@ use crate::serve::device::Device;
 use crate::serve::feeder::Feeder;
 use crate::serve::process::{Process, Site};
 use crate::serve::queue::Queue;
-use crate::serve::restarts::Restarts;
+use crate::serve::restarts::{Restarts, Service};
 use crate::serve::simulated::SimulatedCore;
 
 /// What the devices need to start.
@@ -60,14 +60,14 @@ impl Keeper {
     fn keep(&self) {
         let mut restarts = Restarts::default();
         while !self.queue.is_closed() {
-            let mut has_served = false;
+            let mut service = Service::default();
             // A change from here on may come too late for this device: the next one is started at once.
             let (calls, revision) = (self.queue.calls(), self.core.revision());
             // A panic costs the core its device, as any other loss.
-            let ended = catch_unwind(AssertUnwindSafe(|| self.run_once(&mut has_served)));
+            let ended = catch_unwind(AssertUnwindSafe(|| self.run_once(&mut service)));
             let ended = ended.unwrap_or_else(|panic| bail_panic(panic.as_ref()));
             let Err(error) = ended else { break };
-            let verdict = restarts.lost(has_served);
+            let verdict = restarts.lost(service);
             let cause = sentence(&error);
             let (core, failures_in_a_row) = (&*self.core.name, restarts.in_a_row());
             tracing::error!(core, failures_in_a_row, "worker ended: {cause}");
@@ -82,7 +82,7 @@ impl Keeper {
     }
 
     /// From the start of a device to its end; an error means that it was lost.
-    fn run_once(&self, has_served: &mut bool) -> Result<()> {
+    fn run_once(&self, service: &mut Service) -> Result<()> {
         let Workplace {
             machine,
             runtime,
@@ -92,7 +92,7 @@ impl Keeper {
         match runtime {
             Runtime::Simulated(simulation) => {
                 let device = SimulatedCore::start(simulation)?;
-                self.feed(device, has_served)
+                self.feed(device, service)
             }
             Runtime::Processes(backend) => {
                 let device = Process::new(Site {
@@ -103,15 +103,15 @@ impl Keeper {
                     run_limit: *run_limit,
                     queue: &self.queue,
                 });
-                self.feed(device, has_served)
+                self.feed(device, service)
             }
         }
     }
 
-    fn feed(&self, device: impl Device, has_served: &mut bool) -> Result<()> {
+    fn feed(&self, device: impl Device, service: &mut Service) -> Result<()> {
         let mut feeder = Feeder::new(&self.core, &self.queue, device);
         let outcome = feeder.feed();
-        *has_served = feeder.has_served();
+        *service = feeder.service();
         outcome
     }
 }

@@ -90,36 +90,40 @@ pub(super) struct Ledger {
 pub(super) struct Book {
     pub(super) runs: BTreeMap<(Arc<str>, Bucket), Runs>,
     pub(super) arrivals: BTreeMap<Arc<str>, Arrivals>,
-    /// Since when the core works on what it was given.
+    /// The time that the core worked until then, also on what came to nothing.
+    worked: Duration,
+    /// Since when it works on what it was given.
     working_since: Option<Instant>,
-    /// The time of runs that came to nothing.
-    lost: Duration,
 }
 
 impl Ledger {
-    /// The core has begun to work.
+    /// The core works since then, unless it did before.
     pub(super) fn begin(&self, since: Instant) {
-        self.lock().working_since = Some(since);
+        self.lock().working_since.get_or_insert(since);
     }
 
-    /// What the core worked on came to nothing; since `next` it works on something else.
-    pub(super) fn lose(&self, next: Option<Instant>) {
+    /// What the core worked on has ended, now, however it ended; where it `goes_on`, it works on what it
+    /// was given next.
+    pub(super) fn end(&self, goes_on: bool) -> Instant {
         let mut book = self.lock();
-        let worked = book.working();
-        book.lost += worked;
-        book.working_since = next;
+        // Within the lock: whoever reads before sees less, whoever reads after sees no less.
+        let now = Instant::now();
+        if let Some(since) = book.working_since.take() {
+            book.worked += now.saturating_duration_since(since);
+        }
+        book.working_since = goes_on.then_some(now);
+        now
     }
 
-    /// Writes down a batch whose rows waited for `waits`; since `next` the core works on another one.
+    /// Writes down a batch whose rows waited for `waits`.
     pub(super) fn add(
         &self,
-        (model, bucket): (&Arc<str>, Bucket),
+        model: &Arc<str>,
+        bucket: Bucket,
         batch: &Tally,
         waits: impl Iterator<Item = Duration>,
-        next: Option<Instant>,
     ) {
         let mut book = self.lock();
-        book.working_since = next;
         let runs = book.runs.entry((Arc::clone(model), bucket)).or_default();
         runs.tally.add(batch);
         runs.times.observe(batch.busy.as_secs_f64());
@@ -161,12 +165,8 @@ impl Ledger {
 impl Book {
     /// How long the core worked, with the time on what it works on: it never becomes less.
     pub(super) fn busy(&self) -> Duration {
-        self.total().busy + self.lost + self.working()
-    }
-
-    fn working(&self) -> Duration {
-        self.working_since
-            .map_or(Duration::ZERO, |since| since.elapsed())
+        let since = self.working_since.map(|since| since.elapsed());
+        self.worked + since.unwrap_or_default()
     }
 
     /// Of all models and buckets.
@@ -195,7 +195,7 @@ mod tests {
         let waits = |rows| std::iter::repeat_n(busy, rows);
         let add = |rows, tokens| {
             let tally = Tally::batch(bucket, rows, tokens, busy);
-            ledger.add((&model, bucket), &tally, waits(rows), None);
+            ledger.add(&model, bucket, &tally, waits(rows));
         };
         add(6, 100);
         add(8, 256);
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(book.arrivals[&model].fills.sum(), 0.75 + 1.0);
         assert_eq!((total.batches, total.rows, total.padding_rows), (2, 14, 2));
         assert_eq!((total.tokens, total.padding_tokens), (356, 156));
-        assert_eq!((total.busy, ledger.busy()), (2 * busy, 2 * busy));
+        assert_eq!(total.busy, 2 * busy);
     }
 
     #[test]
@@ -218,9 +218,14 @@ mod tests {
         ledger.begin(Instant::now().checked_sub(second).unwrap());
         assert!(ledger.busy() >= second);
         assert_eq!(ledger.total(), Tally::default());
-        ledger.lose(None);
-        let lost = ledger.busy();
-        assert!(lost >= second);
-        assert_eq!(ledger.busy(), lost, "it does not work");
+        let before = ledger.busy();
+        // It was given the next one ahead.
+        let turned = ledger.end(true);
+        assert!(ledger.busy() >= before);
+        ledger.begin(turned + second);
+        assert!(ledger.end(false) >= turned);
+        let worked = ledger.busy();
+        assert!(worked >= before && worked < before + second);
+        assert_eq!(ledger.busy(), worked, "it does not work");
     }
 }

@@ -12,7 +12,26 @@ const BROKEN_AFTER: u32 = 6;
 /// How long a broken core rests between two attempts.
 const BROKEN_PAUSE: Duration = Duration::from_secs(30);
 
-/// The failures of one worker. A failure is in a row with the one before unless a batch ran between.
+/// A worker that was ready for so long has proven itself, even if nothing was asked of it.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// What a worker did before it was lost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Service {
+    /// A batch ran.
+    pub(super) has_run: bool,
+    /// How long it was ready.
+    pub(super) ready: Duration,
+}
+
+impl Service {
+    fn is_proof(self) -> bool {
+        self.has_run || self.ready >= STEADY
+    }
+}
+
+/// The failures of one worker. A failure is in a row with the one before unless a worker has proven itself
+/// between them.
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
     in_a_row: u32,
@@ -28,9 +47,9 @@ pub(super) struct Verdict {
 }
 
 impl Restarts {
-    /// A worker was lost; `served` says whether it had run a batch.
-    pub(super) fn lost(&mut self, served: bool) -> Verdict {
-        self.in_a_row = match served {
+    /// A worker was lost.
+    pub(super) fn lost(&mut self, service: Service) -> Verdict {
+        self.in_a_row = match service.is_proof() {
             true => 1,
             false => self.in_a_row.saturating_add(1),
         };
@@ -54,7 +73,7 @@ mod tests {
     #[test]
     fn pauses_double_until_the_core_counts_as_broken() {
         let mut restarts = Restarts::default();
-        let verdicts: Vec<Verdict> = (0..7).map(|_| restarts.lost(false)).collect();
+        let verdicts: Vec<Verdict> = (0..7).map(|_| restarts.lost(Service::default())).collect();
         let pauses: Vec<u128> = verdicts.iter().map(|v| v.pause.as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 30_000, 30_000]);
         let broken = verdicts.iter().position(|verdict| verdict.is_broken);
@@ -62,12 +81,27 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_served_starts_over() {
-        let mut restarts = Restarts::default();
-        for _ in 0..9 {
-            restarts.lost(false);
+    fn a_worker_that_ran_a_batch_or_was_ready_for_long_starts_over() {
+        let ran = Service {
+            has_run: true,
+            ready: Duration::ZERO,
+        };
+        let ready = |ready| Service {
+            has_run: false,
+            ready,
+        };
+        for (service, starts_over) in [
+            (ran, true),
+            (ready(STEADY), true),
+            (ready(STEADY / 2), false),
+        ] {
+            let mut restarts = Restarts::default();
+            for _ in 0..9 {
+                restarts.lost(Service::default());
+            }
+            let verdict = restarts.lost(service);
+            assert_eq!(verdict.is_broken, !starts_over, "{service:?}");
+            assert_eq!(verdict.pause == PAUSE, starts_over, "{service:?}");
         }
-        let verdict = restarts.lost(true);
-        assert_eq!((verdict.pause, verdict.is_broken), (PAUSE, false));
     }
 }

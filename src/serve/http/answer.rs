@@ -295,15 +295,15 @@ pub(super) fn unanswerable(error: &anyhow::Error) -> Refusal {
 /// Where a request's rows ran.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
-    model: String,
+    model: Arc<str>,
     buckets: BTreeSet<Bucket>,
     cores: BTreeSet<Arc<str>>,
 }
 
 impl Ran {
-    pub(super) fn of(model: &str, outputs: &[RowOutput]) -> Self {
+    pub(super) fn of(model: &Arc<str>, outputs: &[RowOutput]) -> Self {
         Self {
-            model: model.to_owned(),
+            model: Arc::clone(model),
             buckets: outputs.iter().map(|output| output.bucket).collect(),
             cores: outputs
                 .iter()
@@ -324,7 +324,7 @@ pub(super) fn json(answer: &impl Serialize, ran: &Ran) -> Result<Response, Refus
         .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
-        (MODEL_HEADER, ran.model.clone()),
+        (MODEL_HEADER, ran.model.to_string()),
         (BUCKETS_HEADER, join(&ran.buckets)),
         (CORES_HEADER, join(&ran.cores)),
     ];

@@ -129,7 +129,7 @@ impl Scrape {
         family(encoder, gauge("neuronc_requests_open", what), |out| {
             out.encode_gauge(&(traffic.open() as u64))
         })?;
-        let what = "Requests, and connections beyond the limit, that were refused, by the code of the refusal.";
+        let what = "Requests and connections that were refused, by the code of the refusal.";
         family(encoder, counter("neuronc_refusals", what), |out| {
             for (reason, count) in &account.refused {
                 add(out, &[("reason", *reason)], *count)?;

@@ -130,6 +130,9 @@ def front(bundle, seconds):
         share = run["per_second"] / published * 100
         yield f"{what}: requests/s, share of the device's", f"{run['per_second']:.0f}, {share:.1f} %"
         yield f"{what}: p50 / p99", f"{latency['p50']:.1f} / {latency['p99']:.1f} ms"
+        if usage is None:
+            yield f"{what}: processor time", "not known: the run was too short"
+            continue
         server, client = usage["server_micros_per_request"], usage["client_micros_per_request"]
         yield f"{what}: processor time of server / load generator", f"{server:.0f} / {client:.0f} us a request"
         yield f"{what}: processors busy with other programs", f"{usage['others']:.2f}"

@@ -10,4 +10,4 @@ cargo build --workspace
 cargo test --workspace
 scripts/test-executor.sh
 # The short form of `make bench`: that it still runs, not how fast.
-python3 scripts/bench.py --build debug --seconds 0.5 --megabytes 16
+python3 scripts/bench.py --build debug --seconds 1 --megabytes 16

@@ -195,29 +195,6 @@ impl Config {
         self.limits.connections
     }
 
-    /// A run that is said to hang leaves time for another one.
-    fn check_run(&self) -> Result<()> {
-        let LimitsConfig {
-            run_seconds: Some(Seconds(run)),
-            request_seconds,
-            ..
-        } = self.limits
-        else {
-            return Ok(());
-        };
-        let request = request_seconds.map_or(Limits::STANDARD.request, |request| request.0);
-        match 2 * run < request {
-            true => Ok(()),
-            false => Err(Failure::usage(format!("limit `run_seconds` is {}", run.as_secs_f64()))
-                .why(format!(
-                    "it must be less than half of `request_seconds`, which is {}: what a worker hangs on \
-                     is run once more by another one",
-                    request.as_secs_f64()
-                ))
-                .into()),
-        }
-    }
-
     /// The limits, with those of `standard` that the file does not name.
     pub fn limits(&self, standard: Limits) -> Result<Limits> {
         let own = &self.limits;
@@ -232,8 +209,11 @@ impl Config {
             let why = format!("a single body may have {body_bytes}");
             return Err(Failure::usage(what).why(why).into());
         }
-        self.check_run()?;
         let seconds = |own: Option<Seconds>, standard: Duration| own.map_or(standard, |own| own.0);
+        let request = seconds(own.request_seconds, standard.request);
+        if let Some(Seconds(run)) = own.run_seconds {
+            check_run(run, request)?;
+        }
         Ok(Limits {
             connections: own
                 .connections
@@ -249,7 +229,7 @@ impl Config {
             queue_rows: own
                 .queue_rows
                 .map_or(standard.queue_rows, NonZeroUsize::get),
-            request: seconds(own.request_seconds, standard.request),
+            request,
             run: seconds(own.run_seconds, standard.run),
             notice: own
                 .notice_seconds
@@ -258,6 +238,23 @@ impl Config {
             close: seconds(own.close_seconds, standard.close),
         })
     }
+}
+
+/// A run that is said to hang leaves time for another one.
+fn check_run(run: Duration, request: Duration) -> Result<()> {
+    if 2 * run < request {
+        return Ok(());
+    }
+    let why = format!(
+        "it must be less than half of `request_seconds`, which is {}: what a worker hangs on is run once \
+         more by another one",
+        request.as_secs_f64()
+    );
+    Err(
+        Failure::usage(format!("limit `run_seconds` is {}", run.as_secs_f64()))
+            .why(why)
+            .into(),
+    )
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ pub struct Limits {
     /// How long a request may take from the end of its body, waiting included.
     pub request: Duration,
     /// How long one batch may take on a worker before the worker counts as hung, unless its bucket is
-    /// known to be slow. Less than half of `request`, so that the batch can be run elsewhere.
+    /// known to be slow. Less than half of `request`, so that the batch can be run elsewhere, unless
+    /// `request` alone was made shorter.
     pub run: Duration,
     /// How long the server, told to stop, only says so in its readiness and goes on.
     pub notice: Duration,
@@ -320,14 +321,6 @@ impl Entrance {
     fn is_ready(&self) -> bool {
         let models = self.models();
         !models.is_empty() && models.iter().all(|model| self.is_model_ready(model.id))
-    }
-
-    /// Why it is not.
-    fn why_not_ready(&self) -> &'static str {
-        match self.models().is_empty() {
-            true => "no model is served",
-            false => "a model has no core that is ready",
-        }
     }
 
     /// True when a request for this model would be answered: the server is not stopping and the model

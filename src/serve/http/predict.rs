@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::serve::Entrance;
-use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::answer::{self, Refusal};
 use crate::serve::http::sent::Sent;
 use crate::serve::http::work::{self, Outputs};
 use crate::serve::models::Use;
@@ -51,10 +51,8 @@ pub(super) async fn invocations(
 
 /// `GET /ping`: 200 while a request would be answered.
 pub(super) async fn ping(State(entrance): State<Entrance>) -> Result<StatusCode, Refusal> {
-    match entrance.is_ready() {
-        true => Ok(StatusCode::OK),
-        false => Err(Refusal::new(Code::NotReady, entrance.why_not_ready())),
-    }
+    work::check_ready(&entrance)?;
+    Ok(StatusCode::OK)
 }
 
 async fn run(entrance: &Entrance, model: Use, body: Sent) -> Result<Response, Refusal> {

@@ -220,6 +220,21 @@ fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
     }
 }
 
+/// The answer to a probe that has a refusal for it: why a request might not be answered.
+pub(super) fn check_ready(entrance: &Entrance) -> Result<(), Refusal> {
+    if entrance.is_ready() {
+        return Ok(());
+    }
+    if entrance.served.is_stopping() {
+        return Err(stopping());
+    }
+    let why = match entrance.models().is_empty() {
+        true => "no model is served",
+        false => "a model has no core that is ready",
+    };
+    Err(Refusal::new(Code::NotReady, why))
+}
+
 /// Nobody answered a row.
 fn lost(served: &Served) -> Refusal {
     match served.is_stopping() {

@@ -131,6 +131,10 @@ fn readiness_ends_with_sigterm_and_liveness_does_not() {
     wait_until("the server says that it is not ready", || {
         (server.get("/health/ready").status == 503).then_some(())
     });
+    for probe in ["/ping", "/health"] {
+        let why = server.get(probe).json()["error"].to_string();
+        assert!(why.contains("the server is stopping"), "{probe}: {why}");
+    }
     server.answer(&json!("the cat"));
     wait_until("new connections are refused", || {
         is_refused(server.address).then_some(())

@@ -15,9 +15,9 @@ use crate::executor::job::{Cast, CastMode, CastType};
 use crate::family::Head;
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::Entrance;
-use crate::serve::http::answer::{self, Code, Ran, Refusal};
+use crate::serve::http::answer::{self, Ran, Refusal};
 use crate::serve::http::tei::{self, TeiRefusal};
-use crate::serve::http::work::{Outputs, Times};
+use crate::serve::http::work::{self, Outputs, Times};
 use crate::serve::models::Use;
 use crate::task::TaskModel;
 
@@ -189,8 +189,6 @@ pub(in crate::serve::http) async fn health(
     named: tei::Named,
 ) -> Result<StatusCode, TeiRefusal> {
     tei::model(&entrance, named, |_| true)?;
-    match entrance.is_ready() {
-        true => Ok(StatusCode::OK),
-        false => Err(Refusal::new(Code::NotReady, entrance.why_not_ready()).into()),
-    }
+    work::check_ready(&entrance)?;
+    Ok(StatusCode::OK)
 }

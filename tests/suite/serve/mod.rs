@@ -31,6 +31,7 @@ mod openapi;
 mod placement;
 mod privacy;
 mod protocol_page;
+mod recorded;
 mod reference;
 mod refusals;
 mod schemathesis;

@@ -1,0 +1,123 @@
+//! The options of `neuronc serve` that say where it listens.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::failure::Failure;
+use crate::placement::Placement;
+use crate::serve::config::{Host, ListenConfig};
+use crate::serve::{self, Door, Listener};
+
+const PORT: u16 = 8080;
+
+/// Which ports there are, and for what.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct AddressFlags {
+    /// The address to listen on; other machines reach only what is not on loopback
+    /// [default: 127.0.0.1].
+    #[arg(long)]
+    host: Option<Host>,
+
+    /// The port to listen on; 0 takes a free one [default: 8080].
+    #[arg(long)]
+    port: Option<u16>,
+
+    /// Also listen on this port for management, which changes what is served; on loopback unless
+    /// `--management-host` says otherwise.
+    #[arg(long, value_name = "PORT")]
+    management_port: Option<u16>,
+
+    /// The address for management; whoever reaches it is an operator.
+    #[arg(long, value_name = "HOST", requires = "management_port")]
+    management_host: Option<Host>,
+
+    /// Also give each core a port of its own: core i answers on PORT + i, and only through core i.
+    #[arg(long, value_name = "PORT")]
+    listen_per_core: Option<u16>,
+}
+
+impl AddressFlags {
+    /// Takes all ports, of these options or else of `config`.
+    pub(in crate::cli) fn open(
+        &self,
+        config: &ListenConfig,
+        placement: &Placement,
+    ) -> Result<Vec<Listener>> {
+        let doors = self.doors(config, placement)?;
+        check_apart(&doors)?;
+        doors.into_iter().map(listen).collect()
+    }
+
+    /// The addresses to listen on: that for everybody first, then those of the cores.
+    fn doors(
+        &self,
+        config: &ListenConfig,
+        placement: &Placement,
+    ) -> Result<Vec<(SocketAddr, Door)>> {
+        let address =
+            |host: Option<Host>, port| SocketAddr::new(host.unwrap_or(Host::LOCAL).0, port);
+        let host = self.host.or(config.host);
+        let port = self.port.or(config.port).unwrap_or(PORT);
+        let mut doors = vec![(address(host, port), Door::All)];
+        if let Some(port) = self.management_port.or(config.management_port) {
+            let host = self.management_host.or(config.management_host);
+            doors.push((address(host, port), Door::Management));
+        }
+        let Some(first) = self.listen_per_core.or(config.per_core) else {
+            return Ok(doors);
+        };
+        for (index, worker) in placement.workers.iter().enumerate() {
+            let core = worker.cores.lowest().unwrap_or(0);
+            let port = u16::try_from(u32::from(first) + core).map_err(|_| {
+                Failure::usage(format!("core {core} has no port"))
+                    .why(format!(
+                        "{first} + {core} is beyond the last port, {}",
+                        u16::MAX
+                    ))
+                    .help("give a smaller `--listen-per-core`")
+            })?;
+            doors.push((address(host, port), Door::Worker(index)));
+        }
+        Ok(doors)
+    }
+}
+
+fn listen((address, door): (SocketAddr, Door)) -> Result<Listener> {
+    let socket = serve::listen(address).map_err(|error| {
+        Failure::usage(format!("cannot listen on {address}"))
+            .why(error.to_string())
+            .help(format!("give another `{}` or `--host`", option(door)))
+    })?;
+    Ok(Listener { socket, door })
+}
+
+/// Refuses a port that two options ask for.
+fn check_apart(doors: &[(SocketAddr, Door)]) -> Result<()> {
+    for (index, (address, door)) in doors.iter().enumerate() {
+        let mut before = doors[..index].iter();
+        if let Some((_, other)) = before.find(|(other, _)| meet(*other, *address)) {
+            let what = format!("port {} is asked for twice", address.port());
+            let why = format!("by `{}` and by `{}`", option(*other), option(*door));
+            let failure = Failure::usage(what).why(why);
+            return Err(failure.help("give each a port of its own").into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether one of two addresses takes the port of the other.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let (here, there) = (one.ip(), other.ip());
+    let is_shared = here == there || here.is_unspecified() || there.is_unspecified();
+    one.port() != 0 && one.port() == other.port() && is_shared
+}
+
+/// The option that a port comes from.
+fn option(door: Door) -> &'static str {
+    match door {
+        Door::All => "--port",
+        Door::Management => "--management-port",
+        Door::Worker(_) => "--listen-per-core",
+    }
+}

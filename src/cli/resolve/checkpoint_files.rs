@@ -1,0 +1,71 @@
+//! From a snapshot of a model's files to what a plan needs to know of them.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use crate::checkpoint::{self, Asked, Checkpoint};
+use crate::cli::terminal::print;
+use crate::cli::terminal::progress_bars::Bars;
+use crate::files;
+use crate::hub::{self, Digest, Listing, Snapshot};
+use crate::plan::Model;
+use crate::recipe::Task;
+
+/// Fetches and reads the small files that say what the model is.
+pub(in crate::cli) fn read_checkpoint(
+    snapshot: &Snapshot,
+    task: Option<Task>,
+    tracer: &Asked,
+    bars: &mut Bars,
+) -> Result<Checkpoint> {
+    if snapshot.listing == Listing::Cached {
+        print::remark(&format!(
+            "note: the cache does not say what {} holds; files that are not in it count as absent",
+            snapshot.source
+        ));
+    }
+    let listed: Vec<&str> = snapshot
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .collect();
+    let names = checkpoint::small_files(listed.iter().copied());
+    let paths = snapshot.fetch(&names, &mut |progress| bars.download(progress))?;
+    let mut small = BTreeMap::new();
+    for (name, path) in names.into_iter().zip(paths) {
+        small.insert(name.to_owned(), files::read(&path)?);
+    }
+    Checkpoint::read(&small, &listed, task, tracer)
+}
+
+/// The files that tracing needs beside those that decided the plan.
+pub(in crate::cli) fn needed(checkpoint: &Checkpoint) -> Vec<&str> {
+    let names = checkpoint
+        .tokenizer_files
+        .iter()
+        .chain(&checkpoint.weight_files);
+    names.map(String::as_str).collect()
+}
+
+pub(in crate::cli) fn identity(snapshot: &Snapshot, checkpoint: &Checkpoint) -> Result<Model> {
+    let listed = snapshot.files.iter().map(|file| file.path.as_str());
+    let mut names = checkpoint::small_files(listed);
+    names.extend(needed(checkpoint));
+    let mut digests = BTreeMap::new();
+    for name in names {
+        let digest = match snapshot.file(name).and_then(|file| file.digest.as_ref()) {
+            Some(Digest::GitBlob(hex)) => format!("git:{hex}"),
+            _ => format!("sha256:{}", snapshot.sha256(name)?),
+        };
+        digests.insert(name.to_owned(), digest);
+    }
+    Ok(Model {
+        id: match &snapshot.source {
+            hub::Source::Hub { id, .. } => Some(id.clone()),
+            hub::Source::Folder(_) => None,
+        },
+        commit: snapshot.commit.clone(),
+        files: digests,
+    })
+}

@@ -1,0 +1,10 @@
+//! From options to the things that they stand for: models, plans, bundles, machines, programs.
+
+pub(in crate::cli) mod bundles;
+pub(in crate::cli) mod checkpoint_files;
+pub(in crate::cli) mod machine;
+pub(in crate::cli) mod model;
+pub(in crate::cli) mod planner;
+pub(in crate::cli) mod programs;
+pub(in crate::cli) mod simulation;
+mod tracer;

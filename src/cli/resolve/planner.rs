@@ -1,0 +1,134 @@
+//! From the options that say what is compiled for which chip to a plan.
+
+use anyhow::Result;
+
+use crate::arguments;
+use crate::checkpoint::{Checkpoint, Tracer};
+use crate::cli::environment::Environment;
+use crate::cli::flags::plan::PlanFlags;
+use crate::cli::resolve::tracer::requested_tracer;
+use crate::cli::resolve::{checkpoint_files, model, programs};
+use crate::cli::terminal::print;
+use crate::cli::terminal::progress_bars::Bars;
+use crate::compiler::Tool;
+use crate::executor::describe;
+use crate::executor::interpreter::Interpreter;
+use crate::executor::job::{DescribeJob, PROTOCOL};
+use crate::hub::{self, Snapshot};
+use crate::plan::{self, Options, Plan};
+use crate::profile::ChipProfile;
+
+/// A plan, and what it was made of.
+pub(in crate::cli) struct Planned {
+    pub(in crate::cli) plan: Plan,
+    pub(in crate::cli) profile: ChipProfile,
+    pub(in crate::cli) checkpoint: Checkpoint,
+    pub(in crate::cli) snapshot: Snapshot,
+    /// What traces the model.
+    pub(in crate::cli) tool: Tool,
+}
+
+impl Planned {
+    /// Fetches every file that tracing needs.
+    pub(in crate::cli) fn fetch(&self, bars: &mut Bars) -> Result<()> {
+        let names = checkpoint_files::needed(&self.checkpoint);
+        let mut show = |progress: hub::Progress<'_>| bars.download(progress);
+        match self.tool {
+            Tool::Torch(_) => self.snapshot.fetch(&names, &mut show)?,
+            Tool::Python(_) => self.snapshot.fetch_for_python(&names, &mut show)?,
+        };
+        Ok(())
+    }
+}
+
+/// What a plan is made with, beside the options.
+pub(in crate::cli) struct Planner<'a> {
+    pub(in crate::cli) flags: &'a PlanFlags,
+    pub(in crate::cli) environment: &'a Environment,
+    /// The interpreter of the chip's SDK, where one was found.
+    pub(in crate::cli) sdk: Option<&'a Interpreter>,
+    pub(in crate::cli) self_contained: bool,
+}
+
+impl Planner<'_> {
+    /// The plan for `profile`. Downloads the small files that decide it.
+    pub(in crate::cli) fn plan(&self, profile: ChipProfile, bars: &mut Bars) -> Result<Planned> {
+        let (flags, environment, sdk) = (self.flags, self.environment, self.sdk);
+        let asked = flags.asked(&profile)?;
+        let version = compiler_version(&profile, sdk);
+        arguments::resolve(&profile, &asked, version.as_deref())?;
+        let asked_tracer = requested_tracer(flags)?;
+        let (recipe, source) = model::recipe_and_source(flags, &asked_tracer)?;
+        let snapshot = hub::open(&source, &environment.hub(flags.offline))?;
+        let task = flags.task.or(recipe.task);
+        let mut checkpoint =
+            checkpoint_files::read_checkpoint(&snapshot, task, &asked_tracer, bars)?;
+        self.announce(&checkpoint);
+        let tool = programs::tracer(&checkpoint, sdk, &environment.places)?;
+        if let (Tool::Python(interpreter), Tracer::Transformers { .. }) =
+            (&tool, &checkpoint.tracer)
+        {
+            describe(&mut checkpoint, interpreter, &snapshot, environment, bars)?;
+        }
+        let model = checkpoint_files::identity(&snapshot, &checkpoint)?;
+        let options = Options {
+            batch_sizes: flags.batch_size.clone(),
+            sequence_lengths: flags.sequence_length.clone(),
+            arguments: asked,
+            compiler_version: version,
+            self_contained: self.self_contained,
+            versions: sdk
+                .map(|sdk| sdk.probed.packages.clone())
+                .unwrap_or_default(),
+        };
+        Ok(Planned {
+            plan: plan::plan(&recipe, &profile, &checkpoint, model, &options)?,
+            profile,
+            checkpoint,
+            snapshot,
+            tool,
+        })
+    }
+
+    /// Says which tracer was chosen where nobody asked for it.
+    fn announce(&self, checkpoint: &Checkpoint) {
+        if let (None, Tracer::Transformers { model_type }) = (self.flags.tracer, &checkpoint.tracer)
+        {
+            print::remark(&format!(
+                "note: `{model_type}` is not a family of neuronc; transformers traces it"
+            ));
+        }
+    }
+}
+
+/// The version of the compiler of this machine, where one was found.
+fn compiler_version(profile: &ChipProfile, sdk: Option<&Interpreter>) -> Option<String> {
+    let package = profile.compiler.package.as_ref()?;
+    sdk?.probed.packages.get(package).cloned()
+}
+
+/// Asks transformers what the model's forward takes.
+fn describe(
+    checkpoint: &mut Checkpoint,
+    interpreter: &Interpreter,
+    snapshot: &Snapshot,
+    environment: &Environment,
+    bars: &mut Bars,
+) -> Result<()> {
+    let names: Vec<&str> = checkpoint
+        .tokenizer_files
+        .iter()
+        .map(String::as_str)
+        .collect();
+    snapshot.fetch(&names, &mut |progress| bars.download(progress))?;
+    let job = DescribeJob {
+        protocol: PROTOCOL,
+        folder: snapshot.folder.clone(),
+        head: checkpoint.head.clone(),
+    };
+    let described = describe::describe(interpreter, &job, &environment.places.temporary)?;
+    checkpoint.inputs = described.inputs;
+    checkpoint.pad_id = described.pad_id;
+    checkpoint.max_tokens = checkpoint.max_tokens.min(described.max_tokens);
+    Ok(())
+}

@@ -6,29 +6,13 @@
 //! gives batches to a `device`: a `process`, or a `simulated` one. `management` changes what the cores
 //! hold while they run. Text never reaches a worker.
 
-mod aliases;
-mod batcher;
 pub mod config;
 mod core;
-mod device;
-mod feeder;
-mod histogram;
 mod http;
-mod job;
-mod keeper;
-mod killers;
-mod ledger;
-mod line;
-mod management;
-mod models;
-mod pace;
-mod process;
-mod queue;
-mod restarts;
-mod simulated;
+mod request;
 
+pub use core::models::check_model_name;
 pub use http::{Gate, Keys, Tls, Traces, check_key_name, openapi, status};
-pub use models::check_model_name;
 
 use std::fs::File;
 use std::io;
@@ -46,11 +30,13 @@ use crate::placement::Placement;
 use crate::profile::ChipProfile;
 use crate::runtime::Backend;
 use crate::runtime::simulated::{SimulatedModel, Simulation};
-use crate::serve::aliases::Alias;
-use crate::serve::core::Core;
-use crate::serve::keeper::{Keeper, Workplace};
-use crate::serve::models::{ModelId, Models, ServedModel, Use};
-use crate::serve::queue::Queue;
+use crate::serve::core::aliases::Alias;
+use crate::serve::core::models::{ModelId, Models, ServedModel, Use};
+use crate::serve::core::queue::Queue;
+use crate::serve::core::supervisor::{Keeper, Workplace};
+use crate::serve::core::worker::Core;
+use crate::serve::request::body_budget::Room;
+use crate::serve::request::traffic::Traffic;
 
 /// The bounds of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,8 +162,8 @@ struct Served {
     workplace: Arc<Workplace>,
     profile: ChipProfile,
     started: Instant,
-    traffic: http::Traffic,
-    room: Arc<http::Room>,
+    traffic: Traffic,
+    room: Arc<Room>,
     /// Held while what cores hold changes.
     changing: Mutex<()>,
     /// Held while what names mean changes, after `changing` where both are.
@@ -235,8 +221,8 @@ impl Served {
             workplace,
             profile: deployment.profile,
             started: Instant::now(),
-            traffic: http::Traffic::default(),
-            room: http::Room::new(limits.bodies_bytes),
+            traffic: Traffic::default(),
+            room: Room::new(limits.bodies_bytes),
             changing: Mutex::new(()),
             naming: Mutex::new(()),
             stopping: AtomicBool::new(false),

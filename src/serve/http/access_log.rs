@@ -12,8 +12,9 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::serve::http::access::{self, Caller};
 use crate::serve::http::connections::Peer;
-use crate::serve::http::gate::Gate;
-use crate::serve::http::{request_id, traffic};
+use crate::serve::http::listener_options::Gate;
+use crate::serve::http::request_id;
+use crate::serve::request::traffic;
 
 /// A request as it is logged: nothing here is what a user wrote, but for its name.
 struct Observed {

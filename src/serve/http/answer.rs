@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::bucket::Bucket;
-use crate::serve::job::RowOutput;
+use crate::serve::core::job::RowOutput;
 use crate::task::NonFinite;
 use crate::task::invalid::{Invalid, InvalidCode};
 
@@ -35,7 +35,7 @@ const MESSAGE_MAX: usize = 300;
 
 /// Why a request is not answered; each code has one status. Documented in `docs/serve.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
+pub(crate) enum Code {
     MalformedJson,
     /// The request is JSON, but not one this route takes.
     Invalid(InvalidCode),
@@ -77,7 +77,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    pub(super) fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Code::MalformedJson | Code::BadHeader | Code::Unsupported => StatusCode::BAD_REQUEST,
             Code::Invalid(_) | Code::Quarantined => StatusCode::UNPROCESSABLE_ENTITY,
@@ -130,7 +130,7 @@ impl Code {
 
 /// A request that is not answered, as its client sees it.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     code: Code,
     field: Option<String>,
     message: String,
@@ -140,7 +140,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
             field: None,
@@ -151,40 +151,40 @@ impl Refusal {
     }
 
     /// Adds what the client can do.
-    pub(super) fn help(mut self, help: &str) -> Self {
+    pub(crate) fn help(mut self, help: &str) -> Self {
         self.message = format!("{}; {help}", self.message);
         self
     }
 
     /// Adds when to come again, where that is known.
-    pub(super) fn retry_after(mut self, time: Option<Duration>) -> Self {
+    pub(crate) fn retry_after(mut self, time: Option<Duration>) -> Self {
         self.retry_after = time;
         self
     }
 
     /// Adds that the connection ends with the answer: the rest of the request was not read.
-    pub(super) fn closing(mut self) -> Self {
+    pub(crate) fn closing(mut self) -> Self {
         self.closes = true;
         self
     }
 
-    pub(super) fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         self.code
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.code.status()
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.code.name()
     }
 
-    pub(super) fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    pub(super) fn field(&self) -> Option<&str> {
+    pub(crate) fn field(&self) -> Option<&str> {
         self.field.as_deref()
     }
 }
@@ -203,12 +203,12 @@ impl From<Invalid> for Refusal {
 
 /// The code of a refusal, on its response: for what counts them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reason(pub(super) &'static str);
+pub(crate) struct Reason(pub(crate) &'static str);
 
 /// Every refusal of the native routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
-pub(super) struct ErrorAnswer<'a> {
+pub(crate) struct ErrorAnswer<'a> {
     code: &'static str,
     error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,12 +227,12 @@ impl IntoResponse for Refusal {
 }
 
 /// The status and the headers that every form of a refusal has.
-pub(super) fn with_headers(refusal: &Refusal, response: Response) -> Response {
+pub(crate) fn with_headers(refusal: &Refusal, response: Response) -> Response {
     with_status(refusal, refusal.status().as_u16(), response)
 }
 
 /// The same where the protocol has a status of its own for it.
-pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response) -> Response {
+pub(crate) fn with_status(refusal: &Refusal, status: u16, mut response: Response) -> Response {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(refusal.status());
     response.extensions_mut().insert(Reason(refusal.name()));
     if refusal.closes {
@@ -250,12 +250,12 @@ pub(super) fn with_status(refusal: &Refusal, status: u16, mut response: Response
 }
 
 /// A body as JSON of any shape; the error says where it is malformed, and why.
-pub(super) fn any_json(body: &[u8]) -> Result<Value, Refusal> {
+pub(crate) fn any_json(body: &[u8]) -> Result<Value, Refusal> {
     read(body)
 }
 
 /// The same of an object of that shape. JSON of another shape is `WrongType`.
-pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+pub(crate) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let begin = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if begin == Some(&b'[') {
         // serde would take a list of the values of the fields.
@@ -281,7 +281,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 /// An answer that could not be made from the outputs.
-pub(super) fn unanswerable(error: &anyhow::Error) -> Refusal {
+pub(crate) fn unanswerable(error: &anyhow::Error) -> Refusal {
     if error.is::<NonFinite>() {
         return Refusal::new(Code::Numeric, error.to_string());
     }
@@ -294,14 +294,14 @@ pub(super) fn unanswerable(error: &anyhow::Error) -> Refusal {
 
 /// Where a request's rows ran.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(crate) struct Ran {
     model: Arc<str>,
     buckets: BTreeSet<Bucket>,
     cores: BTreeSet<Arc<str>>,
 }
 
 impl Ran {
-    pub(super) fn of(model: &Arc<str>, outputs: &[RowOutput]) -> Self {
+    pub(crate) fn of(model: &Arc<str>, outputs: &[RowOutput]) -> Self {
         Self {
             model: Arc::clone(model),
             buckets: outputs.iter().map(|output| output.bucket).collect(),
@@ -319,7 +319,7 @@ fn join<T: ToString>(items: &BTreeSet<T>) -> String {
 }
 
 /// `answer` as JSON, with where its rows ran.
-pub(super) fn json(answer: &impl Serialize, ran: &Ran) -> Result<Response, Refusal> {
+pub(crate) fn json(answer: &impl Serialize, ran: &Ran) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(answer)
         .map_err(|_| Refusal::new(Code::Internal, "the answer cannot be written as JSON"))?;
     let headers = [

@@ -3,9 +3,9 @@
 use axum::response::{IntoResponse as _, Response};
 
 use crate::serve::http::answer::Refusal;
+use crate::serve::http::fastapi::{self, Detail};
 use crate::serve::http::kserve::KserveRefusal;
 use crate::serve::http::openai::OpenAiRefusal;
-use crate::serve::http::reference::{self, Detail};
 use crate::serve::http::tei::TeiRefusal;
 
 /// The routes of Text Embeddings Inference that no prefix gives away.
@@ -32,7 +32,7 @@ pub(super) fn refuse(path: &str, refusal: Refusal) -> Response {
         first if rest.is_empty() && TEI.contains(&first) => {
             TeiRefusal::from(refusal).into_response()
         }
-        first if first.starts_with(reference::PREFIX) => Detail(refusal).into_response(),
+        first if first.starts_with(fastapi::PREFIX) => Detail(refusal).into_response(),
         _ => refusal.into_response(),
     }
 }

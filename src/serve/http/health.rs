@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::Entrance;
-use crate::serve::core::CoreState;
+use crate::serve::core::worker::CoreState;
 use crate::serve::http::admin::status::words;
 
 /// 200 while the process answers at all.

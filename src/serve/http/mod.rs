@@ -3,28 +3,24 @@
 mod access;
 mod access_log;
 mod admin;
-mod answer;
+pub(super) mod answer;
+pub(super) mod body;
 mod connections;
+mod fastapi;
 mod form;
-mod gate;
 mod health;
 mod kserve;
+mod listener_options;
 mod metrics;
 mod openai;
 mod openapi;
 mod predict;
-mod reference;
 mod reloaded;
 mod request_id;
-mod room;
-mod scope;
-mod sent;
-mod statistics;
 mod tei;
-mod traces;
-mod traffic;
+mod tls;
+pub(super) mod traces;
 mod ui;
-mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,19 +40,17 @@ use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::access::{Access, Reach, Role};
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::{Accepting, Connections};
-use crate::serve::http::traffic::NoRoute;
+use crate::serve::request::context;
+use crate::serve::request::traffic::{self, NoRoute};
 use crate::serve::{Door, Entrance, Listener, Served, Stop};
 
 pub use access::{Keys, check_key_name};
 pub use admin::status;
 pub(super) use connections::places;
-pub use connections::tls::Tls;
-pub use gate::Gate;
+pub use listener_options::Gate;
 pub use openapi::document as openapi;
-pub(super) use room::Room;
-pub(super) use statistics::Statistics;
+pub use tls::Tls;
 pub use traces::Traces;
-pub(super) use traffic::Traffic;
 
 /// There where the answer is not that of the model.
 const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
@@ -166,7 +160,7 @@ fn routes(entrance: Entrance) -> Router {
         Door::All | Door::Worker(_) => Router::new(),
     };
     admin
-        .route("/", get(reference::health).post(predict::root))
+        .route("/", get(fastapi::health).post(predict::root))
         .route("/predict/{model}", post(predict::predict))
         .route("/invocations", post(predict::invocations))
         .route("/ping", get(predict::ping))
@@ -177,14 +171,14 @@ fn routes(entrance: Entrance) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::serve))
-        .route("/{core}/{model}", any(reference::predictions))
+        .route("/{core}/{model}", any(fastapi::predictions))
         .merge(ui::of_routes())
         .merge(tei::routes(""))
         .merge(tei::routes("/tei/{model}"))
         .merge(kserve::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(entrance.clone(), scope::of_request))
+        .layer(from_fn_with_state(entrance.clone(), context::of_request))
         .with_state(entrance)
 }
 

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 use crate::failure::known_names;
 use crate::serve::Entrance;
 use crate::serve::http::answer::{self, Refusal};
-use crate::serve::http::sent::Sent;
-use crate::serve::http::work::{self, Outputs};
+use crate::serve::http::body::Sent;
+use crate::serve::request::run::{self, Outputs};
 use crate::task::feature_extraction::{self, Embeddings, Options};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::tokens::Text;
@@ -158,8 +158,8 @@ pub(super) async fn embeddings(
     body: Sent,
 ) -> Result<Response, OpenAiRefusal> {
     let read = |body: &[u8]| Ok(EmbeddingsRequest::read(answer::any_json(body)?)?);
-    let request = work::read(body, read).await?;
-    let model = work::find_model(&entrance, &request.model)?;
+    let request = run::read(body, read).await?;
+    let model = run::find_model(&entrance, &request.model)?;
     let EmbeddingsRequest {
         input,
         encoding_format,
@@ -169,16 +169,16 @@ pub(super) async fn embeddings(
     let prepare = move |model: &TaskModel| {
         feature_extraction::embeddings(model, &input, "input", Options::STANDARD)
     };
-    let mut prepared = work::prepare(&model, prepare).await?;
+    let mut prepared = run::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let written = Written {
         encoding_format,
         dimensions,
     };
     let write = move || written.answer(prepared.value, outputs, &model.name);
-    Ok(work::answer(values, write).await?)
+    Ok(run::answer(values, write).await?)
 }
 
 /// How a request wants its vectors.
@@ -236,7 +236,7 @@ pub(super) async fn model(
     model: Result<Path<String>, PathRejection>,
 ) -> Result<Response, OpenAiRefusal> {
     let name = model.as_deref().map_or("", String::as_str);
-    work::find_model(&entrance, name)?;
+    run::find_model(&entrance, name)?;
     Ok(Json(describe(name)).into_response())
 }
 

@@ -7,10 +7,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::serve::Entrance;
+use crate::serve::core::models::Use;
 use crate::serve::http::answer::{self, Refusal};
-use crate::serve::http::sent::Sent;
-use crate::serve::http::work::{self, Outputs};
-use crate::serve::models::Use;
+use crate::serve::http::body::Sent;
+use crate::serve::request::run::{self, Outputs};
 use crate::task;
 
 /// With it a client of a SageMaker endpoint says which model it means.
@@ -23,7 +23,7 @@ pub(super) async fn predict(
     body: Sent,
 ) -> Result<Response, Refusal> {
     // A name that is not UTF-8 is that of no model.
-    let model = work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    let model = run::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
     run(&entrance, model, body).await
 }
 
@@ -32,7 +32,7 @@ pub(super) async fn root(
     State(entrance): State<Entrance>,
     body: Sent,
 ) -> Result<Response, Refusal> {
-    let model = work::default_model(&entrance, |_| true)?;
+    let model = run::default_model(&entrance, |_| true)?;
     run(&entrance, model, body).await
 }
 
@@ -43,15 +43,15 @@ pub(super) async fn invocations(
     body: Sent,
 ) -> Result<Response, Refusal> {
     let model = match headers.get(TARGET_MODEL) {
-        Some(name) => work::find_model(&entrance, name.to_str().unwrap_or_default())?,
-        None => work::default_model(&entrance, |_| true)?,
+        Some(name) => run::find_model(&entrance, name.to_str().unwrap_or_default())?,
+        None => run::default_model(&entrance, |_| true)?,
     };
     run(&entrance, model, body).await
 }
 
 /// `GET /ping`: 200 while a request would be answered.
 pub(super) async fn ping(State(entrance): State<Entrance>) -> Result<StatusCode, Refusal> {
-    work::check_ready(&entrance)?;
+    run::check_ready(&entrance)?;
     Ok(StatusCode::OK)
 }
 
@@ -60,13 +60,13 @@ async fn run(entrance: &Entrance, model: Use, body: Sent) -> Result<Response, Re
     let prepare = move |model: &task::TaskModel| -> Result<task::Prepared, Refusal> {
         Ok(task::prepare(model, &answer::any_json(&body)?)?)
     };
-    let mut prepared = work::prepare(&model, prepare).await?;
+    let mut prepared = run::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(entrance, &model, rows, prepared.took).await?;
     let write = move |outputs: Outputs| {
         let answer = prepared.value.answer(outputs.values);
         let answer = answer.map_err(|error| answer::unanswerable(&error))?;
         answer::json(&answer, &outputs.ran)
     };
-    work::answer(outputs.size(), move || write(outputs)).await
+    run::answer(outputs.size(), move || write(outputs)).await
 }

@@ -24,11 +24,11 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use reqwest::Url;
 
 use crate::failure::Failure;
+use crate::serve::core::job::RowOutput;
 use crate::serve::http::access;
 use crate::serve::http::access_log::known;
 use crate::serve::http::answer::Reason;
 use crate::serve::http::request_id;
-use crate::serve::job::RowOutput;
 
 /// What OTLP over HTTP adds to the address of a collector
 /// (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>).
@@ -105,7 +105,7 @@ impl Traces {
     }
 
     /// Sends what is left, for at most `limit`.
-    pub(in crate::serve) fn close(&self, limit: Duration) {
+    pub(crate) fn close(&self, limit: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(limit) {
             tracing::warn!("the last spans were not sent: {error}");
         }
@@ -198,7 +198,7 @@ fn is_probe(route: &str) -> bool {
 }
 
 /// Makes the spans of a request. What comes after this finds the request's own span in `traceparent`.
-pub(super) async fn traced(
+pub(crate) async fn traced(
     State(traces): State<Arc<Traces>>,
     route: Option<MatchedPath>,
     mut request: Request,
@@ -247,7 +247,7 @@ fn tell_answer(span: &SpanRef<'_>, response: &Response) {
 
 /// Notes what the request of this task has run, if it is traced. `submitted` is when its `rows` were,
 /// after they had been prepared for the time of `prepared`.
-pub(super) fn has_run(
+pub(crate) fn has_run(
     model: &Arc<str>,
     prepared: Duration,
     submitted: Instant,

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::form;
-use crate::serve::http::gate::Gate;
+use crate::serve::http::listener_options::Gate;
 
 pub use keys::Keys;
 use keys::{Beyond, Key};

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::sentence;
 use crate::placement::cores::CoreList;
-use crate::serve::aliases::Target;
+use crate::serve::core::aliases::Target;
+use crate::serve::core::management::{Outcome, Trouble, Wish};
 use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::sent::Sent;
-use crate::serve::management::{Outcome, Trouble, Wish};
+use crate::serve::http::body::Sent;
 use crate::serve::{Entrance, Served, check_model_name};
 use crate::task::invalid::{Invalid, InvalidCode};
 

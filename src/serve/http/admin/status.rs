@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::Entrance;
-use crate::serve::aliases::{Alias, Target};
-use crate::serve::core::{Core, CoreState, Status};
-use crate::serve::ledger::Tally;
-use crate::serve::models::ServedModel;
+use crate::serve::core::aliases::{Alias, Target};
+use crate::serve::core::counters::Tally;
+use crate::serve::core::models::ServedModel;
+use crate::serve::core::worker::{Core, CoreState, Status};
 
 /// Raised when a key of [`ServerStatus`] changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;

@@ -11,7 +11,6 @@ mod early;
 mod places;
 mod shared;
 mod stream;
-pub(super) mod tls;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -38,8 +37,8 @@ use crate::serve::http::connections::body::{Answered, Received};
 use crate::serve::http::connections::early::NO_TLS;
 use crate::serve::http::connections::shared::Requests;
 use crate::serve::http::connections::stream::{Stream, Transport};
-use crate::serve::http::connections::tls::Tls;
-use crate::serve::http::gate::Gate;
+use crate::serve::http::listener_options::Gate;
+use crate::serve::http::tls::Tls;
 use crate::serve::{Limits, Served};
 
 pub(super) use accepting::Accepting;

@@ -13,13 +13,13 @@ use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::Entrance;
+use crate::serve::core::models::Use;
 use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::body::Sent;
 use crate::serve::http::kserve::outputs::{self, Ids};
 use crate::serve::http::kserve::tensor::{InputTensor, OutputTensor, Tensor, Values, wrong};
 use crate::serve::http::kserve::{self, KserveResult, VERSION, find};
-use crate::serve::http::sent::Sent;
-use crate::serve::http::work;
-use crate::serve::models::Use;
+use crate::serve::request::run;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::{self, TaskModel};
 
@@ -96,7 +96,7 @@ pub(super) async fn infer(
     let model = find(&entrance, asked)?;
     let (name, head) = (Arc::clone(&model.name), Arc::clone(&model.model.head));
     let read = move |body: &[u8]| Asked::read(&headers, body, &name, &head);
-    let mut asked = work::read(body, read).await?;
+    let mut asked = run::read(body, read).await?;
     let has_ids = |tensor: &Tensor| ID_INPUTS.contains(&tensor.name);
     let tensors = std::mem::take(&mut asked.tensors);
     let parameters = std::mem::take(&mut asked.parameters);
@@ -105,7 +105,7 @@ pub(super) async fn infer(
         false => from_texts(&entrance, &model, tensors, parameters).await?,
     };
     let write = move || asked.answer(compute()?, &model.name);
-    Ok(work::answer(values, write).await?)
+    Ok(run::answer(values, write).await?)
 }
 
 /// Makes the tensors of an answer of what the model computed.
@@ -218,9 +218,9 @@ async fn from_texts(
         let inputs = items(text_inputs(&model.head), tensors)?;
         task::prepare(model, &json!({"inputs": inputs, "parameters": parameters}))
     };
-    let mut prepared = work::prepare(model, prepare).await?;
+    let mut prepared = run::prepare(model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
+    let outputs = run::run_rows(entrance, model, rows, prepared.took).await?;
     let values = outputs.size();
     let compute = move || {
         let answer = prepared.value.answer(outputs.values);
@@ -275,9 +275,9 @@ async fn from_ids(
         return Err(Invalid::new(InvalidCode::BadParameter, "parameters", message).into());
     }
     let prepare = move |model: &TaskModel| Ids::read(model, &tensors);
-    let mut prepared = work::prepare(model, prepare).await?;
+    let mut prepared = run::prepare(model, prepare).await?;
     let rows: Vec<Row> = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(entrance, model, rows, prepared.took).await?;
+    let outputs = run::run_rows(entrance, model, rows, prepared.took).await?;
     let head = Arc::clone(&model.model.head);
     let values = outputs.size();
     let compute = move || {

@@ -17,9 +17,9 @@ use serde::Serialize;
 
 use crate::family::Head;
 use crate::serve::Entrance;
+use crate::serve::core::models::Use;
 use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::work;
-use crate::serve::models::Use;
+use crate::serve::request::run;
 
 pub(super) use infer::{InferAnswer, InferRequest};
 
@@ -137,7 +137,7 @@ async fn model_ready(State(entrance): State<Entrance>, asked: Asked) -> KserveRe
 /// The model and version of a path.
 fn find(entrance: &Entrance, asked: Asked) -> Result<Use, Refusal> {
     let asked = asked.map(|Path(parts)| parts).unwrap_or_default();
-    let model = work::find_model(entrance, asked.first().map_or("", String::as_str))?;
+    let model = run::find_model(entrance, asked.first().map_or("", String::as_str))?;
     match asked.get(1) {
         Some(version) if version != VERSION => {
             Err(Refusal::new(Code::UnknownModel, "there is no such version")

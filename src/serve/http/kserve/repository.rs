@@ -12,13 +12,13 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::serve::core::models::ServedModel;
 use crate::serve::http::access::Role;
 use crate::serve::http::admin;
 use crate::serve::http::answer::{self, Code, Refusal};
+use crate::serve::http::body::Sent;
 use crate::serve::http::kserve::{KserveResult, VERSION};
-use crate::serve::http::sent::Sent;
-use crate::serve::http::work;
-use crate::serve::models::ServedModel;
+use crate::serve::request::run;
 use crate::serve::{Door, Entrance};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -55,7 +55,7 @@ fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 
 /// `POST /v2/repository/index`.
 pub(super) async fn index(State(entrance): State<Entrance>, body: Sent) -> KserveResult {
-    let request: IndexRequest = work::read(body, optional).await?;
+    let request: IndexRequest = run::read(body, optional).await?;
     let entry = |model: &Arc<ServedModel>| {
         let ready = entrance.is_model_ready(model.id);
         IndexEntry {
@@ -99,14 +99,14 @@ pub(super) async fn load(
     model: Result<Path<String>, PathRejection>,
     body: Sent,
 ) -> KserveResult {
-    let request: LoadRequest = work::read(body, optional).await?;
+    let request: LoadRequest = run::read(body, optional).await?;
     let bundle = request.parameters.bundle;
     if is_for_operators(&entrance, role) {
         let name = admin::name_of(model)?;
         admin::load(&entrance, name, bundle, None).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    run::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
     match bundle {
         None => Ok(StatusCode::OK.into_response()),
         Some(_) => Err(for_operators().into()),
@@ -124,7 +124,7 @@ pub(super) async fn unload(
         admin::unload(&entrance, name, None, true).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    work::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    run::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
     Err(for_operators().into())
 }
 

@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::serve::Entrance;
+use crate::serve::core::models::ServedModel;
+use crate::serve::core::statistics::{Duties, Duty};
 use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
-use crate::serve::http::statistics::{Duties, Duty};
-use crate::serve::models::ServedModel;
 
 /// The statistics of one or all models.
 #[derive(Serialize, JsonSchema)]

@@ -16,11 +16,11 @@ use prometheus_client::registry::Unit;
 use crate::processes::{self, Process};
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::Entrance;
-use crate::serve::core::{Core, CoreState};
-use crate::serve::histogram::{Histogram, SECONDS, SHARES};
+use crate::serve::core::counters::{Book, Runs, Tally};
+use crate::serve::core::histogram::{Histogram, SECONDS, SHARES};
+use crate::serve::core::worker::{Core, CoreState};
 use crate::serve::http::admin::status::words;
-use crate::serve::http::traffic::protocol;
-use crate::serve::ledger::{Book, Runs, Tally};
+use crate::serve::request::traffic::protocol;
 
 /// Every word for the state of a core.
 const STATES: [&str; 6] = ["starting", "ready", "empty", "down", "broken", "closed"];

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::serve::Door;
+use crate::serve::core::models::NAME_PATTERN;
 use crate::serve::http::openapi::{Body, Route};
-use crate::serve::models::NAME_PATTERN;
 
 /// The parameters of a route: those of its path, and the deadline where it has one.
 pub(super) fn of(route: &Route<'_>, names: &[String], door: Door) -> Vec<Value> {

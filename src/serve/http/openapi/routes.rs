@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::serve::Door;
 use crate::serve::http::openapi::{Body, Paths, Reply, Route, parameters};
 use crate::serve::http::tei::{info, tokens};
-use crate::serve::http::{answer, kserve, openai, reference, tei};
+use crate::serve::http::{answer, fastapi, kserve, openai, tei};
 use crate::task::text_classification::Label;
 
 /// The statuses of refusals of a route that runs a model.
@@ -397,9 +397,9 @@ pub(super) fn fastapi(paths: &mut Paths) {
         path: path.to_owned(),
         summary: "The answer to the question seq_0 in the context seq_1, by that core",
         body: Body::Nothing,
-        answer: paths.json::<reference::DetailAnswer>(),
+        answer: paths.json::<fastapi::DetailAnswer>(),
         refusals: RUNS,
-        error: paths.answer::<reference::ErrorAnswer<'static>>(),
+        error: paths.answer::<fastapi::ErrorAnswer<'static>>(),
     };
     paths.add(route);
     for name in ["seq_0", "seq_1"] {

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::family::{Head, Scores};
 use crate::serve::Entrance;
 use crate::serve::http::answer;
-use crate::serve::http::sent::Sent;
+use crate::serve::http::body::Sent;
 use crate::serve::http::tei::info::Computed;
 use crate::serve::http::tei::{
-    Direction, Named, TeiResult, count, model, run, truncation, unexpected,
+    self, Direction, Named, TeiResult, count, model, truncation, unexpected,
 };
-use crate::serve::http::work;
+use crate::serve::request::run;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::text_classification::{self, Label, Sequence};
 use crate::task::{Answer, OneOrMany, TaskModel, check_count};
@@ -106,7 +106,7 @@ pub(super) async fn predict(
         let characters = characters(&request.inputs.sequences());
         Ok((request, characters))
     };
-    let (request, characters) = work::read(body, read).await?;
+    let (request, characters) = run::read(body, read).await?;
     let model = model(&entrance, named, is_classifier)?;
     let is_list = matches!(request.inputs, PredictInputs::Batch(_));
     let prepare = move |model: &TaskModel| {
@@ -127,7 +127,7 @@ pub(super) async fn predict(
         };
         computed.answer::<OneOrMany<Vec<Label>>>(&answer)
     };
-    run(&entrance, model, prepare, (begun, characters), write).await
+    tei::run(&entrance, model, prepare, (begun, characters), write).await
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -168,7 +168,7 @@ pub(super) async fn rerank(
         let characters = texts.sum::<usize>() + count(&request.query);
         Ok((request, characters))
     };
-    let (request, characters) = work::read(body, read).await?;
+    let (request, characters) = run::read(body, read).await?;
     let is_reranker =
         |head: &Head| matches!(head, Head::TextClassification { labels, .. } if labels.len() == 1);
     let model = model(&entrance, named, is_reranker)?;
@@ -211,5 +211,5 @@ pub(super) async fn rerank(
         ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
         computed.answer(&ranks)
     };
-    run(&entrance, model, prepare, (begun, characters), write).await
+    tei::run(&entrance, model, prepare, (begun, characters), write).await
 }

@@ -15,10 +15,10 @@ use crate::executor::job::{Cast, CastMode, CastType};
 use crate::family::Head;
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::Entrance;
+use crate::serve::core::models::Use;
 use crate::serve::http::answer::{self, Ran, Refusal};
 use crate::serve::http::tei::{self, TeiRefusal};
-use crate::serve::http::work::{self, Outputs, Times};
-use crate::serve::models::Use;
+use crate::serve::request::run::{self, Outputs, Times};
 use crate::task::TaskModel;
 
 /// What a request cost, for its headers.
@@ -189,6 +189,6 @@ pub(in crate::serve::http) async fn health(
     named: tei::Named,
 ) -> Result<StatusCode, TeiRefusal> {
     tei::model(&entrance, named, |_| true)?;
-    work::check_ready(&entrance)?;
+    run::check_ready(&entrance)?;
     Ok(StatusCode::OK)
 }

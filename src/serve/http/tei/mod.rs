@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::family::Head;
 use crate::serve::Entrance;
+use crate::serve::core::models::Use;
 use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::sent::Sent;
+use crate::serve::http::body::Sent;
 use crate::serve::http::tei::info::Computed;
-use crate::serve::http::work::{self, Outputs};
-use crate::serve::models::Use;
+use crate::serve::request::run::{self, Outputs};
 use crate::task::feature_extraction::{self, Embeddings};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::tokens::{Side, Text, Truncation};
@@ -174,10 +174,10 @@ pub(super) fn model(
     is_for: impl Fn(&Head) -> bool,
 ) -> Result<Use, Refusal> {
     match named {
-        Ok(Some(Path(name))) => work::find_model(entrance, &name),
-        Ok(None) => work::default_model(entrance, is_for),
+        Ok(Some(Path(name))) => run::find_model(entrance, &name),
+        Ok(None) => run::default_model(entrance, is_for),
         // A name that is not UTF-8 is that of no model.
-        Err(_) => work::find_model(entrance, ""),
+        Err(_) => run::find_model(entrance, ""),
     }
 }
 
@@ -189,7 +189,7 @@ async fn embed(State(entrance): State<Entrance>, named: Named, body: Sent) -> Te
         let characters: usize = texts(&request.inputs).map(count).sum();
         Ok((request, characters))
     };
-    let (request, characters) = work::read(body, read).await?;
+    let (request, characters) = run::read(body, read).await?;
     let model = embedder(&entrance, named)?;
     no_prompt(request.prompt_name.as_ref())?;
     let (normalize, dimensions) = (request.normalize, request.dimensions);
@@ -200,10 +200,10 @@ async fn embed(State(entrance): State<Entrance>, named: Named, body: Sent) -> Te
         };
         feature_extraction::embeddings(model, &request.inputs, "inputs", options)
     };
-    let mut prepared = work::prepare(&model, prepare).await?;
+    let mut prepared = run::prepare(&model, prepare).await?;
     let tokens = prepared.value.tokens();
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let computed = Computed::new(model, (begun, characters), tokens, &outputs);
     let write = move || {
@@ -212,7 +212,7 @@ async fn embed(State(entrance): State<Entrance>, named: Named, body: Sent) -> Te
         let vectors: Vec<Vec<f32>> = vectors.into_iter().map(shorten).collect::<Result<_, _>>()?;
         computed.answer(&vectors)
     };
-    Ok(work::answer(values, write).await?)
+    Ok(run::answer(values, write).await?)
 }
 
 /// The texts of a request; ids have no characters.
@@ -251,7 +251,7 @@ async fn embed_all(State(entrance): State<Entrance>, named: Named, body: Sent) -
         let characters: usize = texts.map(|text| count(text)).sum();
         Ok((request, characters))
     };
-    let (request, characters) = work::read(body, read).await?;
+    let (request, characters) = run::read(body, read).await?;
     let is_for = |head: &Head| matches!(head, Head::FeatureExtraction { pooling: None, .. });
     let model = model(&entrance, named, is_for)?;
     no_prompt(request.prompt_name.as_ref())?;
@@ -275,10 +275,10 @@ async fn run(
     asked: (Instant, usize),
     write: impl FnOnce(Answer, Computed) -> Result<Response, Refusal> + Send + 'static,
 ) -> TeiResult {
-    let mut prepared = work::prepare(&model, prepare).await?;
+    let mut prepared = run::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
     let tokens = rows.iter().map(|row| row.ids.len()).sum();
-    let outputs = work::run_rows(entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(entrance, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let computed = Computed::new(model, asked, tokens, &outputs);
     let write = move || {
@@ -288,7 +288,7 @@ async fn run(
             computed,
         )
     };
-    Ok(work::answer(values, write).await?)
+    Ok(run::answer(values, write).await?)
 }
 
 fn unexpected() -> Refusal {
@@ -334,7 +334,7 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) 
         let characters = count(source_sentence) + sentences.sum::<usize>();
         Ok((request, characters))
     };
-    let (request, characters) = work::read(body, read).await?;
+    let (request, characters) = run::read(body, read).await?;
     let model = embedder(&entrance, named)?;
     let SimilarityInput {
         source_sentence,
@@ -359,12 +359,12 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) 
             embed(&source, "inputs.source_sentence")?,
         ])
     };
-    let prepared = work::prepare(&model, prepare).await?;
+    let prepared = run::prepare(&model, prepare).await?;
     let [mut others, mut source] = prepared.value;
     let tokens = others.tokens() + source.tokens();
     let mut rows = std::mem::take(&mut others.rows);
     rows.append(&mut source.rows);
-    let mut outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let mut outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let computed = Computed::new(model, (begun, characters), tokens, &outputs);
     let write = move || {
@@ -377,5 +377,5 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) 
             .collect();
         computed.answer(&cosines)
     };
-    Ok(work::answer(values, write).await?)
+    Ok(run::answer(values, write).await?)
 }

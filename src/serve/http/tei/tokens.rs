@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::serve::Entrance;
-use crate::serve::http::sent::Sent;
+use crate::serve::http::answer;
+use crate::serve::http::body::Sent;
 use crate::serve::http::tei::{self, TeiRefusal};
-use crate::serve::http::{answer, work};
+use crate::serve::request::run;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::{OneOrMany, TaskModel, check_count};
 use crate::tokenizer::Tokens;
@@ -47,7 +48,7 @@ pub(in crate::serve::http) async fn tokenize(
     named: tei::Named,
     body: Sent,
 ) -> Result<Response, TeiRefusal> {
-    let request = work::read(body, answer::from_json::<TokenizeRequest>).await?;
+    let request = run::read(body, answer::from_json::<TokenizeRequest>).await?;
     let model = tei::model(&entrance, named, |_| true)?;
     tei::no_prompt(request.prompt_name.as_ref())?;
     let prepare = move |model: &TaskModel| {
@@ -61,7 +62,7 @@ pub(in crate::serve::http) async fn tokenize(
         let tokens = texts.collect::<Result<Vec<Vec<Token>>, Invalid>>()?;
         Ok::<_, Invalid>(Json(tokens).into_response())
     };
-    let answer = work::prepare(&model, prepare).await?;
+    let answer = run::prepare(&model, prepare).await?;
     Ok(answer.value)
 }
 
@@ -104,7 +105,7 @@ pub(in crate::serve::http) async fn decode(
     named: tei::Named,
     body: Sent,
 ) -> Result<Response, TeiRefusal> {
-    let request = work::read(body, answer::from_json::<DecodeRequest>).await?;
+    let request = run::read(body, answer::from_json::<DecodeRequest>).await?;
     let model = tei::model(&entrance, named, |_| true)?;
     let prepare = move |model: &TaskModel| {
         let count = match &request.ids {
@@ -120,7 +121,7 @@ pub(in crate::serve::http) async fn decode(
         let texts = texts.collect::<Result<Vec<String>, Invalid>>()?;
         Ok::<_, Invalid>(Json(texts).into_response())
     };
-    let answer = work::prepare(&model, prepare).await?;
+    let answer = run::prepare(&model, prepare).await?;
     Ok(answer.value)
 }
 

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::bucket::Bucket;
-use crate::serve::batcher::{self, Waiting};
-use crate::serve::job::{Batch, Job, RowError, answer_all};
-use crate::serve::models::ModelId;
-use crate::serve::pace::Pace;
+use crate::serve::core::batcher::{self, Waiting};
+use crate::serve::core::job::{Batch, Job, RowError, answer_all};
+use crate::serve::core::models::ModelId;
+use crate::serve::core::throughput::Pace;
 
 /// Which batches will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fill {
+pub(crate) enum Fill {
     Any,
     /// Only one that could not be larger.
     Full,
@@ -19,19 +19,19 @@ pub(super) enum Fill {
 
 /// What waits for one model.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     buckets: Vec<Bucket>,
     /// Those that have the model or are to have it.
     workers: BTreeSet<usize>,
     /// Those of them that could not load it.
     failed: BTreeSet<usize>,
     /// In the order of arrival.
-    pub(super) jobs: VecDeque<Job>,
+    pub(crate) jobs: VecDeque<Job>,
     pace: Pace,
 }
 
 impl Line {
-    pub(super) fn new(buckets: &[Bucket]) -> Self {
+    pub(crate) fn new(buckets: &[Bucket]) -> Self {
         Self {
             buckets: buckets.to_vec(),
             workers: BTreeSet::new(),
@@ -41,17 +41,17 @@ impl Line {
         }
     }
 
-    pub(super) fn assign(&mut self, worker: usize) {
+    pub(crate) fn assign(&mut self, worker: usize) {
         self.workers.insert(worker);
         self.failed.remove(&worker);
     }
 
-    pub(super) fn withdraw(&mut self, worker: usize) {
+    pub(crate) fn withdraw(&mut self, worker: usize) {
         self.workers.remove(&worker);
         self.failed.remove(&worker);
     }
 
-    pub(super) fn set_failed(&mut self, worker: usize, has_failed: bool) {
+    pub(crate) fn set_failed(&mut self, worker: usize, has_failed: bool) {
         match has_failed {
             true => self.failed.insert(worker),
             false => self.failed.remove(&worker),
@@ -59,16 +59,16 @@ impl Line {
     }
 
     /// A worker that has the model needs so long for a row.
-    pub(super) fn expect(&mut self, per_row: Duration) {
+    pub(crate) fn expect(&mut self, per_row: Duration) {
         self.pace.expect(per_row, self.workers.len());
     }
 
     /// How long so many rows would wait, as far as that is known.
-    pub(super) fn estimate(&self, rows: usize) -> Option<Duration> {
+    pub(crate) fn estimate(&self, rows: usize) -> Option<Duration> {
         self.pace.estimate(rows)
     }
 
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         worker: usize,
         model: ModelId,
@@ -98,13 +98,13 @@ impl Line {
     }
 
     /// Rows whose clients have gone need not run.
-    pub(super) fn drop_abandoned(&mut self) {
+    pub(crate) fn drop_abandoned(&mut self) {
         self.jobs.retain(|job| !job.reply.is_closed());
     }
 
     /// Why a row for `only` that worker, or for any, would wait in vain; `broken` are the workers that
     /// cannot be started.
-    pub(super) fn hopeless(
+    pub(crate) fn hopeless(
         &self,
         only: Option<usize>,
         broken: &BTreeSet<usize>,
@@ -121,7 +121,7 @@ impl Line {
     }
 
     /// Answers the rows that wait in vain.
-    pub(super) fn answer_hopeless(&mut self, broken: &BTreeSet<usize>) {
+    pub(crate) fn answer_hopeless(&mut self, broken: &BTreeSet<usize>) {
         for job in std::mem::take(&mut self.jobs) {
             match self.hopeless(job.address.worker, broken) {
                 None => self.jobs.push_back(job),

@@ -9,12 +9,13 @@ use tracing::Span;
 use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
+use crate::serve::core::job::{Address, RowError, RowOutput};
+use crate::serve::core::models::Use;
+use crate::serve::core::queue::Refused;
 use crate::serve::http::answer::{Code, Ran, Refusal};
-use crate::serve::http::sent::Sent;
-use crate::serve::http::{scope, traces, traffic};
-use crate::serve::job::{Address, RowError, RowOutput};
-use crate::serve::models::Use;
-use crate::serve::queue::Refused;
+use crate::serve::http::body::Sent;
+use crate::serve::http::traces;
+use crate::serve::request::{context, traffic};
 use crate::serve::{Entrance, Limits, Served};
 use crate::task::TaskModel;
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -27,29 +28,29 @@ const VALUES_AT_ONCE_MAX: usize = 32 << 10;
 const BROKEN_RETRY: Duration = Duration::from_secs(30);
 
 /// What was made of a request, and the time that took.
-pub(super) struct Timed<T> {
-    pub(super) value: T,
-    pub(super) took: Duration,
+pub(crate) struct Timed<T> {
+    pub(crate) value: T,
+    pub(crate) took: Duration,
 }
 
 /// What `read` makes of a body.
-pub(super) async fn read<T: Send + 'static>(
+pub(crate) async fn read<T: Send + 'static>(
     body: Sent,
     read: impl FnOnce(&[u8]) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let body = body.bytes()?;
-    match scope::is_small() {
+    match context::is_small() {
         true => here(|| read(&body)),
         false => elsewhere(move || read(&body)).await,
     }
 }
 
 /// What `work` makes of a request for a model.
-pub(super) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
+pub(crate) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
     model: &Use,
     work: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
 ) -> Result<Timed<T>, Refusal> {
-    scope::deadline()?;
+    context::deadline()?;
     let timed = |model: &TaskModel| {
         let begun = Instant::now();
         let value = work(model).map_err(Into::into)?;
@@ -58,7 +59,7 @@ pub(super) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
             took: begun.elapsed(),
         })
     };
-    if scope::is_small() {
+    if context::is_small() {
         return here(|| timed(&model.model));
     }
     let model = model.model.clone();
@@ -66,11 +67,11 @@ pub(super) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
 }
 
 /// The answer that `write` makes of outputs of so many values.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     values: usize,
     write: impl FnOnce() -> Result<Response, Refusal> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    match scope::is_small() && values <= VALUES_AT_ONCE_MAX {
+    match context::is_small() && values <= VALUES_AT_ONCE_MAX {
         true => here(write),
         false => elsewhere(write).await,
     }
@@ -87,20 +88,20 @@ fn here<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
 async fn elsewhere<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let deadline = scope::deadline()?;
+    let deadline = context::deadline()?;
     let span = Span::current();
-    let held = scope::held();
+    let held = context::held();
     let timely = move || {
         let _held = held;
         match Instant::now() < deadline {
             true => span.in_scope(work),
             // Nobody waits for it any more.
-            false => Err(scope::too_late()),
+            false => Err(context::too_late()),
         }
     };
     let done = tokio::task::spawn_blocking(timely);
     let done = tokio::time::timeout_at(deadline.into(), done).await;
-    let done = done.map_err(|_| scope::too_late())?;
+    let done = done.map_err(|_| context::too_late())?;
     done.map_err(|error| panicked(&error.to_string()))?
 }
 
@@ -113,29 +114,29 @@ fn panicked(why: &str) -> Refusal {
 }
 
 /// The outputs of a request's rows, in their order, and how they came about.
-pub(super) struct Outputs {
-    pub(super) values: Vec<Vec<f32>>,
-    pub(super) ran: Ran,
-    pub(super) times: Times,
+pub(crate) struct Outputs {
+    pub(crate) values: Vec<Vec<f32>>,
+    pub(crate) ran: Ran,
+    pub(crate) times: Times,
 }
 
 impl Outputs {
     /// How many values there are.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.values.iter().map(Vec::len).sum()
     }
 }
 
 /// Where the time of a request went; of several rows, that of the one that was done last.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Times {
-    pub(super) preparing: Duration,
-    pub(super) waiting: Duration,
-    pub(super) running: Duration,
+pub(crate) struct Times {
+    pub(crate) preparing: Duration,
+    pub(crate) waiting: Duration,
+    pub(crate) running: Duration,
 }
 
 /// The outputs of `rows` before the deadline of the request. `preparing` is the time that it took so far.
-pub(super) async fn run_rows(
+pub(crate) async fn run_rows(
     entrance: &Entrance,
     model: &Use,
     rows: Vec<Row>,
@@ -168,7 +169,7 @@ async fn outputs(
     rows: Vec<Row>,
 ) -> Result<Vec<RowOutput>, Refusal> {
     let served = &entrance.served;
-    let deadline = scope::deadline()?;
+    let deadline = context::deadline()?;
     let address = Address {
         model: model.id,
         worker: entrance.worker(),
@@ -184,7 +185,7 @@ async fn outputs(
         _ = given_up.wait_for(|is_over| *is_over) => return Err(stopping()),
     };
     let outputs = outputs
-        .map_err(|_| scope::too_late())?
+        .map_err(|_| context::too_late())?
         .map_err(|_| lost(served))?;
     outputs
         .into_iter()
@@ -221,7 +222,7 @@ fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
 }
 
 /// The answer to a probe that has a refusal for it: why a request might not be answered.
-pub(super) fn check_ready(entrance: &Entrance) -> Result<(), Refusal> {
+pub(crate) fn check_ready(entrance: &Entrance) -> Result<(), Refusal> {
     if entrance.is_ready() {
         return Ok(());
     }
@@ -276,7 +277,7 @@ fn refused(error: RowError) -> Refusal {
 }
 
 /// The model of that name; one that is not served here is refused with the names of those that are.
-pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<Use, Refusal> {
+pub(crate) fn find_model(entrance: &Entrance, asked: &str) -> Result<Use, Refusal> {
     entrance.find(asked).ok_or_else(|| {
         let models = entrance.models();
         let names = name_list(models.iter().map(|model| &*model.name));
@@ -287,7 +288,7 @@ pub(super) fn find_model(entrance: &Entrance, asked: &str) -> Result<Use, Refusa
 
 /// The model of a route that names none: the first one served here that the route is for, else the
 /// first one, which will say what it is for.
-pub(super) fn default_model(
+pub(crate) fn default_model(
     entrance: &Entrance,
     is_for: impl Fn(&Head) -> bool,
 ) -> Result<Use, Refusal> {
@@ -316,7 +317,7 @@ mod tests {
             let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap();
             [read.unwrap(), *answer == *b"true"]
         };
-        scope::with_bytes(bytes, work).await
+        context::with_bytes(bytes, work).await
     }
 
     #[tokio::test]
@@ -330,7 +331,7 @@ mod tests {
     async fn a_panic_is_answered_wherever_it_is() {
         for bytes in [10, 1 << 20] {
             let panics = read(Sent::of(b""), |_| -> Result<(), Refusal> { panic!("here") });
-            let refusal = scope::with_bytes(bytes, panics).await.unwrap_err();
+            let refusal = context::with_bytes(bytes, panics).await.unwrap_err();
             assert_eq!(refusal.code(), Code::Internal);
         }
     }

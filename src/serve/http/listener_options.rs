@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::serve::http::access::Keys;
-use crate::serve::http::connections::tls::Tls;
+use crate::serve::http::tls::Tls;
 use crate::serve::http::traces::Traces;
 
 /// How often files are looked at.

@@ -2,17 +2,17 @@
 
 /// From half a millisecond, in which a small model answers on a core, to a minute, after which every
 /// request has been given up.
-pub(super) const SECONDS: &[f64] = &[
+pub(crate) const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0,
 ];
 
 /// Shares of a whole.
-pub(super) const SHARES: &[f64] = &[0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0];
+pub(crate) const SHARES: &[f64] = &[0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0];
 
 /// How many values were at most each bound, and what they came to.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     /// Increasing.
     bounds: &'static [f64],
     /// Of the values in each bound and above the one before; the last one is of those above all.
@@ -21,7 +21,7 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn new(bounds: &'static [f64]) -> Self {
+    pub(crate) fn new(bounds: &'static [f64]) -> Self {
         Self {
             bounds,
             counts: vec![0; bounds.len() + 1],
@@ -29,14 +29,14 @@ impl Histogram {
         }
     }
 
-    pub(super) fn observe(&mut self, value: f64) {
+    pub(crate) fn observe(&mut self, value: f64) {
         let place = self.bounds.partition_point(|bound| *bound < value);
         self.counts[place] += 1;
         self.sum += value;
     }
 
     /// Adds what another one with the same bounds has counted.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         debug_assert_eq!(self.bounds, other.bounds);
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
@@ -44,16 +44,16 @@ impl Histogram {
         self.sum += other.sum;
     }
 
-    pub(super) fn sum(&self) -> f64 {
+    pub(crate) fn sum(&self) -> f64 {
         self.sum
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
     /// Each bound with the values in it and above the one before; the last one is infinite.
-    pub(super) fn steps(&self) -> Vec<(f64, u64)> {
+    pub(crate) fn steps(&self) -> Vec<(f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(self.counts.iter().copied()).collect()
     }

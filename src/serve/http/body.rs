@@ -14,23 +14,23 @@ use futures::StreamExt as _;
 
 use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::TooSlow;
-use crate::serve::http::room::Held;
-use crate::serve::http::scope::{self, SMALL_BYTES_MAX};
+use crate::serve::request::body_budget::Held;
+use crate::serve::request::context::{self, SMALL_BYTES_MAX};
 use crate::serve::{Entrance, Limits, Served};
 
 /// When to come again with a body for which there was no room.
 const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// The body of a request, or why there is none.
-pub(super) struct Sent(Result<Bytes, Refusal>);
+pub(crate) struct Sent(Result<Bytes, Refusal>);
 
 impl Sent {
-    pub(super) fn bytes(self) -> Result<Bytes, Refusal> {
+    pub(crate) fn bytes(self) -> Result<Bytes, Refusal> {
         self.0
     }
 
     #[cfg(test)]
-    pub(super) fn of(bytes: &'static [u8]) -> Self {
+    pub(crate) fn of(bytes: &'static [u8]) -> Self {
         Self(Ok(Bytes::from_static(bytes)))
     }
 }
@@ -60,7 +60,7 @@ fn as_it_is(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 async fn read(body: Body, served: &Served) -> Result<Bytes, Refusal> {
-    let asked = scope::asked()?;
+    let asked = context::asked()?;
     let mut all = pin!(whole(body, served));
     // Most bodies come with their head, and need no alarm.
     let bytes = match futures::poll!(all.as_mut()) {
@@ -69,15 +69,15 @@ async fn read(body: Body, served: &Served) -> Result<Bytes, Refusal> {
             let bytes = match asked {
                 Some(asked) => {
                     let bytes = tokio::time::timeout_at(asked.into(), all).await;
-                    bytes.map_err(|_| scope::too_late().closing())??
+                    bytes.map_err(|_| context::too_late().closing())??
                 }
                 None => all.await?,
             };
-            scope::has_waited(served.limits.request);
+            context::has_waited(served.limits.request);
             bytes
         }
     };
-    scope::has_come(bytes.len());
+    context::has_come(bytes.len());
     Ok(bytes)
 }
 
@@ -140,7 +140,7 @@ impl Taking<'_> {
 
     fn end(self) {
         if let Some(held) = self.held {
-            scope::keep(held);
+            context::keep(held);
         }
     }
 }

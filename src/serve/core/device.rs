@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::bucket::{Bucket, Row};
-use crate::serve::models::ServedModel;
+use crate::serve::core::models::ServedModel;
 
 /// Runs batches in the order in which they are given. An error of
 /// [`RunError`](crate::runtime::RunError) concerns one run, one of
 /// [`LoadError`](crate::runtime::LoadError) one load; any other means that the device is lost.
-pub(super) trait Device {
+pub(crate) trait Device {
     /// A run that was begun.
     type Run;
 

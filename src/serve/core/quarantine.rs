@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::bucket::Row;
-use crate::serve::models::ModelId;
+use crate::serve::core::models::ModelId;
 
 /// For so long a row is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -19,7 +19,7 @@ const DEATHS_MAX: u32 = 2;
 
 /// What is held against a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Suspicion {
+pub(crate) enum Suspicion {
     None,
     /// A worker died with it, and perhaps of another one.
     Some,
@@ -29,7 +29,7 @@ pub(super) enum Suspicion {
 
 /// The rows that are remembered.
 #[derive(Debug, Default)]
-pub(super) struct Killers {
+pub(crate) struct Killers {
     hasher: RandomState,
     records: HashMap<u64, Record>,
 }
@@ -43,7 +43,7 @@ struct Record {
 impl Killers {
     /// A worker died with this row on it, which it ran alone if the row was a suspect. Only such a death adds
     /// to another: workers that die at the same time may have the same harmless row.
-    pub(super) fn blame(&mut self, model: ModelId, row: &Row, was_suspect: bool, now: Instant) {
+    pub(crate) fn blame(&mut self, model: ModelId, row: &Row, was_suspect: bool, now: Instant) {
         self.records.retain(|_, record| record.until > now);
         let hash = self.hash(model, row);
         if self.records.len() >= ROWS_MAX && !self.records.contains_key(&hash) {
@@ -63,12 +63,12 @@ impl Killers {
     }
 
     /// A worker ran this row and lives.
-    pub(super) fn absolve(&mut self, model: ModelId, row: &Row) {
+    pub(crate) fn absolve(&mut self, model: ModelId, row: &Row) {
         let hash = self.hash(model, row);
         self.records.remove(&hash);
     }
 
-    pub(super) fn suspicion(&self, model: ModelId, row: &Row, now: Instant) -> Suspicion {
+    pub(crate) fn suspicion(&self, model: ModelId, row: &Row, now: Instant) -> Suspicion {
         // Nearly always there is nothing to compare with.
         if self.records.is_empty() {
             return Suspicion::None;

@@ -11,27 +11,27 @@ use anyhow::{Context as _, Result, bail};
 use crate::failure::sentence;
 use crate::placement::machine::Machine;
 use crate::serve::Runtime;
-use crate::serve::core::{Core, CoreState};
-use crate::serve::device::Device;
-use crate::serve::feeder::Feeder;
-use crate::serve::process::{Process, Site};
-use crate::serve::queue::Queue;
-use crate::serve::restarts::{Restarts, Service};
-use crate::serve::simulated::SimulatedCore;
+use crate::serve::core::device::Device;
+use crate::serve::core::process::{Process, Site};
+use crate::serve::core::queue::Queue;
+use crate::serve::core::restarts::{Restarts, Service};
+use crate::serve::core::simulated::SimulatedCore;
+use crate::serve::core::worker::{Core, CoreState};
+use crate::serve::core::worker_loop::Feeder;
 
 /// What the devices need to start.
 #[derive(Debug)]
-pub(super) struct Workplace {
-    pub(super) machine: Machine,
-    pub(super) runtime: Runtime,
+pub(crate) struct Workplace {
+    pub(crate) machine: Machine,
+    pub(crate) runtime: Runtime,
     /// Where the workers' output goes.
-    pub(super) log: File,
+    pub(crate) log: File,
     /// A batch that takes longer counts as a hang, unless its bucket is known to be slow.
-    pub(super) run_limit: Duration,
+    pub(crate) run_limit: Duration,
 }
 
 /// The thread of a core.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     core: Arc<Core>,
     workplace: Arc<Workplace>,
     queue: Arc<Queue>,
@@ -39,7 +39,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Starts the thread, which ends when the queue is closed and empty.
-    pub(super) fn start(
+    pub(crate) fn start(
         core: Arc<Core>,
         workplace: Arc<Workplace>,
         queue: Arc<Queue>,
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::placement::Worker;
     use crate::placement::cores::CoreList;
-    use crate::serve::models::ModelId;
+    use crate::serve::core::models::ModelId;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

@@ -7,23 +7,23 @@ use anyhow::{Context as _, Result};
 use crate::bucket::{Bucket, Row};
 use crate::runtime::RunError;
 use crate::runtime::simulated::{Clock, Moment, SimulatedModel, Simulation};
-use crate::serve::device::Device;
-use crate::serve::models::ServedModel;
+use crate::serve::core::device::Device;
+use crate::serve::core::models::ServedModel;
 
 /// A core that only waits.
-pub(super) struct SimulatedCore<'a> {
+pub(crate) struct SimulatedCore<'a> {
     simulation: &'a Simulation,
     clock: Clock,
 }
 
 /// When a run is done.
-pub(super) struct Run {
+pub(crate) struct Run {
     ends: Moment,
 }
 
 impl<'a> SimulatedCore<'a> {
     /// A core for the thread that calls this.
-    pub(super) fn start(simulation: &'a Simulation) -> Result<Self> {
+    pub(crate) fn start(simulation: &'a Simulation) -> Result<Self> {
         let clock = Clock::start()?;
         Ok(Self { simulation, clock })
     }

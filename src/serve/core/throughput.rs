@@ -10,7 +10,7 @@ const EXPECTED_ROWS: f64 = 32.0;
 
 /// Measured only between two batches with rows left behind: an idle core says nothing about speed.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Of the time that went by, and of the rows that were taken in it, each one less the older it is.
     seconds: f64,
     rows: f64,
@@ -22,7 +22,7 @@ pub(super) struct Pace {
 impl Pace {
     /// A worker says how long it needs for a row, and there are so many workers. What was measured knows
     /// better.
-    pub(super) fn expect(&mut self, per_row: Duration, workers: usize) {
+    pub(crate) fn expect(&mut self, per_row: Duration, workers: usize) {
         if !self.is_measured {
             self.rows = EXPECTED_ROWS;
             self.seconds = EXPECTED_ROWS * per_row.as_secs_f64() / workers.max(1) as f64;
@@ -30,7 +30,7 @@ impl Pace {
     }
 
     /// A batch of `rows` was taken and left `rest` behind.
-    pub(super) fn took(&mut self, rows: usize, rest: usize, now: Instant) {
+    pub(crate) fn took(&mut self, rows: usize, rest: usize, now: Instant) {
         if let Some(before) = self.taken {
             let time = now.saturating_duration_since(before).as_secs_f64();
             self.seconds = KEPT * self.seconds + time;
@@ -41,7 +41,7 @@ impl Pace {
     }
 
     /// How long `rows` will take, as far as that is known.
-    pub(super) fn estimate(&self, rows: usize) -> Option<Duration> {
+    pub(crate) fn estimate(&self, rows: usize) -> Option<Duration> {
         let seconds = rows as f64 * self.seconds / self.rows;
         // Without anything known it is not a number.
         Duration::try_from_secs_f64(seconds).ok()

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Which models answer under the name.
 #[derive(Debug)]
-pub(super) struct Alias {
+pub(crate) struct Alias {
     targets: Vec<Target>,
     /// What each target is owed; see [`Alias::choose`].
     credits: Mutex<Vec<i64>>,
@@ -15,14 +15,14 @@ pub(super) struct Alias {
 
 /// One of the models of an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) model: String,
-    pub(super) weight: u32,
+pub(crate) struct Target {
+    pub(crate) model: String,
+    pub(crate) weight: u32,
 }
 
 impl Alias {
     /// An alias in place of another one. At least one target must have a weight.
-    pub(super) fn new(targets: Vec<Target>, before: Option<&Alias>) -> Option<Self> {
+    pub(crate) fn new(targets: Vec<Target>, before: Option<&Alias>) -> Option<Self> {
         if targets.iter().all(|target| target.weight == 0) {
             return None;
         }
@@ -34,18 +34,18 @@ impl Alias {
         })
     }
 
-    pub(super) fn targets(&self) -> &[Target] {
+    pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
     }
 
-    pub(super) fn previous(&self) -> Option<&[Target]> {
+    pub(crate) fn previous(&self) -> Option<&[Target]> {
         self.previous.as_deref()
     }
 
     /// Of the models that `is_here` is true of, the one whose turn it is. Turns are as even as they can be,
     /// as in nginx' smooth weighted round-robin: each request credits every such target with its weight,
     /// and the one with most credit pays for all.
-    pub(super) fn choose(&self, is_here: impl Fn(&str) -> bool) -> Option<&str> {
+    pub(crate) fn choose(&self, is_here: impl Fn(&str) -> bool) -> Option<&str> {
         let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut total = 0;
         let mut best: Option<usize> = None;

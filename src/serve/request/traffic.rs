@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::serve::Served;
-use crate::serve::histogram::{Histogram, SECONDS};
+use crate::serve::core::histogram::{Histogram, SECONDS};
 use crate::serve::http::answer::Reason;
 
 /// What a request that took no route of ours is counted as: its path is its client's text.
@@ -20,10 +20,10 @@ const UNKNOWN: &str = "unknown";
 
 /// On the answer to a path that is none of ours, although it may look like one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct NoRoute;
+pub(crate) struct NoRoute;
 
 /// The template of the route that gave an answer, such as `/predict/{model}`.
-pub(super) fn route_of<'a>(
+pub(crate) fn route_of<'a>(
     matched: Option<&'a MatchedPath>,
     response: &Response,
 ) -> Option<&'a str> {
@@ -40,7 +40,7 @@ tokio::task_local! {
 
 /// The connections and requests of a server.
 #[derive(Debug, Default)]
-pub(in crate::serve) struct Traffic {
+pub(crate) struct Traffic {
     /// Requests that are not yet answered.
     open: AtomicUsize,
     connections: AtomicUsize,
@@ -49,36 +49,36 @@ pub(in crate::serve) struct Traffic {
 
 /// What is counted; by names of ours and of operators, so that clients cannot make it grow.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// By route and status.
-    pub(super) answered: BTreeMap<String, BTreeMap<u16, u64>>,
+    pub(crate) answered: BTreeMap<String, BTreeMap<u16, u64>>,
     /// By code.
-    pub(super) refused: BTreeMap<&'static str, u64>,
+    pub(crate) refused: BTreeMap<&'static str, u64>,
     /// By model: seconds from the head of a request to that of its answer.
-    pub(super) durations: BTreeMap<Arc<str>, Histogram>,
+    pub(crate) durations: BTreeMap<Arc<str>, Histogram>,
 }
 
 impl Traffic {
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
     /// Connections that are open.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
     /// A connection, for as long as what is given back lives.
-    pub(super) fn connected(&self) -> Open<'_> {
+    pub(crate) fn connected(&self) -> Open<'_> {
         Open::of(&self.connections)
     }
 
     /// A client was refused before it could ask for anything.
-    pub(super) fn refused(&self, code: &'static str) {
+    pub(crate) fn refused(&self, code: &'static str) {
         *self.lock().refused.entry(code).or_default() += 1;
     }
 
-    pub(super) fn account(&self) -> Account {
+    pub(crate) fn account(&self) -> Account {
         self.lock().clone()
     }
 
@@ -109,7 +109,7 @@ impl Traffic {
 }
 
 /// A connection, or a request that is being answered or whose client hangs up meanwhile.
-pub(super) struct Open<'a>(&'a AtomicUsize);
+pub(crate) struct Open<'a>(&'a AtomicUsize);
 
 impl<'a> Open<'a> {
     fn of(count: &'a AtomicUsize) -> Self {
@@ -125,7 +125,7 @@ impl Drop for Open<'_> {
 }
 
 /// Counts each request when it is answered.
-pub(super) async fn count(
+pub(crate) async fn count(
     State(served): State<Arc<Served>>,
     route: Option<MatchedPath>,
     request: Request,
@@ -146,13 +146,13 @@ pub(super) async fn count(
 }
 
 /// Says that the request of this task runs rows of a model.
-pub(super) fn is_for(model: &Arc<str>) {
+pub(crate) fn is_for(model: &Arc<str>) {
     // The first one counts, and there is nothing to count outside of a request.
     let _ = MODEL.try_with(|known| known.set(Arc::clone(model)));
 }
 
 /// The protocol that a route belongs to, as `docs/protocols.md` names it.
-pub(super) fn protocol(route: &str) -> &'static str {
+pub(crate) fn protocol(route: &str) -> &'static str {
     let first = route.split('/').nth(1).unwrap_or_default();
     match first {
         _ if route == UNKNOWN => UNKNOWN,

@@ -6,36 +6,36 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::bucket::{Bucket, Row};
-use crate::serve::batcher::Waiting;
-use crate::serve::models::ModelId;
+use crate::serve::core::batcher::Waiting;
+use crate::serve::core::models::ModelId;
 
 /// What becomes of a row.
-pub(super) type RowResult = Result<RowOutput, RowError>;
+pub(crate) type RowResult = Result<RowOutput, RowError>;
 
 /// What the model computed for a row, and the bucket in which it did.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct RowOutput {
-    pub(super) values: Vec<f32>,
-    pub(super) bucket: Bucket,
+pub(crate) struct RowOutput {
+    pub(crate) values: Vec<f32>,
+    pub(crate) bucket: Bucket,
     /// The cores of the worker.
-    pub(super) core: Arc<str>,
-    pub(super) timing: Timing,
+    pub(crate) core: Arc<str>,
+    pub(crate) timing: Timing,
 }
 
 /// Where the time of a row went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Timing {
+pub(crate) struct Timing {
     /// Until its batch was taken.
-    pub(super) waited: Duration,
+    pub(crate) waited: Duration,
     /// On the worker.
-    pub(super) ran: Duration,
+    pub(crate) ran: Duration,
     /// It is the first row of its batch: so batches can be counted.
-    pub(super) leads: bool,
+    pub(crate) leads: bool,
 }
 
 /// Why a row has no output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RowError {
+pub(crate) enum RowError {
     /// The worker could not run it.
     Failed(String),
     /// What came out for this row has values that are not numbers.
@@ -52,36 +52,36 @@ pub(super) enum RowError {
 
 /// Whose rows they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) model: ModelId,
+pub(crate) struct Address {
+    pub(crate) model: ModelId,
     /// Only this worker may run them.
-    pub(super) worker: Option<usize>,
+    pub(crate) worker: Option<usize>,
 }
 
 /// A row on its way to a core.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) address: Address,
-    pub(super) accepted: Instant,
+pub(crate) struct Job {
+    pub(crate) address: Address,
+    pub(crate) accepted: Instant,
     /// Its client waits no longer than until then.
-    pub(super) deadline: Instant,
-    pub(super) row: Row,
-    pub(super) reply: oneshot::Sender<RowResult>,
+    pub(crate) deadline: Instant,
+    pub(crate) row: Row,
+    pub(crate) reply: oneshot::Sender<RowResult>,
     /// It was in a batch that went wrong, or is the same as a row that was, and must not take others with
     /// it again.
-    pub(super) is_suspect: bool,
+    pub(crate) is_suspect: bool,
 }
 
 /// The jobs of a batch and their bucket.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) model: ModelId,
-    pub(super) bucket: Bucket,
-    pub(super) jobs: Vec<Job>,
+pub(crate) struct Batch {
+    pub(crate) model: ModelId,
+    pub(crate) bucket: Bucket,
+    pub(crate) jobs: Vec<Job>,
 }
 
 /// Answers every row with `error`.
-pub(super) fn answer_all(jobs: impl IntoIterator<Item = Job>, error: &RowError) {
+pub(crate) fn answer_all(jobs: impl IntoIterator<Item = Job>, error: &RowError) {
     for job in jobs {
         // The client may have gone meanwhile.
         let _ = job.reply.send(Err(error.clone()));
@@ -90,11 +90,11 @@ pub(super) fn answer_all(jobs: impl IntoIterator<Item = Job>, error: &RowError) 
 
 impl Job {
     /// True when the worker may run it and its client still waits.
-    pub(super) fn is_for(&self, worker: usize, now: Instant) -> bool {
+    pub(crate) fn is_for(&self, worker: usize, now: Instant) -> bool {
         self.deadline > now && self.address.worker.is_none_or(|only| only == worker)
     }
 
-    pub(super) fn waiting(&self) -> Waiting {
+    pub(crate) fn waiting(&self) -> Waiting {
         Waiting {
             tokens: self.row.ids.len(),
             deadline: self.deadline,

@@ -1,20 +1,20 @@
 //! A worker's cores as the rest of the server sees them: what they are to hold, what they hold, how they
-//! are and what happened to them. A [`Keeper`](crate::serve::keeper::Keeper) brings one to the other.
+//! are and what happened to them. A [`Keeper`](crate::serve::core::supervisor::Keeper) brings one to the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::placement::Worker as Place;
-use crate::serve::ledger::Ledger;
-use crate::serve::models::{ModelId, ServedModel};
+use crate::serve::core::counters::Ledger;
+use crate::serve::core::models::{ModelId, ServedModel};
 
 /// So many losses of workers are remembered.
 const INCIDENTS_MAX: usize = 20;
 
 /// What a core is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum CoreState {
+pub(crate) enum CoreState {
     Starting,
     /// An inference has succeeded on it, in every bucket of what it holds.
     Ready {
@@ -36,53 +36,53 @@ pub(super) enum CoreState {
 
 /// The loss of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Incident {
-    pub(super) at: SystemTime,
-    pub(super) cause: String,
+pub(crate) struct Incident {
+    pub(crate) at: SystemTime,
+    pub(crate) cause: String,
 }
 
 /// Why a model could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoadFailure {
-    pub(super) why: String,
+pub(crate) struct LoadFailure {
+    pub(crate) why: String,
     /// Workers that were lost over it.
-    pub(super) losses: u32,
+    pub(crate) losses: u32,
 }
 
 /// How a core is.
 #[derive(Debug, Clone)]
-pub(super) struct Status {
-    pub(super) state: CoreState,
+pub(crate) struct Status {
+    pub(crate) state: CoreState,
     /// What it is to hold.
-    pub(super) wanted: Vec<Arc<ServedModel>>,
+    pub(crate) wanted: Vec<Arc<ServedModel>>,
     /// Counts the changes of `wanted`.
-    pub(super) revision: u64,
+    pub(crate) revision: u64,
     /// What it holds; nothing while there is no worker.
-    pub(super) held: Vec<ModelId>,
+    pub(crate) held: Vec<ModelId>,
     /// What it could not load.
-    pub(super) failed: BTreeMap<ModelId, LoadFailure>,
+    pub(crate) failed: BTreeMap<ModelId, LoadFailure>,
     /// The last losses, the latest last.
-    pub(super) incidents: VecDeque<Incident>,
+    pub(crate) incidents: VecDeque<Incident>,
     /// Workers that were started after the first one.
-    pub(super) restarts: u64,
+    pub(crate) restarts: u64,
 }
 
 /// A worker's cores.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(crate) struct Core {
     /// Its number among the workers.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// As the runtime writes them.
-    pub(super) name: Arc<str>,
-    pub(super) place: Place,
-    pub(super) ledger: Ledger,
+    pub(crate) name: Arc<str>,
+    pub(crate) place: Place,
+    pub(crate) ledger: Ledger,
     status: Mutex<Status>,
     changed: Condvar,
 }
 
 impl Core {
     /// Cores that are to hold models, and hold nothing yet.
-    pub(super) fn new(index: usize, place: Place, wanted: Vec<Arc<ServedModel>>) -> Self {
+    pub(crate) fn new(index: usize, place: Place, wanted: Vec<Arc<ServedModel>>) -> Self {
         Self {
             index,
             name: place.cores.to_string().into(),
@@ -101,36 +101,36 @@ impl Core {
         }
     }
 
-    pub(super) fn has(&self, core: u32) -> bool {
+    pub(crate) fn has(&self, core: u32) -> bool {
         self.place.cores.contains(core)
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.lock().clone()
     }
 
     /// Counts the changes of what it is to hold.
-    pub(super) fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.lock().revision
     }
 
-    pub(super) fn wants(&self, model: ModelId) -> bool {
+    pub(crate) fn wants(&self, model: ModelId) -> bool {
         self.lock().wanted.iter().any(|wanted| wanted.id == model)
     }
 
     /// True when a request for the model would be answered here.
-    pub(super) fn is_ready_for(&self, model: ModelId) -> bool {
+    pub(crate) fn is_ready_for(&self, model: ModelId) -> bool {
         let status = self.lock();
         matches!(status.state, CoreState::Ready { .. }) && status.held.contains(&model)
     }
 
     /// From now on the core is to hold the model too; one that it could not load is tried again.
-    pub(super) fn want(&self, model: &Arc<ServedModel>) {
+    pub(crate) fn want(&self, model: &Arc<ServedModel>) {
         self.rethink(model.id, |wanted| wanted.push(Arc::clone(model)));
     }
 
     /// From now on the core is not to hold the model.
-    pub(super) fn unwant(&self, model: ModelId) {
+    pub(crate) fn unwant(&self, model: ModelId) {
         self.rethink(model, |_| {});
     }
 
@@ -147,13 +147,13 @@ impl Core {
         });
     }
 
-    pub(super) fn set_state(&self, state: CoreState) {
+    pub(crate) fn set_state(&self, state: CoreState) {
         self.change(|status| status.state = state);
     }
 
     /// A worker was lost. With what the core was to hold at the revision `given_up`, no other one is tried
     /// soon: the core is broken, and this is true, if that is what it is to hold now.
-    pub(super) fn lost(&self, cause: &str, given_up: Option<u64>) -> bool {
+    pub(crate) fn lost(&self, cause: &str, given_up: Option<u64>) -> bool {
         let cause = cause.to_owned();
         let mut is_broken = false;
         self.change(|status| {
@@ -175,13 +175,13 @@ impl Core {
         is_broken
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
     /// Waits until `is_it` is true of the core, but not beyond `ends`; the status then.
-    pub(super) fn wait(&self, ends: Instant, is_it: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) fn wait(&self, ends: Instant, is_it: impl Fn(&Status) -> bool) -> Status {
         let left = ends.saturating_duration_since(Instant::now());
         let waited = self
             .changed
@@ -191,7 +191,7 @@ impl Core {
 
     /// Waits until the core has closed its worker, which it does when the queue is closed and empty,
     /// but not beyond `ends`, and not for a worker that is only starting.
-    pub(super) fn wait_closed(&self, ends: Instant) {
+    pub(crate) fn wait_closed(&self, ends: Instant) {
         // What is still open then is killed with the server.
         self.wait(ends, |status| {
             matches!(status.state, CoreState::Closed | CoreState::Starting)

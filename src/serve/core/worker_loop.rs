@@ -10,13 +10,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::bucket::{Bucket, Row};
 use crate::failure::sentence;
 use crate::runtime::{LoadError, RunError};
-use crate::serve::core::{Core, CoreState, LoadFailure, Status};
-use crate::serve::device::Device;
-use crate::serve::job::{Batch, Job, RowError, RowOutput, Timing, answer_all};
-use crate::serve::ledger::Tally;
-use crate::serve::models::{ModelId, ServedModel};
-use crate::serve::queue::{Queue, Taken};
-use crate::serve::restarts::{Restarts, Service};
+use crate::serve::core::counters::Tally;
+use crate::serve::core::device::Device;
+use crate::serve::core::job::{Batch, Job, RowError, RowOutput, Timing, answer_all};
+use crate::serve::core::models::{ModelId, ServedModel};
+use crate::serve::core::queue::{Queue, Taken};
+use crate::serve::core::restarts::{Restarts, Service};
+use crate::serve::core::worker::{Core, CoreState, LoadFailure, Status};
 
 /// A core that has nothing to do looks this often whether its device still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -41,7 +41,7 @@ struct Open<R> {
 }
 
 /// Feeds one device, from its start to its loss.
-pub(super) struct Feeder<'a, D: Device> {
+pub(crate) struct Feeder<'a, D: Device> {
     core: &'a Core,
     queue: &'a Queue,
     device: D,
@@ -62,7 +62,7 @@ pub(super) struct Feeder<'a, D: Device> {
 }
 
 impl<'a, D: Device> Feeder<'a, D> {
-    pub(super) fn new(core: &'a Core, queue: &'a Queue, device: D) -> Self {
+    pub(crate) fn new(core: &'a Core, queue: &'a Queue, device: D) -> Self {
         Self {
             core,
             queue,
@@ -80,7 +80,7 @@ impl<'a, D: Device> Feeder<'a, D> {
     }
 
     /// What the device has done so far.
-    pub(super) fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> Service {
         let ready = self.ready_since.map(|since| since.elapsed());
         Service {
             has_run: self.has_run,
@@ -90,7 +90,7 @@ impl<'a, D: Device> Feeder<'a, D> {
 
     /// Runs batches until the queue is closed and empty; an error means that the device is lost. Nothing
     /// that was taken from the queue is left behind.
-    pub(super) fn feed(&mut self) -> Result<()> {
+    pub(crate) fn feed(&mut self) -> Result<()> {
         let outcome = self.feed_on();
         if outcome.is_err() {
             self.core.ledger.end(false);

@@ -17,16 +17,16 @@ use crate::placement::cores::CoreList;
 use crate::placement::model::Model;
 use crate::recipe::Task;
 use crate::serve::Served;
-use crate::serve::aliases::{Alias, Target};
-use crate::serve::core::{Core, CoreState};
-use crate::serve::models::{ModelId, ServedModel};
+use crate::serve::core::aliases::{Alias, Target};
+use crate::serve::core::models::{ModelId, ServedModel};
+use crate::serve::core::worker::{Core, CoreState};
 
 /// How long a core may take to load or let go of a model.
 const CHANGE_LIMIT: Duration = Duration::from_secs(600);
 
 /// Why nothing was changed.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// There is no such thing.
     Unknown(String),
     /// What is asked for is not valid.
@@ -39,10 +39,10 @@ pub(super) enum Trouble {
 
 /// What a change came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// False where everything was already as asked for.
-    pub(super) changed: bool,
-    pub(super) message: String,
+    pub(crate) changed: bool,
+    pub(crate) message: String,
 }
 
 impl Outcome {
@@ -65,17 +65,17 @@ type Changed = Result<Outcome, Trouble>;
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     /// The folder of the bundle; without, that of the model as it is.
-    pub(super) bundle: Option<&'a Path>,
+    pub(crate) bundle: Option<&'a Path>,
     /// Where it is to run; without, where it does, or everywhere.
-    pub(super) cores: Option<&'a CoreList>,
+    pub(crate) cores: Option<&'a CoreList>,
 }
 
 impl Served {
     /// Sees to it that a model of this name is served: loads it, puts it on more cores, or replaces the
     /// one of that name by another bundle.
-    pub(super) fn put_model(&self, name: &str, wish: &Wish<'_>) -> Changed {
+    pub(crate) fn put_model(&self, name: &str, wish: &Wish<'_>) -> Changed {
         let _changing = self.exclusively(&self.changing)?;
         let known = self.models.named(name);
         match (known, wish.bundle) {
@@ -96,7 +96,7 @@ impl Served {
     }
 
     /// Takes a model off some cores, or away. The last copy that answers goes only with `force`.
-    pub(super) fn take_model(&self, name: &str, cores: Option<&CoreList>, force: bool) -> Changed {
+    pub(crate) fn take_model(&self, name: &str, cores: Option<&CoreList>, force: bool) -> Changed {
         let _changing = self.exclusively(&self.changing)?;
         let Some(model) = self.models.named(name) else {
             return Ok(Outcome::unchanged(format!("there is no model `{name}`")));
@@ -151,7 +151,7 @@ impl Served {
     }
 
     /// Makes a name stand for models, each with its share of the requests.
-    pub(super) fn put_alias(&self, name: &str, targets: Vec<Target>) -> Changed {
+    pub(crate) fn put_alias(&self, name: &str, targets: Vec<Target>) -> Changed {
         let _naming = self.exclusively(&self.naming)?;
         if self.models.named(name).is_some() {
             return Err(Trouble::Conflict(format!("`{name}` is a model")));
@@ -183,7 +183,7 @@ impl Served {
     }
 
     /// Gives an alias the targets that it had before its last change.
-    pub(super) fn roll_back_alias(&self, name: &str) -> Changed {
+    pub(crate) fn roll_back_alias(&self, name: &str) -> Changed {
         let aliases = self.models.aliases();
         let alias = aliases.get(name);
         let alias = alias.ok_or_else(|| Trouble::Unknown(format!("there is no alias `{name}`")))?;
@@ -195,7 +195,7 @@ impl Served {
         }
     }
 
-    pub(super) fn take_alias(&self, name: &str) -> Changed {
+    pub(crate) fn take_alias(&self, name: &str) -> Changed {
         let _naming = self.exclusively(&self.naming)?;
         match self.models.aliases().contains_key(name) {
             false => Ok(Outcome::unchanged(format!("there is no alias `{name}`"))),

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bytes that are taken, of those that there are.
 #[derive(Debug)]
-pub(in crate::serve) struct Room {
+pub(crate) struct Room {
     taken: AtomicUsize,
     bytes: usize,
 }
 
 /// The part of one request; kept for as long as there is work on it.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     room: Arc<Room>,
     bytes: AtomicUsize,
 }
 
 impl Room {
-    pub(in crate::serve) fn new(bytes: usize) -> Arc<Self> {
+    pub(crate) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             taken: AtomicUsize::new(0),
             bytes,
@@ -26,7 +26,7 @@ impl Room {
     }
 
     /// Nothing of it yet.
-    pub(super) fn hold(self: &Arc<Self>) -> Arc<Held> {
+    pub(crate) fn hold(self: &Arc<Self>) -> Arc<Held> {
         Arc::new(Held {
             room: Arc::clone(self),
             bytes: AtomicUsize::new(0),
@@ -36,7 +36,7 @@ impl Room {
 
 impl Held {
     /// Takes so many bytes more, if they are there.
-    pub(super) fn take(&self, bytes: usize) -> bool {
+    pub(crate) fn take(&self, bytes: usize) -> bool {
         let room = &self.room;
         let has_room = room.taken.fetch_add(bytes, Relaxed) + bytes <= room.bytes;
         match has_room {

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::bucket::{Bucket, Row};
-use crate::serve::job::{Address, Batch, Job, RowError, RowResult, answer_all};
-use crate::serve::killers::{Killers, Suspicion};
-use crate::serve::line::{Fill, Line};
-use crate::serve::models::ModelId;
+use crate::serve::core::job::{Address, Batch, Job, RowError, RowResult, answer_all};
+use crate::serve::core::model_queue::{Fill, Line};
+use crate::serve::core::models::ModelId;
+use crate::serve::core::quarantine::{Killers, Suspicion};
 
 /// What a worker gets when it asks for work.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     Batch(Batch),
     /// Nothing came within the time, or the worker has something else to look after.
     Nothing,
@@ -24,7 +24,7 @@ pub(super) enum Taken {
 
 /// Why rows were not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// So many wait already; when there will be room, as far as that is known.
     Full {
         waiting: usize,
@@ -45,7 +45,7 @@ pub(super) enum Refused {
 
 /// Waiting rows; those whose deadline is nearest come first.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     /// That may wait for one model.
     rows_max: usize,
     state: Mutex<State>,
@@ -67,7 +67,7 @@ struct State {
 
 impl Queue {
     /// A queue of at most `rows_max` rows for each model.
-    pub(super) fn new(rows_max: usize) -> Self {
+    pub(crate) fn new(rows_max: usize) -> Self {
         Self {
             rows_max,
             state: Mutex::default(),
@@ -76,36 +76,36 @@ impl Queue {
     }
 
     /// From now on rows of a model with these buckets are accepted.
-    pub(super) fn open(&self, model: ModelId, buckets: &[Bucket]) {
+    pub(crate) fn open(&self, model: ModelId, buckets: &[Bucket]) {
         self.lock().models.insert(model, Line::new(buckets));
     }
 
     /// No rows of the model are accepted any more, and those that still wait are answered.
-    pub(super) fn shut(&self, model: ModelId) {
+    pub(crate) fn shut(&self, model: ModelId) {
         if let Some(line) = self.lock().models.remove(&model) {
             answer_all(line.jobs, &RowError::Gone);
         }
     }
 
     /// The worker has the model, or will.
-    pub(super) fn assign(&self, model: ModelId, worker: usize) {
+    pub(crate) fn assign(&self, model: ModelId, worker: usize) {
         self.change(model, |line| line.assign(worker));
     }
 
     /// A worker that has the model needs so long for a row.
-    pub(super) fn expect(&self, model: ModelId, per_row: Duration) {
+    pub(crate) fn expect(&self, model: ModelId, per_row: Duration) {
         if let Some(line) = self.lock().models.get_mut(&model) {
             line.expect(per_row);
         }
     }
 
     /// The worker will not run the model again.
-    pub(super) fn withdraw(&self, model: ModelId, worker: usize) {
+    pub(crate) fn withdraw(&self, model: ModelId, worker: usize) {
         self.change(model, |line| line.withdraw(worker));
     }
 
     /// Says whether the worker, which runs, could not load the model.
-    pub(super) fn set_failed(&self, model: ModelId, worker: usize, has_failed: bool) {
+    pub(crate) fn set_failed(&self, model: ModelId, worker: usize, has_failed: bool) {
         self.change(model, |line| line.set_failed(worker, has_failed));
     }
 
@@ -117,7 +117,7 @@ impl Queue {
     }
 
     /// Says whether the worker can be started. What no worker is left for is answered.
-    pub(super) fn set_broken(&self, worker: usize, is_broken: bool) {
+    pub(crate) fn set_broken(&self, worker: usize, is_broken: bool) {
         let mut state = self.lock();
         match is_broken {
             true => state.broken.insert(worker),
@@ -127,7 +127,7 @@ impl Queue {
     }
 
     /// Accepts all rows of a request or none; each receiver gets its row's result.
-    pub(super) fn submit(
+    pub(crate) fn submit(
         &self,
         address: Address,
         rows: Vec<Row>,
@@ -178,7 +178,7 @@ impl Queue {
     }
 
     /// Puts rows back to the front, for another worker.
-    pub(super) fn put_back(&self, jobs: Vec<Job>) {
+    pub(crate) fn put_back(&self, jobs: Vec<Job>) {
         let mut state = self.lock();
         for job in jobs.into_iter().rev() {
             match state.models.get_mut(&job.address.model) {
@@ -192,7 +192,7 @@ impl Queue {
 
     /// A worker died with this batch on it. Its rows run once more, alone; one that two workers died of is
     /// answered, with all that are the same, and refused from now on.
-    pub(super) fn died(&self, batch: Batch) {
+    pub(crate) fn died(&self, batch: Batch) {
         let (now, model) = (Instant::now(), batch.model);
         let mut guard = self.lock();
         let State {
@@ -222,7 +222,7 @@ impl Queue {
     }
 
     /// A worker ran these rows and lives.
-    pub(super) fn survived(&self, jobs: &[Job]) {
+    pub(crate) fn survived(&self, jobs: &[Job]) {
         // Others were not suspected, and need no lock.
         let suspects: Vec<&Job> = jobs.iter().filter(|job| job.is_suspect).collect();
         if suspects.is_empty() {
@@ -235,7 +235,7 @@ impl Queue {
     }
 
     /// The next batch of one of `models` for `worker`; waits for at most `patience`.
-    pub(super) fn take(&self, worker: usize, models: &[ModelId], patience: Duration) -> Taken {
+    pub(crate) fn take(&self, worker: usize, models: &[ModelId], patience: Duration) -> Taken {
         let ends = Instant::now() + patience;
         let mut state = self.lock();
         let calls = state.calls;
@@ -258,7 +258,7 @@ impl Queue {
     }
 
     /// The next batch of one of `models` for `worker`, if waiting longer could not make it larger.
-    pub(super) fn take_full(&self, worker: usize, models: &[ModelId]) -> Option<Batch> {
+    pub(crate) fn take_full(&self, worker: usize, models: &[ModelId]) -> Option<Batch> {
         self.lock().take(worker, models, Fill::Full)
     }
 
@@ -272,18 +272,18 @@ impl Queue {
     }
 
     /// Has the workers that wait look after something else.
-    pub(super) fn call(&self) {
+    pub(crate) fn call(&self) {
         self.lock().calls += 1;
         self.changed.notify_all();
     }
 
     /// How often the workers were called.
-    pub(super) fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.lock().calls
     }
 
     /// Waits until `patience` is over, the queue is closed, or the workers are called beyond `calls`.
-    pub(super) fn pause(&self, calls: u64, patience: Duration) {
+    pub(crate) fn pause(&self, calls: u64, patience: Duration) {
         let state = self.lock();
         // Both outcomes end the pause.
         let _ = self.changed.wait_timeout_while(state, patience, |state| {
@@ -292,7 +292,7 @@ impl Queue {
     }
 
     /// How many rows wait for the model, and how long those would take, as far as that is known.
-    pub(super) fn depth(&self, model: ModelId) -> (usize, Option<Duration>) {
+    pub(crate) fn depth(&self, model: ModelId) -> (usize, Option<Duration>) {
         let state = self.lock();
         state.models.get(&model).map_or((0, None), |line| {
             let rows = line.jobs.len();
@@ -301,17 +301,17 @@ impl Queue {
     }
 
     /// Accepts nothing any more; what waits is still handed out.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
     /// Answers everything that waits with an error: no core is left to run it.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         for line in self.lock().models.values_mut() {
             answer_all(line.jobs.drain(..), &RowError::Closed);
         }

@@ -10,9 +10,9 @@ use crate::bucket::{Bucket, Row};
 use crate::placement::Worker as Place;
 use crate::placement::machine::Machine;
 use crate::runtime::{Backend, Begun, LoadError, RunError, Worker};
-use crate::serve::device::Device;
-use crate::serve::models::{ModelId, ServedModel};
-use crate::serve::queue::Queue;
+use crate::serve::core::device::Device;
+use crate::serve::core::models::{ModelId, ServedModel};
+use crate::serve::core::queue::Queue;
 
 /// What a new run counts for in the time that one of its bucket is expected to take.
 const NEW_RUN_WEIGHT: f64 = 0.2;
@@ -25,20 +25,20 @@ const HANG_FACTOR: f64 = 4.0;
 
 /// What a process needs to start.
 #[derive(Debug)]
-pub(super) struct Site<'a> {
-    pub(super) backend: &'a Backend,
-    pub(super) machine: &'a Machine,
-    pub(super) place: &'a Place,
+pub(crate) struct Site<'a> {
+    pub(crate) backend: &'a Backend,
+    pub(crate) machine: &'a Machine,
+    pub(crate) place: &'a Place,
     /// Where its output goes.
-    pub(super) log: &'a File,
+    pub(crate) log: &'a File,
     /// A batch that takes longer counts as a hang, unless its bucket is known to be slow.
-    pub(super) run_limit: Duration,
+    pub(crate) run_limit: Duration,
     /// When it is closed, nothing needs to start any more.
-    pub(super) queue: &'a Queue,
+    pub(crate) queue: &'a Queue,
 }
 
 /// A process, from the first load on.
-pub(super) struct Process<'a> {
+pub(crate) struct Process<'a> {
     site: Site<'a>,
     worker: Option<Worker>,
     /// How long runs take, in seconds.
@@ -50,14 +50,14 @@ pub(super) struct Process<'a> {
 }
 
 /// A run on the process.
-pub(super) struct Run {
+pub(crate) struct Run {
     begun: Begun,
     at: Instant,
     kind: (ModelId, Bucket),
 }
 
 impl<'a> Process<'a> {
-    pub(super) fn new(site: Site<'a>) -> Self {
+    pub(crate) fn new(site: Site<'a>) -> Self {
         Self {
             site,
             worker: None,

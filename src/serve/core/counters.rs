@@ -5,25 +5,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::bucket::Bucket;
-use crate::serve::histogram::{Histogram, SECONDS, SHARES};
+use crate::serve::core::histogram::{Histogram, SECONDS, SHARES};
 
 /// What was run in one bucket of one model on one core.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) batches: u64,
-    pub(super) rows: u64,
+pub(crate) struct Tally {
+    pub(crate) batches: u64,
+    pub(crate) rows: u64,
     /// Rows of the buckets that were padding.
-    pub(super) padding_rows: u64,
-    pub(super) tokens: u64,
+    pub(crate) padding_rows: u64,
+    pub(crate) tokens: u64,
     /// Tokens of the buckets that were padding, those of padding rows included.
-    pub(super) padding_tokens: u64,
+    pub(crate) padding_tokens: u64,
     /// The time that the core worked.
-    pub(super) busy: Duration,
+    pub(crate) busy: Duration,
 }
 
 impl Tally {
     /// One batch of rows with so many tokens.
-    pub(super) fn batch(bucket: Bucket, rows: usize, tokens: usize, busy: Duration) -> Self {
+    pub(crate) fn batch(bucket: Bucket, rows: usize, tokens: usize, busy: Duration) -> Self {
         Self {
             batches: 1,
             rows: rows as u64,
@@ -34,7 +34,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.batches += other.batches;
         self.rows += other.rows;
         self.padding_rows += other.padding_rows;
@@ -46,10 +46,10 @@ impl Tally {
 
 /// What was run in one bucket of one model on one core, and how long its runs took.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Runs {
-    pub(super) tally: Tally,
+pub(crate) struct Runs {
+    pub(crate) tally: Tally,
     /// Seconds of each run.
-    pub(super) times: Histogram,
+    pub(crate) times: Histogram,
 }
 
 impl Default for Runs {
@@ -63,11 +63,11 @@ impl Default for Runs {
 
 /// How the rows of one model came to one core.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     /// Seconds that each row waited.
-    pub(super) waits: Histogram,
+    pub(crate) waits: Histogram,
     /// The share of each batch that was rows, not padding.
-    pub(super) fills: Histogram,
+    pub(crate) fills: Histogram,
 }
 
 impl Default for Arrivals {
@@ -81,15 +81,15 @@ impl Default for Arrivals {
 
 /// The account of one core.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     book: Mutex<Book>,
 }
 
 /// What a ledger has written down.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Book {
-    pub(super) runs: BTreeMap<(Arc<str>, Bucket), Runs>,
-    pub(super) arrivals: BTreeMap<Arc<str>, Arrivals>,
+pub(crate) struct Book {
+    pub(crate) runs: BTreeMap<(Arc<str>, Bucket), Runs>,
+    pub(crate) arrivals: BTreeMap<Arc<str>, Arrivals>,
     /// The time that the core worked until then, also on what came to nothing.
     worked: Duration,
     /// Since when it works on what it was given.
@@ -98,13 +98,13 @@ pub(super) struct Book {
 
 impl Ledger {
     /// The core works since then, unless it did before.
-    pub(super) fn begin(&self, since: Instant) {
+    pub(crate) fn begin(&self, since: Instant) {
         self.lock().working_since.get_or_insert(since);
     }
 
     /// What the core worked on has ended, now, however it ended; where it `goes_on`, it works on what it
     /// was given next.
-    pub(super) fn end(&self, goes_on: bool) -> Instant {
+    pub(crate) fn end(&self, goes_on: bool) -> Instant {
         let mut book = self.lock();
         // Within the lock: whoever reads before sees less, whoever reads after sees no less.
         let now = Instant::now();
@@ -116,7 +116,7 @@ impl Ledger {
     }
 
     /// Writes down a batch whose rows waited for `waits`.
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         model: &Arc<str>,
         bucket: Bucket,
@@ -135,24 +135,24 @@ impl Ledger {
         arrivals.fills.observe(batch.rows as f64 / places as f64);
     }
 
-    pub(super) fn book(&self) -> Book {
+    pub(crate) fn book(&self) -> Book {
         self.lock().clone()
     }
 
     /// By model and bucket.
-    pub(super) fn tallies(&self) -> BTreeMap<(Arc<str>, Bucket), Tally> {
+    pub(crate) fn tallies(&self) -> BTreeMap<(Arc<str>, Bucket), Tally> {
         let book = self.lock();
         let runs = book.runs.iter();
         runs.map(|(key, runs)| (key.clone(), runs.tally)).collect()
     }
 
     /// Of all models and buckets.
-    pub(super) fn total(&self) -> Tally {
+    pub(crate) fn total(&self) -> Tally {
         self.lock().total()
     }
 
     /// How long the core worked, with the time on what it works on.
-    pub(super) fn busy(&self) -> Duration {
+    pub(crate) fn busy(&self) -> Duration {
         self.lock().busy()
     }
 
@@ -164,13 +164,13 @@ impl Ledger {
 
 impl Book {
     /// How long the core worked, with the time on what it works on: it never becomes less.
-    pub(super) fn busy(&self) -> Duration {
+    pub(crate) fn busy(&self) -> Duration {
         let since = self.working_since.map(|since| since.elapsed());
         self.worked + since.unwrap_or_default()
     }
 
     /// Of all models and buckets.
-    pub(super) fn total(&self) -> Tally {
+    pub(crate) fn total(&self) -> Tally {
         let mut total = Tally::default();
         for runs in self.runs.values() {
             total.add(&runs.tally);

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::serve::http::answer::{Code, Refusal};
-use crate::serve::http::room::Held;
+use crate::serve::request::body_budget::Held;
 use crate::serve::{Entrance, Limits};
 
 /// In how many milliseconds the client wants its answer, if that is less than the server's own limit.
@@ -19,7 +19,7 @@ const DEADLINE_HEADER: &str = "x-neuronc-deadline-ms";
 
 /// Requests of up to so many bytes are worked on where they arrive: that takes less than a millisecond,
 /// and handing one to another thread and back costs the processors more than it saves.
-pub(super) const SMALL_BYTES_MAX: usize = 4 << 10;
+pub(crate) const SMALL_BYTES_MAX: usize = 4 << 10;
 
 tokio::task_local! {
     static SCOPE: Scope;
@@ -38,7 +38,7 @@ struct Scope {
 }
 
 /// Has each request know its own.
-pub(super) async fn of_request(
+pub(crate) async fn of_request(
     State(entrance): State<Entrance>,
     request: Request,
     next: Next,
@@ -71,13 +71,13 @@ fn asked_time(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
 }
 
 /// When the client wants its answer, if it says so.
-pub(super) fn asked() -> Result<Option<Instant>, Refusal> {
+pub(crate) fn asked() -> Result<Option<Instant>, Refusal> {
     let asked = SCOPE.try_with(|scope| scope.asked.clone());
     asked.unwrap_or(Ok(None))
 }
 
 /// When the request has to be answered.
-pub(super) fn deadline() -> Result<Instant, Refusal> {
+pub(crate) fn deadline() -> Result<Instant, Refusal> {
     let deadline = SCOPE.try_with(|scope| {
         let (asked, limit) = (scope.asked.clone()?, scope.limit.get());
         Ok(asked.map_or(limit, |asked| asked.min(limit)))
@@ -86,42 +86,42 @@ pub(super) fn deadline() -> Result<Instant, Refusal> {
 }
 
 /// The body had to be waited for: it has a limit of its own, and that of the answer begins now.
-pub(super) fn has_waited(limit: Duration) {
+pub(crate) fn has_waited(limit: Duration) {
     // There is nothing to note outside of a request.
     let _ = SCOPE.try_with(|scope| scope.limit.set(Instant::now() + limit));
 }
 
 /// So many bytes of the body are there.
-pub(super) fn has_come(bytes: usize) {
+pub(crate) fn has_come(bytes: usize) {
     let _ = SCOPE.try_with(|scope| scope.bytes.set(scope.bytes.get() + bytes));
 }
 
 /// Keeps the room of a body until the request is answered.
-pub(super) fn keep(held: Arc<Held>) {
+pub(crate) fn keep(held: Arc<Held>) {
     // A request has one body.
     let _ = SCOPE.try_with(|scope| scope.held.set(held));
 }
 
 /// The room of the body, for work that may outlive the request.
-pub(super) fn held() -> Option<Arc<Held>> {
+pub(crate) fn held() -> Option<Arc<Held>> {
     let held = SCOPE.try_with(|scope| scope.held.get().cloned());
     held.unwrap_or(None)
 }
 
 /// Working on what was sent takes no time worth handing it over.
-pub(super) fn is_small() -> bool {
+pub(crate) fn is_small() -> bool {
     let is_small = SCOPE.try_with(|scope| scope.bytes.get() <= SMALL_BYTES_MAX);
     is_small.unwrap_or(false)
 }
 
 /// The refusal of a request whose deadline has come.
-pub(super) fn too_late() -> Refusal {
+pub(crate) fn too_late() -> Refusal {
     let message = "the deadline of the request came before its answer";
     Refusal::new(Code::DeadlineExceeded, message)
 }
 
 #[cfg(test)]
-pub(super) async fn with_bytes<F: Future>(bytes: usize, work: F) -> F::Output {
+pub(crate) async fn with_bytes<F: Future>(bytes: usize, work: F) -> F::Output {
     let scope = Scope {
         asked: Ok(None),
         limit: Cell::new(Instant::now() + Duration::from_secs(60)),

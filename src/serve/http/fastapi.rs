@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::failure::name_list;
 use crate::family::Head;
+use crate::serve::core::models::Use;
 use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::work::{self, Outputs};
 use crate::serve::http::{unknown_route, wrong_method};
-use crate::serve::models::Use;
+use crate::serve::request::run::{self, Outputs};
 use crate::serve::{Door, Entrance};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::question_answering::Span;
@@ -104,12 +104,12 @@ async fn answer(
         }
         task::prepare(model, &body).map_err(renamed)
     };
-    let mut prepared = work::prepare(&model, prepare).await?;
+    let mut prepared = run::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = work::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let write = move || write(prepared.value, outputs);
-    work::answer(values, write).await
+    run::answer(values, write).await
 }
 
 fn write(prepared: Prepared, outputs: Outputs) -> Result<Response, Refusal> {
@@ -154,7 +154,7 @@ fn through(entrance: &Entrance, core: &str) -> Result<Entrance, Refusal> {
 
 /// The model of that name, or number j of the core's models by `model_j`.
 fn find(entrance: &Entrance, core: &str, asked: &str) -> Result<Use, Refusal> {
-    if let Ok(model) = work::find_model(entrance, asked) {
+    if let Ok(model) = run::find_model(entrance, asked) {
         return Ok(model);
     }
     let place: Option<usize> = asked.strip_prefix("model_").and_then(|j| j.parse().ok());

@@ -17,11 +17,11 @@ const STEADY: Duration = Duration::from_secs(60);
 
 /// What a worker did before it was lost.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Service {
+pub(crate) struct Service {
     /// A batch ran.
-    pub(super) has_run: bool,
+    pub(crate) has_run: bool,
     /// How long it was ready.
-    pub(super) ready: Duration,
+    pub(crate) ready: Duration,
 }
 
 impl Service {
@@ -33,22 +33,22 @@ impl Service {
 /// The failures of one worker. A failure is in a row with the one before unless a worker has proven itself
 /// between them.
 #[derive(Debug, Default)]
-pub(super) struct Restarts {
+pub(crate) struct Restarts {
     in_a_row: u32,
 }
 
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// Until the next attempt.
-    pub(super) pause: Duration,
+    pub(crate) pause: Duration,
     /// The core counts as broken until a worker is ready again.
-    pub(super) is_broken: bool,
+    pub(crate) is_broken: bool,
 }
 
 impl Restarts {
     /// A worker was lost.
-    pub(super) fn lost(&mut self, service: Service) -> Verdict {
+    pub(crate) fn lost(&mut self, service: Service) -> Verdict {
         self.in_a_row = match service.is_proof() {
             true => 1,
             false => self.in_a_row.saturating_add(1),
@@ -61,7 +61,7 @@ impl Restarts {
         }
     }
 
-    pub(super) fn in_a_row(&self) -> u32 {
+    pub(crate) fn in_a_row(&self) -> u32 {
         self.in_a_row
     }
 }

@@ -11,24 +11,24 @@ use crate::bucket::{self, Bucket};
 
 /// A row that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub(super) tokens: usize,
-    pub(super) deadline: Instant,
+pub(crate) struct Waiting {
+    pub(crate) tokens: usize,
+    pub(crate) deadline: Instant,
     /// It may spoil a batch, and runs alone.
-    pub(super) is_suspect: bool,
+    pub(crate) is_suspect: bool,
 }
 
 /// The rows that run together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Batch {
-    pub(super) bucket: Bucket,
+pub(crate) struct Batch {
+    pub(crate) bucket: Bucket,
     /// Indexes into what waits, in ascending order; at least one.
-    pub(super) members: Vec<usize>,
+    pub(crate) members: Vec<usize>,
 }
 
 impl Batch {
     /// True when no row is missing and no bucket of this sequence holds more.
-    pub(super) fn is_full(&self, buckets: &[Bucket]) -> bool {
+    pub(crate) fn is_full(&self, buckets: &[Bucket]) -> bool {
         let same = buckets
             .iter()
             .filter(|bucket| bucket.sequence == self.bucket.sequence);
@@ -38,7 +38,7 @@ impl Batch {
 
 /// Chooses from rows in the order of their arrival; of equal deadlines the first counts as nearer. `None`
 /// when none of them can still be answered in time and fits a bucket, which admission sees to.
-pub(super) fn choose(buckets: &[Bucket], waiting: &[Waiting], now: Instant) -> Option<Batch> {
+pub(crate) fn choose(buckets: &[Bucket], waiting: &[Waiting], now: Instant) -> Option<Batch> {
     let class = |row: &Waiting| bucket::smallest(buckets, 1, row.tokens).map(|fit| fit.sequence);
     let in_time = |index: &usize| waiting[*index].deadline > now;
     let due = |index: &usize| waiting[*index].deadline;

@@ -18,23 +18,23 @@ use crate::bundle::Bundle;
 use crate::placement;
 use crate::plan::Plan;
 use crate::runtime::simulated::SimulatedModel;
-use crate::serve::aliases::Alias;
-use crate::serve::http::Statistics;
+use crate::serve::core::aliases::Alias;
+use crate::serve::core::statistics::Statistics;
 use crate::task::TaskModel;
 
 /// A model of this server, never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ModelId(u64);
+pub(crate) struct ModelId(u64);
 
 impl ModelId {
-    pub(super) fn next() -> Self {
+    pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 /// The names that pass [`check_model_name`], as the document of the routes has them.
-pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$";
+pub(crate) const NAME_PATTERN: &str = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}$";
 
 /// What a model or an alias may be called: names end up in paths and logs.
 pub fn check_model_name(name: &str) -> Result<(), String> {
@@ -52,24 +52,24 @@ pub fn check_model_name(name: &str) -> Result<(), String> {
 
 /// A bundle that is served.
 #[derive(Debug)]
-pub(super) struct ServedModel {
-    pub(super) id: ModelId,
-    pub(super) name: Arc<str>,
-    pub(super) bundle: Arc<Bundle>,
-    pub(super) model: TaskModel,
+pub(crate) struct ServedModel {
+    pub(crate) id: ModelId,
+    pub(crate) name: Arc<str>,
+    pub(crate) bundle: Arc<Bundle>,
+    pub(crate) model: TaskModel,
     /// Inputs that are known to be good, the longest last.
-    pub(super) references: Vec<Row>,
+    pub(crate) references: Vec<Row>,
     /// What it takes of a core.
-    pub(super) placed: placement::model::Model,
+    pub(crate) placed: placement::model::Model,
     /// Where a device is simulated.
-    pub(super) simulated: Option<SimulatedModel>,
-    pub(super) statistics: Statistics,
+    pub(crate) simulated: Option<SimulatedModel>,
+    pub(crate) statistics: Statistics,
     uses: Mutex<usize>,
     unused: Condvar,
 }
 
 impl ServedModel {
-    pub(super) fn open(
+    pub(crate) fn open(
         placed: placement::model::Model,
         bundle: Bundle,
         simulated: Option<SimulatedModel>,
@@ -93,12 +93,12 @@ impl ServedModel {
     }
 
     /// What it was compiled from and for.
-    pub(super) fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.bundle.manifest.plan
     }
 
     /// Waits until no request uses the model; false when that took too long.
-    pub(super) fn wait_unused(&self, ends: Instant) -> bool {
+    pub(crate) fn wait_unused(&self, ends: Instant) -> bool {
         let left = ends.saturating_duration_since(Instant::now());
         let waited = self
             .unused
@@ -113,7 +113,7 @@ impl ServedModel {
 
 /// A request's hold on its model.
 #[derive(Debug)]
-pub(super) struct Use(Arc<ServedModel>);
+pub(crate) struct Use(Arc<ServedModel>);
 
 impl Use {
     /// Only for a model that has its name while this is called: who replaces it waits for its uses after.
@@ -149,7 +149,7 @@ impl Deref for Use {
 
 /// Models and aliases by name.
 #[derive(Debug, Default)]
-pub(super) struct Models {
+pub(crate) struct Models {
     state: RwLock<State>,
 }
 
@@ -161,7 +161,7 @@ struct State {
 }
 
 impl Models {
-    pub(super) fn new(models: Vec<Arc<ServedModel>>) -> Self {
+    pub(crate) fn new(models: Vec<Arc<ServedModel>>) -> Self {
         Self {
             state: RwLock::new(State {
                 models,
@@ -170,13 +170,13 @@ impl Models {
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<ServedModel>> {
+    pub(crate) fn all(&self) -> Vec<Arc<ServedModel>> {
         self.read().models.clone()
     }
 
     /// The model of that name, or of those under an alias the one whose turn it is, if `is_here` is true
     /// of it.
-    pub(super) fn find(&self, name: &str, is_here: impl Fn(ModelId) -> bool) -> Option<Use> {
+    pub(crate) fn find(&self, name: &str, is_here: impl Fn(ModelId) -> bool) -> Option<Use> {
         let state = self.read();
         let named = |name: &str| state.named(name).filter(|model| is_here(model.id));
         if let Some(alias) = state.aliases.get(name) {
@@ -187,18 +187,18 @@ impl Models {
     }
 
     /// The first model that `is_it` is true of.
-    pub(super) fn first(&self, mut is_it: impl FnMut(&ServedModel) -> bool) -> Option<Use> {
+    pub(crate) fn first(&self, mut is_it: impl FnMut(&ServedModel) -> bool) -> Option<Use> {
         let state = self.read();
         state.models.iter().find(|model| is_it(model)).map(Use::of)
     }
 
     /// The model of exactly that name.
-    pub(super) fn named(&self, name: &str) -> Option<Arc<ServedModel>> {
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<ServedModel>> {
         self.read().named(name).cloned()
     }
 
     /// From now on `model` is asked for by its name, in place of the one that it returns.
-    pub(super) fn put(&self, model: Arc<ServedModel>) -> Option<Arc<ServedModel>> {
+    pub(crate) fn put(&self, model: Arc<ServedModel>) -> Option<Arc<ServedModel>> {
         let mut state = self.write();
         let known = |known: &Arc<ServedModel>| known.name == model.name;
         match state.models.iter().position(known) {
@@ -210,15 +210,15 @@ impl Models {
         }
     }
 
-    pub(super) fn remove(&self, model: &ServedModel) {
+    pub(crate) fn remove(&self, model: &ServedModel) {
         self.write().models.retain(|known| known.id != model.id);
     }
 
-    pub(super) fn aliases(&self) -> BTreeMap<String, Arc<Alias>> {
+    pub(crate) fn aliases(&self) -> BTreeMap<String, Arc<Alias>> {
         self.read().aliases.clone()
     }
 
-    pub(super) fn set_alias(&self, name: &str, alias: Option<Alias>) {
+    pub(crate) fn set_alias(&self, name: &str, alias: Option<Alias>) {
         let mut state = self.write();
         match alias {
             Some(alias) => state.aliases.insert(name.to_owned(), Arc::new(alias)),

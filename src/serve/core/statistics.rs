@@ -7,18 +7,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::serve::http::work::Times;
-use crate::serve::job::RowOutput;
+use crate::serve::core::job::RowOutput;
+use crate::serve::request::run::Times;
 
 /// The counts of one model.
 #[derive(Debug, Default)]
-pub(in crate::serve) struct Statistics {
+pub(crate) struct Statistics {
     counts: Mutex<Counts>,
 }
 
 /// So many requests or batches, and the time of all of them.
 #[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
-pub(super) struct Duty {
+pub(crate) struct Duty {
     count: u64,
     ns: u64,
 }
@@ -31,21 +31,21 @@ impl Duty {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// Milliseconds since 1970; 0 before the first one.
-    pub(super) last_inference: u64,
+    pub(crate) last_inference: u64,
     /// Rows.
-    pub(super) inference_count: u64,
+    pub(crate) inference_count: u64,
     /// Batches.
-    pub(super) execution_count: u64,
-    pub(super) inference_stats: Duties,
+    pub(crate) execution_count: u64,
+    pub(crate) inference_stats: Duties,
     /// The runs of each batch size.
-    pub(super) batches: BTreeMap<usize, Duty>,
+    pub(crate) batches: BTreeMap<usize, Duty>,
 }
 
 /// Requests, by what they went through.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub(super) struct Duties {
+pub(crate) struct Duties {
     success: Duty,
     fail: Duty,
     queue: Duty,
@@ -56,7 +56,7 @@ pub(super) struct Duties {
 
 impl Statistics {
     /// A request whose rows ran; `took` is the time of all of it.
-    pub(super) fn succeeded(&self, took: Duration, times: &Times, rows: &[RowOutput]) {
+    pub(crate) fn succeeded(&self, took: Duration, times: &Times, rows: &[RowOutput]) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut counts = self.lock();
         counts.last_inference = now.map_or(0, |now| nanoseconds(now) / 1_000_000);
@@ -73,11 +73,11 @@ impl Statistics {
         }
     }
 
-    pub(super) fn failed(&self, took: Duration) {
+    pub(crate) fn failed(&self, took: Duration) {
         self.lock().inference_stats.fail.add(took);
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.lock().clone()
     }
 

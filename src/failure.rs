@@ -5,12 +5,10 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
-/// What kind of failure it is; each kind has one exit code, listed in `docs/exit-codes.md`.
+/// Kind of a failure; each has one exit code, listed in `docs/exit-codes.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// The work was done and the answer is no: a gate was missed.
+    /// The work was done, and the result is negative: a gate was missed, a check failed.
     Negative,
     /// The command line or an input file cannot be used.
     Usage,
@@ -54,7 +52,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of `class`; `what` names the thing that failed, lower case, no final period.
+    /// A failure of `class`; `what` says what failed, in lower case and without a final period.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
         Self {
             class,
@@ -94,7 +92,8 @@ impl Failure {
         self.help(help)
     }
 
-    /// The class of the outermost [`Failure`] in the chain of `error`, or what its cause implies.
+    /// The class of the outermost [`Failure`] in the chain of `error`, else the class that an I/O error
+    /// in it implies, else [`Class::Usage`].
     pub fn class_of(error: &anyhow::Error) -> Class {
         for cause in error.chain() {
             if let Some(failure) = cause.downcast_ref::<Failure>() {
@@ -107,7 +106,7 @@ impl Failure {
         Class::Usage
     }
 
-    /// A full disk or an exhausted memory is a matter of resources, not of input.
+    /// A full disk or exhausted memory counts as resources, every other I/O error as input.
     fn class_of_io(error: &std::io::Error) -> Class {
         use std::io::ErrorKind::{FileTooLarge, OutOfMemory, QuotaExceeded, StorageFull};
         match error.kind() {
@@ -136,7 +135,7 @@ impl std::error::Error for Failure {}
 pub fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for line in format!("{error:#}").lines() {
-        // Those of an error within another one are indented further.
+        // The labels of an inner error are indented further than those of the outer one.
         let line = line.trim_start();
         let (joint, line) = match (line.strip_prefix("why:  "), line.strip_prefix("help: ")) {
             (Some(why), _) => (": ", why),
@@ -152,39 +151,24 @@ pub fn sentence(error: &anyhow::Error) -> String {
     words.join(" ")
 }
 
-/// Continuation lines stand under the first one, behind the label.
+/// Aligns continuation lines with the text behind the label.
 fn indent(text: &str) -> String {
     text.replace('\n', "\n        ")
 }
 
-/// Text of somebody else, in which nothing moves the cursor.
+/// Text from outside with its control characters replaced, so that it cannot move the cursor.
 pub fn printable(text: &str) -> String {
-    let shown = |character: char| match character.is_control() {
-        true => char::REPLACEMENT_CHARACTER,
-        false => character,
+    let visible = |character: char| {
+        if character.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            character
+        }
     };
-    text.chars().map(shown).collect()
+    text.chars().map(visible).collect()
 }
 
-/// No more of a refusal's reason is shown.
-const REASON_CHARACTERS_MAX: usize = 300;
-
-/// Why a server refuses, from a body in the form of any protocol.
-pub fn reason(body: &[u8]) -> Option<String> {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
-    let fields = ["/error/message", "/error", "/detail", "/message"];
-    let mut texts = fields
-        .iter()
-        .filter_map(|field| json.as_ref()?.pointer(field)?.as_str());
-    let text = match texts.next() {
-        Some(text) => text.to_owned(),
-        None => String::from_utf8_lossy(body).into_owned(),
-    };
-    let shown = printable(text.trim());
-    (!shown.is_empty()).then(|| shown.chars().take(REASON_CHARACTERS_MAX).collect())
-}
-
-/// `a`, `b` and `c`, each in backticks: how a list of valid names is shown.
+/// A list of names as messages show it: `a`, `b` and `c`, each in backticks.
 pub fn name_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
@@ -194,7 +178,7 @@ pub fn name_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// The entry of `known` that `typed` most likely meant, when one is close enough to suggest.
+/// The entry of `known` that resembles `typed` most; `None` where none is similar enough to suggest.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     known
@@ -205,7 +189,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// The help line of a failed look-up: the nearest name, if any, then all that exist.
+/// The help text of a failed look-up: the nearest name, if any, then all names.
 pub fn known_names<'a>(typed: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     let all = name_list(known.clone());
     match nearest(typed, known) {

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::bench::client::Answer;
-use crate::failure::reason;
+use crate::http_error::refusal_reason;
 
 /// Digits of a latency that are kept.
 const DIGITS: u8 = 3;
@@ -90,7 +90,7 @@ impl Tally {
         *self.statuses.entry(answer.status).or_insert(0) += 1;
         if !(200..300).contains(&answer.status) {
             if !self.reasons.contains_key(&answer.status)
-                && let Some(reason) = answer.refusal.as_deref().and_then(reason)
+                && let Some(reason) = answer.refusal.as_deref().and_then(refusal_reason)
             {
                 self.reasons.insert(answer.status, reason);
             }

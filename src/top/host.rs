@@ -1,4 +1,4 @@
-//! What the kernel counts of a server on this machine: its processors, its memory and its processes.
+//! The kernel's counters of the host and of a server's processes on it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,41 +9,43 @@ use crate::processes::{self, Process, Processors};
 /// The program whose process a server is.
 const PROGRAM: &str = "neuronc";
 
-/// The host and the processes of a server.
+/// Counters of the host and of the processes of a server on it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Host {
+pub struct HostCounters {
     pub processors: Processors,
     pub memory: HostMemory,
-    pub front: Memory,
+    pub front: ProcessCounters,
     /// By process id.
-    pub workers: BTreeMap<u32, Memory>,
+    pub workers: BTreeMap<u32, ProcessCounters>,
 }
 
-/// A process of a server.
+/// Counters of a process of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Memory {
+pub struct ProcessCounters {
     pub process: Process,
-    /// Its part of what it shares with others; unknown for a process of somebody else.
+    /// Memory in which a shared page counts in equal parts for every process that shares it; unknown
+    /// for a process of another user.
     pub proportional_bytes: Option<u64>,
 }
 
-impl Host {
-    /// `None` where there is no neuronc of that process id: the address leads to another machine.
+impl HostCounters {
+    /// `None` where process `front` is not a neuronc: the server is then on another machine, behind a
+    /// tunnel or in another container.
     pub fn read(root: &Path, front: u32, workers: &[u32]) -> Option<Self> {
         processes::program(root, front).filter(|name| name == PROGRAM)?;
         let workers = workers.iter();
         Some(Self {
             processors: Processors::read(root)?,
             memory: HostMemory::read(root),
-            front: Memory::read(root, front)?,
+            front: ProcessCounters::read(root, front)?,
             workers: workers
-                .filter_map(|id| Some((*id, Memory::read(root, *id)?)))
+                .filter_map(|id| Some((*id, ProcessCounters::read(root, *id)?)))
                 .collect(),
         })
     }
 }
 
-impl Memory {
+impl ProcessCounters {
     fn read(root: &Path, id: u32) -> Option<Self> {
         Some(Self {
             process: Process::read(root, id)?,

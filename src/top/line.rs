@@ -1,32 +1,32 @@
-//! A line of text, and how it looks.
+//! A line of text with its colour, and long sentences broken into such lines.
 
 use anstyle::{AnsiColor, Style};
 
 use crate::failure::printable;
 
-/// Where the second and later lines of a sentence begin.
+/// Indentation of the second and later lines of a sentence.
 const INDENT: &str = "  ";
 
-/// Whether text has colours.
+/// Whether escape sequences for colours are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
     Yes,
     No,
 }
 
-/// A line of text and how it looks.
+/// A line of text in one style.
 #[derive(Debug, Clone, Default)]
-pub struct Line {
+pub struct StyledLine {
     text: String,
     style: Style,
 }
 
-impl Line {
-    pub(super) fn styled(text: String, style: Style) -> Self {
+impl StyledLine {
+    pub(super) fn new(text: String, style: Style) -> Self {
         Self { text, style }
     }
 
-    /// At most `width` characters of it.
+    /// The first `width` characters.
     pub fn show(&self, width: usize, colours: Colours) -> String {
         let text: String = self.text.trim_end().chars().take(width).collect();
         match colours {
@@ -36,8 +36,8 @@ impl Line {
     }
 }
 
-/// A remark of our own, in as many lines as it needs.
-pub fn notice(text: &str, width: usize) -> Vec<Line> {
+/// A remark that should be noticed, in as many lines as it needs.
+pub fn notice(text: &str, width: usize) -> Vec<StyledLine> {
     wrapped(
         text,
         Style::new().fg_color(Some(AnsiColor::Yellow.into())),
@@ -45,13 +45,13 @@ pub fn notice(text: &str, width: usize) -> Vec<Line> {
     )
 }
 
-/// A remark that is looked for rather than read.
-pub fn aside(text: &str, width: usize) -> Vec<Line> {
+/// A remark that stays in the background, in as many lines as it needs.
+pub fn aside(text: &str, width: usize) -> Vec<StyledLine> {
     wrapped(text, Style::new().dimmed(), width)
 }
 
 /// A sentence in lines of at most `width` characters, broken between words where that is possible.
-pub(super) fn wrapped(text: &str, style: Style, width: usize) -> Vec<Line> {
+pub(super) fn wrapped(text: &str, style: Style, width: usize) -> Vec<StyledLine> {
     let width = width.max(2 * INDENT.len());
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -79,7 +79,7 @@ pub(super) fn wrapped(text: &str, style: Style, width: usize) -> Vec<Line> {
     }
     lines.push(line);
     let lines = lines.into_iter();
-    lines.map(|text| Line::styled(text, style)).collect()
+    lines.map(|text| StyledLine::new(text, style)).collect()
 }
 
 #[cfg(test)]

@@ -1,48 +1,48 @@
-//! Columns in as much room as there is: where there is too little they say less, then the least
-//! important ones go, and lists and names are cut.
+//! Fits a table into a width: first columns take their short form, then the least important ones are
+//! left out, and lists and names are cut.
 
 use anstyle::Style;
 
 use crate::failure::printable;
-use crate::top::line::Line;
+use crate::top::line::StyledLine;
 
-/// Between two columns.
+/// Space between two columns.
 const GAP: &str = "  ";
 
-/// Lists and names may be cut to so many characters before anything else is given up.
+/// Lists and names are cut to this number of characters before columns take a shorter form.
 const ROOMY: usize = 24;
 
-/// And to so many before columns that matter less go.
+/// Lists and names are cut to this number of characters before columns are left out.
 const TIGHT: usize = 12;
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     name: &'static str,
-    /// Its name where there is little room.
+    /// The name in the short form.
     short: &'static str,
-    kind: Kind,
-    /// The highest goes first; what has none stays.
+    kind: ColumnKind,
+    /// The column of the highest rank is left out first; one without a rank stays.
     rank: Option<u8>,
 }
 
-/// What the cells of a column are.
+/// Contents of a column, which decide its alignment and how it is shortened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// At the right; the space ahead of a unit can go.
+pub(super) enum ColumnKind {
+    /// Aligned to the right; the space before a unit may be left out.
     Number,
-    /// A bar of so many cells, and a number.
+    /// A bar of this number of characters, then a number.
     Bar(usize),
     /// A word that is never cut.
     Word,
     /// A name that may be cut.
     Name,
-    /// Names with commas between them, of which the last ones may be counted only.
+    /// Names with commas between them; `+2` may stand for the last two.
     List,
 }
 
 impl Column {
-    pub(super) const fn new(name: &'static str, short: &'static str, kind: Kind) -> Self {
+    pub(super) const fn new(name: &'static str, short: &'static str, kind: ColumnKind) -> Self {
         Self {
             name,
             short,
@@ -51,32 +51,32 @@ impl Column {
         }
     }
 
-    /// May be left out, after those of higher ranks.
+    /// Allows the column to be left out, after those of higher ranks.
     pub(super) const fn rank(mut self, rank: u8) -> Self {
         self.rank = Some(rank);
         self
     }
 
-    fn head(&self, form: Form) -> &'static str {
-        match form {
-            Form::Short => self.short,
+    fn head(&self, detail: Detail) -> &'static str {
+        match detail {
+            Detail::Short => self.short,
             _ => self.name,
         }
     }
 
-    fn write(&self, cell: &str, form: Form) -> String {
-        match (self.kind, form) {
-            (Kind::Bar(_), Form::Full) => cell.to_owned(),
-            (Kind::Bar(bar), _) => {
+    fn write(&self, cell: &str, detail: Detail) -> String {
+        match (self.kind, detail) {
+            (ColumnKind::Bar(_), Detail::Full) => cell.to_owned(),
+            (ColumnKind::Bar(bar), _) => {
                 let number: String = cell.chars().skip(bar).collect();
                 Self {
-                    kind: Kind::Number,
+                    kind: ColumnKind::Number,
                     ..*self
                 }
-                .write(number.trim(), form)
+                .write(number.trim(), detail)
             }
             // `912M` for `912 MB`.
-            (Kind::Number, Form::Short) => {
+            (ColumnKind::Number, Detail::Short) => {
                 let cell = cell.replace(' ', "");
                 cell.strip_suffix('B').unwrap_or(&cell).to_owned()
             }
@@ -84,66 +84,66 @@ impl Column {
         }
     }
 
-    fn is_right(&self, form: Form) -> bool {
+    fn is_right(&self, detail: Detail) -> bool {
         match self.kind {
-            Kind::Number => true,
-            Kind::Bar(_) => form != Form::Full,
+            ColumnKind::Number => true,
+            ColumnKind::Bar(_) => detail != Detail::Full,
             _ => false,
         }
     }
 }
 
-/// How much columns say.
+/// How much the columns show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Detail {
     Full,
     WithoutBars,
     Short,
 }
 
-/// A row: its cells, of which the last ones may be missing, and how it looks.
-pub(super) type Row = (Vec<String>, Style);
+/// The cells of a row, of which the last ones may be missing, and its style.
+pub(super) type TableRow = (Vec<String>, Style);
 
-/// A table that is as wide as it may be.
+/// A table that fits into its width.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) lines: Vec<Line>,
-    /// Columns that there was no room for.
+pub(super) struct FittedTable {
+    pub(super) lines: Vec<StyledLine>,
+    /// Names of the columns that were left out.
     pub(super) left_out: Vec<&'static str>,
 }
 
-/// A column as it is shown.
-struct Shown {
+/// A column in the form and width in which it is written.
+struct ColumnLayout {
     column: Column,
-    form: Form,
-    /// The first is its name.
+    detail: Detail,
+    /// The name of the column, then its cells.
     cells: Vec<String>,
     width: usize,
 }
 
-impl Shown {
-    /// As wide as its widest cell.
-    fn new(column: Column, at: usize, rows: &[Row], form: Form) -> Self {
-        let mut cells = vec![column.head(form).to_owned()];
-        let cell = |row: &Row| {
+impl ColumnLayout {
+    /// The column at index `at`, as wide as its widest cell.
+    fn new(column: Column, at: usize, rows: &[TableRow], detail: Detail) -> Self {
+        let mut cells = vec![column.head(detail).to_owned()];
+        let cell = |row: &TableRow| {
             row.0
                 .get(at)
-                .map(|cell| column.write(&printable(cell), form))
+                .map(|cell| column.write(&printable(cell), detail))
         };
         cells.extend(rows.iter().map(|row| cell(row).unwrap_or_default()));
         let widest = cells.iter().map(|cell| cell.chars().count()).max();
         Self {
             column,
-            form,
+            detail,
             width: widest.unwrap_or(0),
             cells,
         }
     }
 
-    /// How wide it must be, when what may be cut has `least` characters.
+    /// The smallest width when names and lists are cut to `least` characters.
     fn least(&self, least: usize) -> usize {
         match self.column.kind {
-            Kind::Name | Kind::List => self.width.min(least),
+            ColumnKind::Name | ColumnKind::List => self.width.min(least),
             _ => self.width,
         }
     }
@@ -152,34 +152,35 @@ impl Shown {
         let width = self.width;
         let cell = self.cells.get(row).map_or("", String::as_str);
         let cell = match self.column.kind {
-            Kind::List => shortened(cell, width),
+            ColumnKind::List => shortened(cell, width),
             _ => cut(cell, width),
         };
-        match self.column.is_right(self.form) {
-            true => format!("{cell:>width$}"),
-            false => format!("{cell:<width$}"),
+        if self.column.is_right(self.detail) {
+            format!("{cell:>width$}")
+        } else {
+            format!("{cell:<width$}")
         }
     }
 }
 
-impl Table {
-    /// Lines of at most `width` characters, if there are columns enough that can go.
-    pub(super) fn fit(columns: &[Column], rows: &[Row], width: usize) -> Self {
-        let lay_out = |kept: &[usize], form| -> Vec<Shown> {
+impl FittedTable {
+    /// Lines of at most `width` characters, or wider where the columns that must stay need more.
+    pub(super) fn fit(columns: &[Column], rows: &[TableRow], width: usize) -> Self {
+        let lay_out = |kept: &[usize], detail| -> Vec<ColumnLayout> {
             let kept = kept.iter();
-            kept.map(|at| Shown::new(columns[*at], *at, rows, form))
+            kept.map(|at| ColumnLayout::new(columns[*at], *at, rows, detail))
                 .collect()
         };
         let mut kept: Vec<usize> = (0..columns.len()).collect();
-        for form in [Form::Full, Form::WithoutBars, Form::Short] {
-            let shown = lay_out(&kept, form);
+        for detail in [Detail::Full, Detail::WithoutBars, Detail::Short] {
+            let shown = lay_out(&kept, detail);
             if needs(&shown, ROOMY) <= width {
                 return Self::of(shown, rows, (width, ROOMY));
             }
         }
         let mut left_out = Vec::new();
         loop {
-            let shown = lay_out(&kept, Form::Short);
+            let shown = lay_out(&kept, Detail::Short);
             let ranks = kept.iter().enumerate();
             let ranks = ranks.filter_map(|(place, at)| Some((columns[*at].rank?, place)));
             match ranks.max() {
@@ -196,8 +197,8 @@ impl Table {
         }
     }
 
-    /// What may be cut has `least` characters, and what is left of the width.
-    fn of(mut shown: Vec<Shown>, rows: &[Row], (width, least): (usize, usize)) -> Self {
+    /// Cuts names and lists to `least` characters and shares the rest of the width among them.
+    fn of(mut shown: Vec<ColumnLayout>, rows: &[TableRow], (width, least): (usize, usize)) -> Self {
         let mut left = width.saturating_sub(needs(&shown, least));
         for column in &mut shown {
             let given = left.min(column.width - column.least(least));
@@ -207,7 +208,7 @@ impl Table {
         let styles = std::iter::once(Style::new().dimmed()).chain(rows.iter().map(|row| row.1));
         let lines = styles.enumerate().map(|(row, style)| {
             let cells = shown.iter().map(|column| column.show(row));
-            Line::styled(cells.collect::<Vec<String>>().join(GAP), style)
+            StyledLine::new(cells.collect::<Vec<String>>().join(GAP), style)
         });
         Self {
             lines: lines.collect(),
@@ -216,8 +217,8 @@ impl Table {
     }
 }
 
-/// How wide lines are, when what may be cut has `least` characters.
-fn needs(shown: &[Shown], least: usize) -> usize {
+/// Width of the lines when names and lists are cut to `least` characters.
+fn needs(shown: &[ColumnLayout], least: usize) -> usize {
     let cells: usize = shown.iter().map(|column| column.least(least)).sum();
     cells + GAP.len() * shown.len().saturating_sub(1)
 }
@@ -230,7 +231,7 @@ fn cut(text: &str, width: usize) -> String {
     start.chain(['…']).collect()
 }
 
-/// As many names as there is room for, and how many more there are.
+/// The names that fit into `width`, and the number of those that do not: `a,b,+3`.
 fn shortened(list: &str, width: usize) -> String {
     if list.chars().count() <= width {
         return list.to_owned();
@@ -258,12 +259,12 @@ mod tests {
     use crate::top::line::Colours;
 
     const COLUMNS: [Column; 6] = [
-        Column::new("CORE", "CORE", Kind::Word),
-        Column::new("BUSY", "BUSY", Kind::Bar(4)),
-        Column::new("BATCHES/S", "BATCH/S", Kind::Number).rank(2),
-        Column::new("RSS", "RSS", Kind::Number).rank(1),
-        Column::new("MODEL", "MODEL", Kind::Name),
-        Column::new("CORES", "CORES", Kind::List),
+        Column::new("CORE", "CORE", ColumnKind::Word),
+        Column::new("BUSY", "BUSY", ColumnKind::Bar(4)),
+        Column::new("BATCHES/S", "BATCH/S", ColumnKind::Number).rank(2),
+        Column::new("RSS", "RSS", ColumnKind::Number).rank(1),
+        Column::new("MODEL", "MODEL", ColumnKind::Name),
+        Column::new("CORES", "CORES", ColumnKind::List),
     ];
 
     fn fit(width: usize) -> (Vec<String>, Vec<&'static str>) {
@@ -277,7 +278,7 @@ mod tests {
             "0,1,2,3,4,5,6,7,8,9",
         ];
         let rows = [(row.map(str::to_owned).to_vec(), Style::new())];
-        let table = Table::fit(&COLUMNS, &rows, width);
+        let table = FittedTable::fit(&COLUMNS, &rows, width);
         let lines = table.lines.iter();
         let lines = lines.map(|line| line.show(usize::MAX, Colours::No));
         (lines.collect(), table.left_out)

@@ -1,22 +1,22 @@
-//! A view for people, as wide as they have room for.
+//! Writes a view for people, in lines that fit into the terminal.
 
 use anstyle::{AnsiColor, Style};
 
-use crate::top::line::{Line, aside, notice, wrapped};
-use crate::top::table::{Column, Kind, Row, Table};
+use crate::top::line::{StyledLine, aside, notice, wrapped};
+use crate::top::table::{Column, ColumnKind, FittedTable, TableRow};
 use crate::top::view::{CoreView, HostView, ModelView, Rates, View};
 
-/// Cells of a bar.
+/// Number of characters of a bar.
 const BAR: usize = 10;
 
-/// Everything in lines of at most `width` characters; `address` is where the server was asked.
-pub fn lines(view: &View, address: &str, width: usize) -> Vec<Line> {
+/// The whole view in lines of at most `width` characters; `address` is the URL of the server.
+pub fn lines(view: &View, address: &str, width: usize) -> Vec<StyledLine> {
     let mut lines = wrapped(&title(view, address), Style::new().bold(), width);
     let host = view.host.as_ref().map(host_line);
     for text in host.into_iter().chain(neuron_line(view)) {
         lines.extend(wrapped(&text, Style::new(), width));
     }
-    // Ahead of what may not fit into the window.
+    // Above the tables, whose ends may lie below the window.
     for text in &view.warnings {
         lines.extend(notice(&format!("warning: {text}"), width));
     }
@@ -26,7 +26,7 @@ pub fn lines(view: &View, address: &str, width: usize) -> Vec<Line> {
     ];
     let mut left_out = Vec::new();
     for (name, table) in tables {
-        lines.push(Line::default());
+        lines.push(StyledLine::default());
         lines.extend(table.lines);
         if !table.left_out.is_empty() {
             left_out.push(format!("{} of {name}", table.left_out.join(", ")));
@@ -81,46 +81,46 @@ fn neuron_line(view: &View) -> Option<String> {
     Some(format!("devices: {count} of type {kind}"))
 }
 
-/// What is known of the cores beyond what the server counts.
+/// Columns that exist only where the host or `neuron-monitor` has the numbers for them.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct ExtraColumns {
     processes: bool,
     devices: bool,
 }
 
-fn cores(view: &View, width: usize) -> Table {
+fn cores(view: &View, width: usize) -> FittedTable {
     let mut cores = view.cores.iter();
-    let known = Known {
+    let extra = ExtraColumns {
         processes: cores.clone().any(|core| core.resident_bytes.is_some()),
         devices: cores.any(|core| core.neuron_utilization.is_some()),
     };
     let mut columns = vec![
-        Column::new("CORE", "CORE", Kind::Word),
-        Column::new("STATE", "STATE", Kind::Word),
-        Column::new("BUSY", "BUSY", Kind::Bar(BAR)),
-        Column::new("ROWS/S", "ROWS/S", Kind::Number),
-        Column::new("BATCHES/S", "BATCH/S", Kind::Number).rank(9),
-        Column::new("FILL", "FILL", Kind::Number).rank(7),
-        Column::new("PADDING", "PAD", Kind::Number).rank(10),
-        Column::new("RUN", "RUN", Kind::Number).rank(6),
+        Column::new("CORE", "CORE", ColumnKind::Word),
+        Column::new("STATE", "STATE", ColumnKind::Word),
+        Column::new("BUSY", "BUSY", ColumnKind::Bar(BAR)),
+        Column::new("ROWS/S", "ROWS/S", ColumnKind::Number),
+        Column::new("BATCHES/S", "BATCH/S", ColumnKind::Number).rank(9),
+        Column::new("FILL", "FILL", ColumnKind::Number).rank(7),
+        Column::new("PADDING", "PAD", ColumnKind::Number).rank(10),
+        Column::new("RUN", "RUN", ColumnKind::Number).rank(6),
     ];
-    if known.processes {
+    if extra.processes {
         columns.extend([
-            Column::new("PID", "PID", Kind::Number).rank(8),
-            Column::new("CPU", "CPU", Kind::Number).rank(4),
-            Column::new("RSS", "RSS", Kind::Number).rank(5),
-            Column::new("PSS", "PSS", Kind::Number).rank(3),
+            Column::new("PID", "PID", ColumnKind::Number).rank(8),
+            Column::new("CPU", "CPU", ColumnKind::Number).rank(4),
+            Column::new("RSS", "RSS", ColumnKind::Number).rank(5),
+            Column::new("PSS", "PSS", ColumnKind::Number).rank(3),
         ]);
     }
-    if known.devices {
+    if extra.devices {
         columns.extend([
-            Column::new("NEURON", "NEURON", Kind::Number).rank(1),
-            Column::new("DEVICE", "DEVICE", Kind::Number).rank(2),
+            Column::new("NEURON", "NEURON", ColumnKind::Number).rank(1),
+            Column::new("DEVICE", "DEVICE", ColumnKind::Number).rank(2),
         ]);
     }
     columns.extend([
-        Column::new("RESTARTS", "RST", Kind::Number).rank(0),
-        Column::new("MODELS", "MODELS", Kind::List),
+        Column::new("RESTARTS", "RST", ColumnKind::Number).rank(0),
+        Column::new("MODELS", "MODELS", ColumnKind::List),
     ]);
     let rows = view.cores.iter().map(|core| {
         let style = match core.state.as_str() {
@@ -128,16 +128,16 @@ fn cores(view: &View, width: usize) -> Table {
             "starting" => AnsiColor::Yellow.on_default(),
             _ => AnsiColor::Red.on_default(),
         };
-        (core_row(core, known), style)
+        (core_row(core, extra), style)
     });
-    Table::fit(&columns, &rows.collect::<Vec<Row>>(), width)
+    FittedTable::fit(&columns, &rows.collect::<Vec<TableRow>>(), width)
 }
 
-fn core_row(core: &CoreView, known: Known) -> Vec<String> {
+fn core_row(core: &CoreView, extra: ExtraColumns) -> Vec<String> {
     let mut row = vec![core.core.clone(), core.state.clone(), bar(core.busy)];
     row.extend(rate_cells(&core.rates));
     let size = |size: Option<u64>| size.map_or_else(none, bytes);
-    if known.processes {
+    if extra.processes {
         row.push(core.pid.map_or_else(none, |pid| pid.to_string()));
         row.push(
             core.processors
@@ -146,7 +146,7 @@ fn core_row(core: &CoreView, known: Known) -> Vec<String> {
         row.push(size(core.resident_bytes));
         row.push(size(core.proportional_bytes));
     }
-    if known.devices {
+    if extra.devices {
         let percent = |value: f64| format!("{value:.0} %");
         row.push(core.neuron_utilization.map_or_else(none, percent));
         row.push(size(core.device_bytes));
@@ -156,20 +156,20 @@ fn core_row(core: &CoreView, known: Known) -> Vec<String> {
     row
 }
 
-fn models(models: &[ModelView], width: usize) -> Table {
+fn models(models: &[ModelView], width: usize) -> FittedTable {
     let columns = [
-        Column::new("MODEL", "MODEL", Kind::Name),
-        Column::new("BUCKET", "BUCKET", Kind::Word),
-        Column::new("ROWS/S", "ROWS/S", Kind::Number),
-        Column::new("BATCHES/S", "BATCH/S", Kind::Number).rank(4),
-        Column::new("FILL", "FILL", Kind::Number).rank(3),
-        Column::new("PADDING", "PAD", Kind::Number).rank(5),
-        Column::new("RUN", "RUN", Kind::Number).rank(2),
-        Column::new("WAITING", "QUEUE", Kind::Number).rank(1),
-        Column::new("WAIT", "WAIT", Kind::Number).rank(0),
-        Column::new("CORES", "CORES", Kind::List),
+        Column::new("MODEL", "MODEL", ColumnKind::Name),
+        Column::new("BUCKET", "BUCKET", ColumnKind::Word),
+        Column::new("ROWS/S", "ROWS/S", ColumnKind::Number),
+        Column::new("BATCHES/S", "BATCH/S", ColumnKind::Number).rank(4),
+        Column::new("FILL", "FILL", ColumnKind::Number).rank(3),
+        Column::new("PADDING", "PAD", ColumnKind::Number).rank(5),
+        Column::new("RUN", "RUN", ColumnKind::Number).rank(2),
+        Column::new("WAITING", "QUEUE", ColumnKind::Number).rank(1),
+        Column::new("WAIT", "WAIT", ColumnKind::Number).rank(0),
+        Column::new("CORES", "CORES", ColumnKind::List),
     ];
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<TableRow> = Vec::new();
     for model in models {
         let mut all = vec![model.model.clone(), "all".to_owned()];
         all.extend(rate_cells(&model.rates));
@@ -178,9 +178,10 @@ fn models(models: &[ModelView], width: usize) -> Table {
             time(model.queue_seconds),
             model.cores.join(","),
         ]);
-        let style = match model.ready {
-            true => Style::new(),
-            false => AnsiColor::Red.on_default(),
+        let style = if model.ready {
+            Style::new()
+        } else {
+            AnsiColor::Red.on_default()
         };
         rows.push((all, style));
         for bucket in &model.buckets {
@@ -189,7 +190,7 @@ fn models(models: &[ModelView], width: usize) -> Table {
             rows.push((row, Style::new()));
         }
     }
-    Table::fit(&columns, &rows, width)
+    FittedTable::fit(&columns, &rows, width)
 }
 
 fn rate_cells(rates: &Rates) -> [String; 5] {
@@ -206,7 +207,7 @@ fn none() -> String {
     "-".to_owned()
 }
 
-/// A bar and the number that it shows.
+/// A share as a bar and in percent.
 fn bar(share: f64) -> String {
     let full = (share.clamp(0.0, 1.0) * BAR as f64).round() as usize;
     let percent = format!("{:.0} %", share * 100.0);

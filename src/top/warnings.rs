@@ -1,14 +1,14 @@
-//! What an operator should look at.
+//! Warnings about a view: facts that an operator should look into.
 
 use crate::top::view::{ModelView, View};
 
-/// Processors count as full above this share.
+/// The processors of the host count as full from this share of busy time on.
 const FULL: f64 = 0.95;
 
-/// Cores count as idle below this one.
+/// Cores count as idle below this share.
 const IDLE: f64 = 0.80;
 
-/// A line for each: of the host, then cores, models and devices.
+/// One line per warning: about the host, then the cores, the models and the devices.
 pub(super) fn warnings(view: &View) -> Vec<String> {
     let mut warnings: Vec<String> = full_host(view).into_iter().collect();
     for core in &view.cores {
@@ -37,11 +37,12 @@ pub(super) fn warnings(view: &View) -> Vec<String> {
     warnings
 }
 
-/// The host has no processor left while the cores wait, though something is asked.
+/// The processors of the host are full while cores that have work are idle: the host is what limits
+/// the server.
 fn full_host(view: &View) -> Option<String> {
     let (host, busy) = (view.host.as_ref()?, view.busy()?);
     let share = host.processors_busy / host.processors.max(1) as f64;
-    // Where nothing is asked, the cores are idle for that.
+    // Without requests idle cores are no sign of a full host.
     let has_work = view.models.iter().any(|model| model.queue_rows > 0)
         || view.cores.iter().any(|core| core.busy > 0.0);
     let ours = host.front_processors + host.workers_processors;

@@ -11,6 +11,7 @@ const LAYERS: [&[&str]; 19] = [
         "failure",
         "files",
         "host_memory",
+        "http_error",
         "processes",
         "tensor",
         "trust",
@@ -37,10 +38,11 @@ const LAYERS: [&[&str]; 19] = [
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 10] = [
+const SIDEWAYS: [(&str, &str); 11] = [
     ("command", "cleanup"),
     ("files", "failure"),
     ("host_memory", "files"),
+    ("http_error", "failure"),
     ("processes", "files"),
     ("tensor", "failure"),
     ("trust", "failure"),

@@ -9,17 +9,18 @@ use anyhow::Result;
 
 use crate::cli::environment::Environment;
 use crate::cli::flags::duration;
-use crate::cli::terminal::full_screen::{self, Screen, Wish};
+use crate::cli::terminal::full_screen::{self, Screen, ScreenEvent};
 use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::failure::Failure;
 use crate::files;
 use crate::hub::Secret;
-use crate::top::line::{self, Colours, Line};
+use crate::top::comparison::compare;
+use crate::top::line::{self, Colours, StyledLine};
+use crate::top::management_port::ManagementPort;
 use crate::top::monitor::Monitor;
-use crate::top::source::Source;
-use crate::top::text;
+use crate::top::monitor_line::NeuronUse;
 use crate::top::view::View;
-use crate::top::{Look, monitor::NeuronUse};
+use crate::top::{Observation, text};
 use crate::trust::Trust;
 
 const EXAMPLES: &str = "\
@@ -74,7 +75,7 @@ pub(in crate::cli) struct TopArgs {
     no_neuron_monitor: bool,
 }
 
-/// `neuron-monitor` may take this long beyond its period to say something for the first time.
+/// `neuron-monitor` may print its first line this much later than its period.
 const MONITOR_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(in crate::cli) fn run(args: &TopArgs, environment: &Environment) -> Result<()> {
@@ -91,62 +92,69 @@ pub(in crate::cli) fn run(args: &TopArgs, environment: &Environment) -> Result<(
         }
     };
     let trust = Trust::new(args.ca_cert.as_deref())?;
-    let source = Source::new(&args.address, key, trust)?;
-    let watch = Watch {
+    let server = ManagementPort::new(&args.address, key, trust)?;
+    let watch = ServerWatch {
         args,
         environment,
         monitor: None,
-        source,
+        server,
     };
     let is_live =
         !args.once && args.format == AnswerFormat::Text && std::io::stdout().is_terminal();
-    let wishes = full_screen::wishes(is_live && std::io::stdin().is_terminal())?;
-    match is_live {
-        true => watch.live(&wishes),
-        false => watch.print(&wishes),
+    let events = full_screen::events(is_live && std::io::stdin().is_terminal())?;
+    if is_live {
+        watch.live(&events)
+    } else {
+        watch.print(&events)
     }
 }
 
-/// A server that is looked at again and again.
-struct Watch<'a> {
+/// A server that is observed once per interval.
+struct ServerWatch<'a> {
     args: &'a TopArgs,
     environment: &'a Environment,
     monitor: Option<Result<Monitor>>,
-    source: Source,
+    server: ManagementPort,
 }
 
-impl Watch<'_> {
-    /// The first look. Only here is `neuron-monitor` started, where the server is on this machine.
-    fn first(&mut self) -> Result<Look> {
-        let look = self.look()?;
+impl ServerWatch<'_> {
+    /// The first observation. If it shows that the server is on this machine, `neuron-monitor` is
+    /// started.
+    fn first(&mut self) -> Result<Observation> {
+        let first = self.observe()?;
         let places = &self.environment.places;
-        let may_start = look.host.is_some() && !self.args.no_neuron_monitor;
+        let may_start = first.host.is_some() && !self.args.no_neuron_monitor;
         if may_start && let Some(program) = Monitor::find(places) {
             let monitor = Monitor::start(program, self.args.interval, &places.temporary);
             self.monitor = Some(monitor);
         }
-        Ok(look)
+        Ok(first)
     }
 
-    fn look(&self) -> Result<Look> {
-        let status = self.source.ask()?;
+    fn observe(&self) -> Result<Observation> {
+        let status = self.server.status()?;
         let neuron = self.monitor.as_ref().map(|monitor| match monitor {
             Ok(monitor) => monitor.last(Duration::ZERO),
-            Err(error) => NeuronUse::silent(format!("{error:#}")),
+            Err(error) => NeuronUse::unavailable(format!("{error:#}")),
         });
         let root = &self.environment.places.root;
-        Ok(Look::at(status, self.source.is_near(), root, neuron))
+        Ok(Observation::new(
+            status,
+            self.server.is_local(),
+            root,
+            neuron,
+        ))
     }
 
     /// Prints one interval after the other, or only one.
-    fn print(mut self, wishes: &Receiver<Wish>) -> Result<()> {
+    fn print(mut self, events: &Receiver<ScreenEvent>) -> Result<()> {
         let mut before = self.first()?;
         if let Some(Ok(monitor)) = &self.monitor {
             monitor.last(self.args.interval + MONITOR_PATIENCE);
         }
-        while !self.is_to_end(wishes) {
-            let now = self.look()?;
-            let view = View::between(&before, &now);
+        while !self.is_ended(events) {
+            let now = self.observe()?;
+            let view = compare(&before, &now);
             match (self.args.format, self.args.once) {
                 (AnswerFormat::Json, true) => print::json(&view)?,
                 (AnswerFormat::Json, false) => print::answer(&serde_json::to_string(&view)?)?,
@@ -161,36 +169,37 @@ impl Watch<'_> {
     }
 
     fn print_text(&self, view: &View) -> Result<()> {
-        let lines = text::lines(view, self.source.address(), self.width());
+        let lines = text::lines(view, self.server.address(), self.width());
         let lines = lines.iter().map(|line| line.show(usize::MAX, Colours::No));
         let text = lines.collect::<Vec<String>>().join("\n");
         print::answer(&text)?;
-        match self.args.once {
-            true => Ok(()),
-            false => print::answer(""),
+        if self.args.once {
+            return Ok(());
         }
+        print::answer("")
     }
 
-    /// Waits for an interval; true as soon as an end is wanted.
-    fn is_to_end(&self, wishes: &Receiver<Wish>) -> bool {
+    /// Waits for an interval; true when the user ends the command meanwhile.
+    fn is_ended(&self, events: &Receiver<ScreenEvent>) -> bool {
         let ends = Instant::now() + self.args.interval;
         loop {
-            match next(wishes, ends) {
-                Some(Wish::End) => return true,
+            match next(events, ends) {
+                Some(ScreenEvent::End) => return true,
                 Some(_) => {}
                 None => return false,
             }
         }
     }
 
-    /// Redraws the screen until it is told to stop. A server that goes away may come back.
-    fn live(mut self, wishes: &Receiver<Wish>) -> Result<()> {
+    /// Redraws the screen until the user ends the command. A server that goes away may come back, so
+    /// an error is only shown.
+    fn live(mut self, events: &Receiver<ScreenEvent>) -> Result<()> {
         let mut before = self.first()?;
         let screen = Screen::open()?;
-        let mut shown = Shown {
+        let mut content = ScreenContent {
             notice: Some(format!(
                 "asking {} for {} s; q ends",
-                self.source.address(),
+                self.server.address(),
                 self.args.interval.as_secs_f64()
             )),
             view: None,
@@ -199,27 +208,27 @@ impl Watch<'_> {
         loop {
             let ends = Instant::now() + self.args.interval;
             loop {
-                let lines = shown.lines(&self);
-                screen.show(&lines, shown.from)?;
-                match next(wishes, ends) {
-                    Some(Wish::End) => return Ok(()),
-                    Some(Wish::Move(step)) => {
-                        shown.from = screen.moved(lines.len(), shown.from, step);
+                let lines = content.lines(&self);
+                screen.show(&lines, content.from)?;
+                match next(events, ends) {
+                    Some(ScreenEvent::End) => return Ok(()),
+                    Some(ScreenEvent::Move(step)) => {
+                        content.from = screen.moved(lines.len(), content.from, step);
                     }
-                    Some(Wish::Redraw) => {}
+                    Some(ScreenEvent::Redraw) => {}
                     None => break,
                 }
             }
-            match self.look() {
+            match self.observe() {
                 Ok(now) => {
-                    shown.view = Some(View::between(&before, &now));
-                    shown.notice = None;
+                    content.view = Some(compare(&before, &now));
+                    content.notice = None;
                     before = now;
                 }
                 Err(error) => {
                     let why = format!("{error:#}");
                     let first = why.lines().next().unwrap_or_default();
-                    shown.notice = Some(format!("{first}; what is below is from before"));
+                    content.notice = Some(format!("{first}; what is below is from before"));
                 }
             }
         }
@@ -230,34 +239,34 @@ impl Watch<'_> {
     }
 }
 
-/// What is on the screen.
-struct Shown {
+/// The view on the screen, a notice above it, and the part of it that is visible.
+struct ScreenContent {
     notice: Option<String>,
     view: Option<View>,
-    /// The first line of it that is seen.
+    /// Index of the first visible line.
     from: usize,
 }
 
-impl Shown {
-    fn lines(&self, watch: &Watch<'_>) -> Vec<Line> {
+impl ScreenContent {
+    fn lines(&self, watch: &ServerWatch<'_>) -> Vec<StyledLine> {
         let width = watch.width();
         let mut lines = Vec::new();
         if let Some(text) = &self.notice {
             lines.extend(line::notice(text, width));
         }
         if let Some(view) = &self.view {
-            lines.extend(text::lines(view, watch.source.address(), width));
+            lines.extend(text::lines(view, watch.server.address(), width));
         }
         lines
     }
 }
 
-/// Waits until `ends` for somebody to want something.
-fn next(wishes: &Receiver<Wish>, ends: Instant) -> Option<Wish> {
-    match wishes.recv_timeout(ends.saturating_duration_since(Instant::now())) {
-        Ok(wish) => Some(wish),
+/// Waits until `ends` for an event.
+fn next(events: &Receiver<ScreenEvent>, ends: Instant) -> Option<ScreenEvent> {
+    match events.recv_timeout(ends.saturating_duration_since(Instant::now())) {
+        Ok(event) => Some(event),
         Err(RecvTimeoutError::Timeout) => None,
-        // Nobody is left who could say it.
-        Err(RecvTimeoutError::Disconnected) => Some(Wish::End),
+        // The threads that send events are gone, so nothing else could end the command.
+        Err(RecvTimeoutError::Disconnected) => Some(ScreenEvent::End),
     }
 }

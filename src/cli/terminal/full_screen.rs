@@ -1,4 +1,4 @@
-//! A terminal that is drawn over and over: what was on it comes back when the screen is dropped.
+//! A full-screen view that is redrawn; the terminal's former contents come back when it is dropped.
 
 use std::io::{self, Read as _, Write as _};
 use std::sync::mpsc::{self, Receiver};
@@ -9,25 +9,25 @@ use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use crate::top::line::{self, Colours, Line};
+use crate::top::line::{self, Colours, StyledLine};
 
-/// The other screen of the terminal, and no cursor on it.
+/// Switches to the alternate screen and hides the cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// Where the terminal does not say how large it is.
+/// Columns and rows where the terminal does not tell its size.
 const SIZE: (usize, usize) = (80, 24);
 
-/// What somebody wants of a screen.
+/// A key or a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Wish {
+pub(in crate::cli) enum ScreenEvent {
     End,
     Move(Step),
     /// The window has another size.
     Redraw,
 }
 
-/// Where to go in what does not fit.
+/// A move through lines of which not all fit on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Step {
     Lines(isize),
@@ -36,19 +36,19 @@ pub(in crate::cli) enum Step {
     Bottom,
 }
 
-/// Says what is wanted: an end on Ctrl-C, SIGTERM, and where keys are read, `q`.
-pub(in crate::cli) fn wishes(with_keys: bool) -> Result<Receiver<Wish>> {
+/// Starts to send events: Ctrl-C, SIGTERM, a new window size, and with `with_keys` the keys of stdin.
+pub(in crate::cli) fn events(with_keys: bool) -> Result<Receiver<ScreenEvent>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGWINCH]).context("watching for signals")?;
-    let (told, wishes) = mpsc::channel();
-    let key = told.clone();
+    let (sender, events) = mpsc::channel();
+    let key_sender = sender.clone();
     thread::spawn(move || {
         for signal in signals.forever() {
-            let wish = match signal {
-                SIGWINCH => Wish::Redraw,
-                _ => Wish::End,
+            let event = match signal {
+                SIGWINCH => ScreenEvent::Redraw,
+                _ => ScreenEvent::End,
             };
-            // A command that has ended need not be told.
-            if told.send(wish).is_err() {
+            // It fails when the command has ended.
+            if sender.send(event).is_err() {
                 return;
             }
         }
@@ -57,20 +57,20 @@ pub(in crate::cli) fn wishes(with_keys: bool) -> Result<Receiver<Wish>> {
         thread::spawn(move || {
             let mut bytes = io::stdin().lock().bytes().map_while(Result::ok);
             while let Some(byte) = bytes.next() {
-                let wish = wish(byte, &mut bytes);
-                if wish.is_some_and(|wish| key.send(wish).is_err()) {
+                let event = event(byte, &mut bytes);
+                if event.is_some_and(|event| key_sender.send(event).is_err()) {
                     return;
                 }
             }
         });
     }
-    Ok(wishes)
+    Ok(events)
 }
 
-/// What the key means that begins with `byte`; the rest of it is taken from those that follow.
-fn wish(byte: u8, more: &mut impl Iterator<Item = u8>) -> Option<Wish> {
+/// The event of the key whose first byte is `byte`; further bytes of the key are taken from `more`.
+fn event(byte: u8, more: &mut impl Iterator<Item = u8>) -> Option<ScreenEvent> {
     let step = match byte {
-        b'q' | b'Q' => return Some(Wish::End),
+        b'q' | b'Q' => return Some(ScreenEvent::End),
         b'j' | b'\n' | b'\r' => Step::Lines(1),
         b'k' => Step::Lines(-1),
         b' ' | b'f' => Step::Pages(1),
@@ -96,14 +96,14 @@ fn wish(byte: u8, more: &mut impl Iterator<Item = u8>) -> Option<Wish> {
                 }
             }
             // The escape key, and then another one.
-            other => return wish(other, &mut std::iter::empty()),
+            other => return event(other, &mut std::iter::empty()),
         },
         _ => return None,
     };
-    Some(Wish::Move(step))
+    Some(ScreenEvent::Move(step))
 }
 
-/// How wide text is: as the terminal of stdout, or as one of old.
+/// Columns of the terminal of stdout, or 80.
 pub(in crate::cli) fn width() -> usize {
     size().0
 }
@@ -111,7 +111,7 @@ pub(in crate::cli) fn width() -> usize {
 /// The terminal of stdout.
 #[derive(Debug)]
 pub(in crate::cli) struct Screen {
-    /// How its keys were read before; absent where stdin is no terminal.
+    /// Settings of stdin to restore; absent where stdin is not a terminal.
     before: Option<Termios>,
 }
 
@@ -130,50 +130,51 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Draws the lines from `from` on in place of what was there, as many as there is room for, and says
-    /// where there are more.
-    pub(in crate::cli) fn show(&self, lines: &[Line], from: usize) -> Result<()> {
+    /// Draws the lines from `from` on, as many as fit; the last line of the screen tells how many do
+    /// not.
+    pub(in crate::cli) fn show(&self, lines: &[StyledLine], from: usize) -> Result<()> {
         let (width, height) = size();
-        let part = Part::of(lines.len(), height, from);
-        let mut shown: Vec<String> = { lines.iter().skip(part.from).take(part.count) }
+        let visible = VisibleLines::of(lines.len(), height, from);
+        let mut shown: Vec<String> = { lines.iter().skip(visible.from).take(visible.count) }
             .map(|line| line.show(width, Colours::Yes))
             .collect();
-        if let Some(text) = part.rest() {
+        if let Some(text) = visible.rest() {
             let more = line::aside(&text, usize::MAX);
             shown.extend(more.iter().map(|line| line.show(width, Colours::Yes)));
         }
         write(&format!("\x1b[H{}\x1b[K\x1b[J", shown.join("\x1b[K\r\n")))
     }
 
-    /// Where one is after a step from `from`.
+    /// First visible line after a step from `from`.
     pub(in crate::cli) fn moved(&self, lines: usize, from: usize, step: Step) -> usize {
-        let part = Part::of(lines, size().1, from);
-        let by = |count: isize| part.from.saturating_add_signed(count);
-        let page = isize::try_from(part.count).unwrap_or(1);
+        let visible = VisibleLines::of(lines, size().1, from);
+        let by = |count: isize| visible.from.saturating_add_signed(count);
+        let page = isize::try_from(visible.count).unwrap_or(1);
         let to = match step {
             Step::Lines(count) => by(count),
             Step::Pages(count) => by(count * page),
             Step::Top => 0,
             Step::Bottom => lines,
         };
-        Part::of(lines, size().1, to).from
+        VisibleLines::of(lines, size().1, to).from
     }
 }
 
-/// The lines that are on the screen.
+/// The range of lines that the screen shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Part {
+struct VisibleLines {
     from: usize,
     count: usize,
     all: usize,
 }
 
-impl Part {
-    /// As many from `from` on as fit, beside the line that says that there are more.
+impl VisibleLines {
+    /// The lines from `from` on that fit; where not all do, one row is kept for the line that says so.
     fn of(all: usize, height: usize, from: usize) -> Self {
-        let count = match all <= height {
-            true => all,
-            false => height.saturating_sub(1).max(1),
+        let count = if all <= height {
+            all
+        } else {
+            height.saturating_sub(1).max(1)
         };
         Self {
             from: from.min(all - count),
@@ -182,7 +183,7 @@ impl Part {
         }
     }
 
-    /// What is said of those that are not.
+    /// The line that counts the hidden lines; `None` where there is none.
     fn rest(self) -> Option<String> {
         let hidden = self.all - self.count;
         (hidden > 0).then(|| {
@@ -197,7 +198,7 @@ impl Part {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // There is nothing left to do for a terminal that is gone.
+        // It fails when the terminal is gone, and then there is nothing to restore.
         let _ = write(LEAVE);
         if let Some(before) = &self.before {
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, before);
@@ -227,17 +228,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_known_whole() {
+    fn a_key_of_several_bytes_is_one_event() {
         let keys = |bytes: &[u8]| {
             let mut bytes = bytes.iter().copied();
             let mut found = Vec::new();
             while let Some(byte) = bytes.next() {
-                found.extend(wish(byte, &mut bytes));
+                found.extend(event(byte, &mut bytes));
             }
             found
         };
-        assert_eq!(keys(b"xq"), [Wish::End]);
-        let moves = |steps: &[Step]| steps.iter().map(|s| Wish::Move(*s)).collect::<Vec<_>>();
+        assert_eq!(keys(b"xq"), [ScreenEvent::End]);
+        let moves = |steps: &[Step]| {
+            steps
+                .iter()
+                .map(|s| ScreenEvent::Move(*s))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             keys(b"\x1b[B\x1bOA\x1b[6~\x1b[5~\x1b[1;5B"),
             moves(&[
@@ -252,21 +258,22 @@ mod tests {
             keys(b"g\x1b[F\x1b[1~"),
             moves(&[Step::Top, Step::Bottom, Step::Top])
         );
-        assert_eq!(keys(b"\x1b[2~\x1bq"), [Wish::End]);
+        assert_eq!(keys(b"\x1b[2~\x1bq"), [ScreenEvent::End]);
     }
 
     #[test]
-    fn what_does_not_fit_is_counted() {
-        assert_eq!(Part::of(24, 24, 3).rest(), None);
-        let part = Part::of(40, 24, 0);
-        assert_eq!((part.from, part.count), (0, 23));
+    fn hidden_lines_are_counted() {
+        assert_eq!(VisibleLines::of(24, 24, 3).rest(), None);
+        let visible = VisibleLines::of(40, 24, 0);
+        assert_eq!((visible.from, visible.count), (0, 23));
         assert!(
-            part.rest()
+            visible
+                .rest()
                 .unwrap()
                 .starts_with("17 lines are not shown: this is 1-23 of 40")
         );
-        assert!(part.rest().unwrap().len() <= 80);
-        assert_eq!(Part::of(40, 24, 99).from, 17);
-        assert_eq!(Part::of(5, 1, 9).from, 4);
+        assert!(visible.rest().unwrap().len() <= 80);
+        assert_eq!(VisibleLines::of(40, 24, 99).from, 17);
+        assert_eq!(VisibleLines::of(5, 1, 9).from, 4);
     }
 }

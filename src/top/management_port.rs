@@ -1,4 +1,4 @@
-//! Asks a server how it is.
+//! Asks the management port of a server for its status.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -7,17 +7,18 @@ use anyhow::{Context as _, Result};
 use reqwest::{Client, StatusCode, Url};
 use tokio::runtime::Runtime;
 
-use crate::failure::{self, Class, Failure};
+use crate::failure::{Class, Failure};
+use crate::http_error::refusal_reason;
 use crate::hub::Secret;
 use crate::serve::status::ServerStatus;
 use crate::trust::Trust;
 
-/// A server that takes longer counts as one that does not answer.
+/// A server that takes longer counts as not answering.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The management port of a server.
+/// The management port of a server, and how it is asked.
 #[derive(Debug)]
-pub struct Source {
+pub struct ManagementPort {
     address: Url,
     client: Client,
     runtime: Runtime,
@@ -26,12 +27,14 @@ pub struct Source {
     trust: Trust,
 }
 
-impl Source {
-    /// `address` is a URL, or a host and a port; `trust` is for one of https.
+impl ManagementPort {
+    /// `address` is a URL, or a host and a port; `trust` says which certificates an https server may
+    /// have.
     pub fn new(address: &str, key: Option<Secret>, trust: Trust) -> Result<Self> {
-        let text = match address.contains("://") {
-            true => address.to_owned(),
-            false => format!("http://{address}"),
+        let text = if address.contains("://") {
+            address.to_owned()
+        } else {
+            format!("http://{address}")
         };
         let wrong = |why: String| {
             Failure::usage(format!("`{address}` is not the address of a server"))
@@ -64,18 +67,18 @@ impl Source {
         self.address.as_str().trim_end_matches('/')
     }
 
-    /// True when the address is one of this machine, though it may lead elsewhere.
-    pub fn is_near(&self) -> bool {
+    /// True when the address is one of this machine; a tunnel may still lead elsewhere.
+    pub fn is_local(&self) -> bool {
         let host = self.address.host_str().unwrap_or_default();
         let number = host.trim_matches(['[', ']']).parse();
         number.is_ok_and(|ip: IpAddr| ip.is_loopback() || ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED))
             || host == "localhost"
     }
 
-    /// How the server is now.
-    pub fn ask(&self) -> Result<ServerStatus> {
-        let asked = self.runtime.block_on(self.fetch());
-        let (status, body) = asked.map_err(|error| {
+    /// The status of the server now.
+    pub fn status(&self) -> Result<ServerStatus> {
+        let answered = self.runtime.block_on(self.fetch());
+        let (status, body) = answered.map_err(|error| {
             let error = error.without_url();
             if let Some(failure) = self.trust.failure(Class::Hub, self.address(), &error) {
                 return failure;
@@ -90,12 +93,12 @@ impl Source {
         })?;
         match status {
             StatusCode::OK => serde_json::from_slice(&body).map_err(|error| {
-                self.misfit(format!("its status cannot be read: {error}"))
+                self.not_management(format!("its status cannot be read: {error}"))
                     .help("is it a neuronc of another version?")
                     .into()
             }),
             StatusCode::NOT_FOUND => Err(self
-                .misfit("it has no `/admin/status`".to_owned())
+                .not_management("it has no `/admin/status`".to_owned())
                 .help("give the management port: that of `neuronc serve --management-port PORT`")
                 .into()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -109,15 +112,15 @@ impl Source {
                 Err(Failure::usage(what).why(why).help(help).into())
             }
             other => {
-                let said = failure::reason(&body).map(|reason| format!(": {reason}"));
+                let said = refusal_reason(&body).map(|reason| format!(": {reason}"));
                 let said = said.unwrap_or_default();
                 let why = format!("it answers with status {}{said}", other.as_u16());
-                Err(self.misfit(why).into())
+                Err(self.not_management(why).into())
             }
         }
     }
 
-    fn misfit(&self, why: String) -> Failure {
+    fn not_management(&self, why: String) -> Failure {
         let what = format!("{} is not the management port of a server", self.address());
         Failure::usage(what).why(why)
     }
@@ -139,22 +142,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_this_machine_are_known() {
+    fn addresses_of_this_machine_are_recognised() {
         let trust = || Trust::new(None).unwrap();
-        for (address, near) in [
+        for (address, local) in [
             ("127.0.0.1:8081", true),
             ("http://localhost:1/", true),
             ("http://[::1]:8081", true),
             ("http://10.0.0.7:8081", false),
         ] {
             assert_eq!(
-                Source::new(address, None, trust()).unwrap().is_near(),
-                near,
+                ManagementPort::new(address, None, trust())
+                    .unwrap()
+                    .is_local(),
+                local,
                 "{address}"
             );
         }
         for wrong in ["", "ftp://a", "http://", "a b"] {
-            let error = Source::new(wrong, None, trust()).unwrap_err();
+            let error = ManagementPort::new(wrong, None, trust()).unwrap_err();
             assert_eq!(Failure::class_of(&error), Class::Usage, "{wrong}");
         }
     }

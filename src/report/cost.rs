@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::coverage::estimate::Totals;
 use crate::coverage::log::reading::{Partitioning, Run, TensorSpec};
-use crate::report::subject::Subject;
 
 /// The cost of one inference; what the source does not tell is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
@@ -91,68 +90,6 @@ fn bytes(tensor: &TensorSpec) -> Option<u64> {
     sizes.try_fold(each, |product: u64, size| product.checked_mul(size?))
 }
 
-/// The crossings in a few words for the verdict; `None` where no subject tells.
-pub(super) fn in_verdict(subjects: &[Subject]) -> Option<String> {
-    let crossings = || subjects.iter().filter_map(|it| it.cost?.crossings);
-    let (least, most) = (crossings().min()?, crossings().max()?);
-    let graphs = subjects.iter().filter(|it| it.graph.is_some()).count();
-    Some(match (least, most, graphs) {
-        (2, 2, 2..) => "each call of a graph crosses between host and chip twice".to_owned(),
-        (2, 2, _) => "each inference crosses between host and chip twice".to_owned(),
-        (least, most, _) if least == most => {
-            format!("each inference crosses between host and chip {most} times")
-        }
-        _ => format!("each inference crosses between host and chip {least} to {most} times"),
-    })
-}
-
-/// What is known about the size of the crossings, and what is not.
-pub(super) fn in_reasons(subjects: &[Subject]) -> Option<String> {
-    let crossing = || {
-        let costs = subjects.iter().filter_map(|it| it.cost);
-        costs.filter(|cost| cost.crossings.is_some_and(|count| count > 0))
-    };
-    crossing().next()?;
-    let known: Option<Vec<u64>> = crossing().map(|cost| cost.bytes_to_chip).collect();
-    let Some(known) = known else {
-        return Some(
-            "bytes per crossing are not known: the log does not hold the shapes of all inputs"
-                .to_owned(),
-        );
-    };
-    let (least, most) = (known.iter().min()?, known.iter().max()?);
-    let amount = match least == most {
-        true => in_bytes(*most),
-        false => format!("{} to {}", in_bytes(*least), in_bytes(*most)),
-    };
-    Some(format!(
-        "{amount} of inputs go to the chip per inference; the log does not hold the shapes of outputs"
-    ))
-}
-
-fn in_bytes(count: u64) -> String {
-    scaled(count, ["bytes", "kB", "MB", "GB"])
-}
-
-/// FLOPs in three digits.
-pub(super) fn in_flops(count: u64) -> String {
-    scaled(count, ["FLOPs", "kFLOPs", "MFLOPs", "GFLOPs"])
-}
-
-fn scaled(count: u64, units: [&str; 4]) -> String {
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < units.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{count} {}", units[0]),
-        _ if value >= 100.0 => format!("{value:.0} {}", units[unit]),
-        _ => format!("{value:.1} {}", units[unit]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,12 +144,5 @@ mod tests {
             let cost = Cost::of_run(&run(1, vec![function("a", shape, dtype)])).unwrap();
             assert_eq!(cost.bytes_to_chip, None, "{shape:?} {dtype}");
         }
-    }
-
-    #[test]
-    fn quantities_have_few_digits() {
-        assert_eq!(in_bytes(999), "999 bytes");
-        assert_eq!(in_bytes(602_112), "602 kB");
-        assert_eq!(in_flops(1_260_000_000), "1.3 GFLOPs");
     }
 }

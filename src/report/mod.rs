@@ -7,6 +7,7 @@
 
 pub mod advice;
 pub mod cost;
+mod cost_words;
 pub mod diff;
 pub mod graphs;
 pub mod html;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::coverage::log::reading::{ChipFamily, HostOperator, LogError, NoticeKind, Outcome};
-use crate::report::cost;
+use crate::report::cost_words;
 use crate::report::graphs::GraphCounts;
 use crate::report::source::{LogFacts, Source};
 use crate::report::subject::{Share, Subject};
@@ -75,9 +75,9 @@ pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Shar
     };
     // What was not compiled as it should costs nothing yet.
     if !matches!(verdict.grade, Grade::Failed | Grade::Analysis) {
-        let cost = cost::in_verdict(subjects);
+        let cost = cost_words::crossings(subjects);
         verdict.line.extend(cost.map(|cost| format!("; {cost}")));
-        verdict.reasons.extend(cost::in_reasons(subjects));
+        verdict.reasons.extend(cost_words::crossing_bytes(subjects));
     }
     verdict.reasons.extend(all_or_nothing(&logs, total));
     verdict
@@ -129,7 +129,7 @@ pub(super) fn estimate(
         .iter()
         .flat_map(|source| source.notes.clone())
         .collect();
-    reasons.splice(0..0, host_flops(subjects));
+    reasons.splice(0..0, cost_words::host_flops(subjects));
     let unknown: usize = subjects
         .iter()
         .flat_map(|subject| &subject.not_known)
@@ -152,25 +152,6 @@ pub(super) fn estimate(
         line,
         reasons,
     }
-}
-
-/// The arithmetic that an estimate leaves to the host, per inference of the largest bucket.
-fn host_flops(subjects: &[Subject]) -> Option<String> {
-    let costs = subjects.iter().filter_map(|subject| subject.cost);
-    let host = costs.clone().filter_map(|cost| cost.host_flops).max()?;
-    let not_known = costs.filter_map(|cost| cost.flops_not_known).max()?;
-    let largest = match subjects.len() {
-        1 => "",
-        _ => " in the largest bucket",
-    };
-    let doubt = match not_known {
-        0 => String::new(),
-        count => format!(", and {} may", cost::in_flops(count)),
-    };
-    Some(format!(
-        "{} per inference stay on the host{largest}{doubt}: an estimate from the shapes",
-        cost::in_flops(host)
-    ))
 }
 
 /// Percent with so many digits that less than all does not look like all.

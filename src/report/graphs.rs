@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coverage::log::graphs::{Graph, GraphStatus};
+use crate::coverage::log::reading::{Graph, GraphStatus};
 use crate::report::subject::Subject;
 
 /// How many graphs ended how.

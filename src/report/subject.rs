@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::coverage::estimate::{self, BucketEstimate, Estimate, OperatorEstimate, Place, State};
-use crate::coverage::log::graphs::{Graph, GraphStatus};
 use crate::coverage::log::reading::{
     Contradiction, HostOperator, LogReading, Outcome, Partitioning, Run, RunName, Subgraphs,
 };
+use crate::coverage::log::reading::{Graph, GraphStatus};
 use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount};
 use crate::report::cost::{self, Cost};
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::coverage::log::graphs::{Graph, GraphStatus};
+use crate::coverage::log::reading::{Graph, GraphStatus};
 use crate::coverage::log::reading::{Outcome, Producer};
 use crate::report::Report;
 use crate::report::graphs;

@@ -11,7 +11,7 @@ mod book;
 mod command;
 mod exporters;
 mod frequent;
-pub mod graphs;
+mod graphs;
 mod lines;
 mod literal;
 mod neuron_cc;

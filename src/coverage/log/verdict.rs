@@ -1,10 +1,9 @@
 //! What follows from the whole log: the outcome, whether it is complete, what contradicts itself.
 
 use super::book::Book;
-use super::graphs::{Graph, GraphStatus};
 use super::reading::{
-    ChipFamily, Compiled, Contradiction, LogReading, NoticeKind, Outcome, Producer, Run, RunName,
-    Supported,
+    ChipFamily, Compiled, Contradiction, Graph, GraphStatus, LogReading, NoticeKind, Outcome,
+    Producer, Run, RunName, Supported,
 };
 use crate::coverage::OperatorCount;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use neuronc::coverage::log::graphs::GraphStatus;
+use neuronc::coverage::log::reading::GraphStatus;
 use neuronc::coverage::log::reading::{ChipFamily, LogReading, Outcome};
 
 use super::{corpus, read};

@@ -5,13 +5,11 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use neuron_logs::reading::LogReading;
 
 use crate::bucket::Bucket;
 use crate::bundle::manifest::Artifact;
-use crate::coverage::log::reading::LogReading;
-use crate::coverage::{
-    Basis, BucketCoverage, Coverage, OperatorCount, SCHEMA_VERSION, census, log,
-};
+use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount, SCHEMA_VERSION, census};
 use crate::plan::Plan;
 use crate::profile::ChipProfile;
 
@@ -54,7 +52,7 @@ pub(super) fn of(
 fn from_log(bucket: Bucket, path: &Path) -> Result<BucketCoverage> {
     let context = || format!("reading `{}`", path.display());
     let file = File::open(path).with_context(context)?;
-    let reading = log::read(file).with_context(context)?;
+    let reading = neuron_logs::read(file).with_context(context)?;
     let lists = lists(&reading);
     let basis = match lists {
         Some(_) => Basis::Log,

@@ -6,9 +6,11 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
+use neuron_logs::reading::LogReading;
+
 use crate::bucket::Bucket;
 use crate::command::{self, CommandError};
-use crate::coverage::log::{self, reading::LogReading};
+
 use crate::executor::events::FailureClass;
 use crate::explain;
 use crate::failure::{Class, Failure};
@@ -99,7 +101,7 @@ pub fn failure(
     // A log that cannot be read tells nothing.
     let reading = File::open(attempt.log)
         .ok()
-        .and_then(|file| log::read(file).ok());
+        .and_then(|file| neuron_logs::read(file).ok());
     let reading = reading.unwrap_or_default();
     let reported = reported.map(|(class, _)| class);
     let evidence = Evidence {

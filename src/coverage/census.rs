@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use neuron_logs::reading::OperatorCount;
 
-use crate::coverage::OperatorCount;
 use crate::coverage::graph::Graph;
 
 /// The operators of the graph in a TorchScript file, by name.

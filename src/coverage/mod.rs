@@ -6,14 +6,14 @@
 pub mod census;
 pub mod estimate;
 pub mod graph;
-pub mod log;
 
 use std::cmp::Reverse;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::Bucket;
+
+pub use neuron_logs::reading::OperatorCount;
 
 /// The version of [`Coverage`] as JSON; described in `docs/report.md`.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -49,14 +49,6 @@ pub enum Basis {
     Log,
     /// The compiler's log does not say.
     NotKnown,
-}
-
-/// How often an operator occurs in a graph.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OperatorCount {
-    /// As TorchScript names it, such as `aten::linear`.
-    pub operator: String,
-    pub count: usize,
 }
 
 impl BucketCoverage {

@@ -1,9 +1,9 @@
 //! Advice: what the table of codes and messages says about what a report found.
 
+use neuron_logs::reading::NoticeKind;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coverage::log::reading::NoticeKind;
 use crate::explain::{self, Entry};
 use crate::report::source::{LogFacts, Source};
 use crate::report::subject::Subject;

@@ -1,11 +1,11 @@
 //! What a division between host and chip costs per inference: quantities that the source holds, and
 //! never times.
 
+use neuron_logs::reading::{Partitioning, Run, TensorSpec};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::coverage::estimate::Totals;
-use crate::coverage::log::reading::{Partitioning, Run, TensorSpec};
 
 /// The cost of one inference; what the source does not tell is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
@@ -93,7 +93,7 @@ fn bytes(tensor: &TensorSpec) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coverage::log::reading::{Function, Subgraphs};
+    use neuron_logs::reading::{Function, Subgraphs};
 
     fn function(name: &str, shape: &[i64], dtype: &str) -> Function {
         Function {

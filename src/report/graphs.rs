@@ -1,9 +1,9 @@
 //! Graphs in words and counts: the rows of a log that holds no figures of operators.
 
+use neuron_logs::reading::{Graph, GraphStatus};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coverage::log::reading::{Graph, GraphStatus};
 use crate::report::subject::Subject;
 
 /// How many graphs ended how.

@@ -5,16 +5,15 @@ use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use neuron_logs::reading::{
+    Cache, ChipFamily, LogError, LogReading, Notice, Outcome, Partitioning, Producer, Skipped,
+    Statuses, Timings, Versions,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Check};
 use crate::coverage::estimate::{self, Traced};
-use crate::coverage::log;
-use crate::coverage::log::reading::{
-    Cache, ChipFamily, LogError, LogReading, Notice, Outcome, Partitioning, Producer, Skipped,
-    Statuses, Timings, Versions,
-};
 use crate::failure::Failure;
 use crate::files;
 use crate::profile::ChipProfile;
@@ -78,7 +77,10 @@ pub struct LogFacts {
 /// Reads what `name` stands for; a folder of logs gives one source for each log.
 pub fn read(name: &str) -> Result<Vec<(Source, Vec<Subject>)>> {
     if name == STDIN {
-        return Ok(vec![recognised(name, log::read(stdin().lock())?)?]);
+        return Ok(vec![recognised(
+            name,
+            neuron_logs::read(stdin().lock()).context("reading the log")?,
+        )?]);
     }
     let path = Path::new(name);
     if path.is_dir() && !Bundle::is_at(path) {
@@ -104,7 +106,7 @@ fn read_log(path: &Path) -> Result<LogReading> {
             .why(error.to_string())
             .help("give a bundle, a compiler log, a folder of logs, or `-` for stdin")
     })?;
-    log::read(file).with_context(|| format!("reading `{}`", path.display()))
+    neuron_logs::read(file).with_context(|| format!("reading `{}`", path.display()))
 }
 
 fn recognised(name: &str, reading: LogReading) -> Result<(Source, Vec<Subject>)> {

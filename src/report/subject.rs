@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use neuron_logs::reading::{
+    Contradiction, Graph, GraphStatus, HostOperator, LogReading, Outcome, Partitioning, Run,
+    RunName, Subgraphs,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::coverage::estimate::{self, BucketEstimate, Estimate, OperatorEstimate, Place, State};
-use crate::coverage::log::reading::{
-    Contradiction, HostOperator, LogReading, Outcome, Partitioning, Run, RunName, Subgraphs,
-};
-use crate::coverage::log::reading::{Graph, GraphStatus};
 use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount};
 use crate::report::cost::{self, Cost};
 
@@ -339,7 +339,7 @@ fn describe(found: &Contradiction) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coverage::log::reading::Compiled;
+    use neuron_logs::reading::Compiled;
 
     #[test]
     fn only_what_was_compiled_is_coverage() {

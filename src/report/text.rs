@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use neuron_logs::reading::{Graph, GraphStatus, Outcome, Producer};
 
-use crate::coverage::log::reading::{Graph, GraphStatus};
-use crate::coverage::log::reading::{Outcome, Producer};
 use crate::report::Report;
 use crate::report::graphs;
 use crate::report::source::{LogFacts, Source};

@@ -1,10 +1,10 @@
 //! The verdict: what share runs on the chip, whether that is normal for this kind of model, and what
 //! it costs; before anything else the cause of a failure.
 
+use neuron_logs::reading::{ChipFamily, HostOperator, LogError, NoticeKind, Outcome};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coverage::log::reading::{ChipFamily, HostOperator, LogError, NoticeKind, Outcome};
 use crate::report::cost_words;
 use crate::report::graphs::GraphCounts;
 use crate::report::source::{LogFacts, Source};

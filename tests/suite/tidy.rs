@@ -120,7 +120,7 @@ fn modules_use_only_the_layers_below_them() {
 
 #[test]
 fn files_are_one_thing_each() {
-    for folder in ["src", "neuronc-torch", "tests"] {
+    for folder in ["src", "crates", "neuronc-torch", "tests"] {
         for (path, text) in sources(&root().join(folder)) {
             let lines = text.lines().count();
             assert!(

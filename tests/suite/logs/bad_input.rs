@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-use neuronc::coverage::log::reading::{LIST_MAX, LogReading, Outcome, TEXT_MAX};
-use neuronc::coverage::log::{self, LINE_BYTES_MAX};
+use neuron_logs::LINE_BYTES_MAX;
+use neuron_logs::reading::{LIST_MAX, LogReading, Outcome, TEXT_MAX};
 
 use super::read;
 
@@ -108,7 +108,7 @@ fn a_line_of_200_megabytes_is_not_held() {
         left: 200 << 20,
         largest_request: 0,
     };
-    let reading = log::read(&mut source).unwrap();
+    let reading = neuron_logs::read(&mut source).unwrap();
     assert_nothing(&reading);
     assert_eq!(reading.skipped.long_lines, 1);
     assert_eq!(

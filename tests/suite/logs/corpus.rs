@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use neuron_logs::reading::LogReading;
 use serde_json::Value;
-
-use neuronc::coverage::log::reading::LogReading;
 
 use super::truth::differences;
 use super::{corpus, read};

@@ -1,6 +1,6 @@
 //! Forms of lines that the documentation of the formats names, one small log each.
 
-use neuronc::coverage::log::reading::{ChipFamily, NoticeKind, Outcome, Producer, Status};
+use neuron_logs::reading::{ChipFamily, NoticeKind, Outcome, Producer, Status};
 
 use super::read;
 

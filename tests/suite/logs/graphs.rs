@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use neuronc::coverage::log::reading::GraphStatus;
-use neuronc::coverage::log::reading::{ChipFamily, LogReading, Outcome};
+use neuron_logs::reading::{ChipFamily, GraphStatus, LogReading, Outcome};
 
 use super::{corpus, read};
 

@@ -10,8 +10,7 @@ mod truth;
 
 use std::path::PathBuf;
 
-use neuronc::coverage::log;
-use neuronc::coverage::log::reading::LogReading;
+use neuron_logs::reading::LogReading;
 
 /// The folder of the corpus, which stands beside the repository; `None`, and why, when it does not.
 fn corpus() -> Option<PathBuf> {
@@ -28,5 +27,5 @@ fn corpus() -> Option<PathBuf> {
 
 /// The reading of bytes in memory.
 fn read(bytes: &[u8]) -> LogReading {
-    log::read(bytes).unwrap()
+    neuron_logs::read(bytes).unwrap()
 }

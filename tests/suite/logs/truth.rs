@@ -1,8 +1,7 @@
 //! A reading in the shape of the corpus' `expected`, and where the two differ.
 
-use neuronc::coverage::OperatorCount;
-use neuronc::coverage::log::reading::{
-    Function, LogReading, Run, RunName, Screening, Status, Subgraphs,
+use neuron_logs::reading::{
+    Function, LogReading, OperatorCount, Run, RunName, Screening, Status, Subgraphs,
 };
 use serde_json::{Map, Value, json};
 

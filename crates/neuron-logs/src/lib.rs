@@ -30,9 +30,7 @@ mod wrapper;
 pub use analyze::DOCUMENT_BYTES_MAX;
 pub use lines::LINE_BYTES_MAX;
 
-use std::io::Read;
-
-use anyhow::{Context as _, Result};
+use std::io::{self, Read};
 
 use book::Book;
 use lines::{Lines, Needle, Needles};
@@ -42,13 +40,11 @@ use scan::is_word;
 
 /// Reads a log to its end. Fails only when the source cannot be read; a source without any known
 /// line gives a reading that is not `recognised`.
-pub fn read(source: impl Read) -> Result<LogReading> {
+pub fn read(source: impl Read) -> io::Result<LogReading> {
     let mut reader = Reader::default();
     let mut skipped = Skipped::default();
-    let mut lines = Lines::new(source)?;
-    lines
-        .for_each(&mut skipped, |line, needles| reader.line(line, needles))
-        .context("reading the log")?;
+    let mut lines = Lines::new(source);
+    lines.for_each(&mut skipped, |line, needles| reader.line(line, needles))?;
     Ok(reader.finish(&skipped))
 }
 

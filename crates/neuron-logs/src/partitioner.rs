@@ -1,10 +1,9 @@
 //! The partitioner of torch-neuronx: the only source of per-operator figures on these chips.
 
 use super::book::Book;
-use super::reading::{LogError, Partition, Partitioning, Producer};
+use super::reading::{LogError, OperatorCount, Partition, Partitioning, Producer};
 use super::records::Record;
 use super::scan::{Scan, after, before, is_operator};
-use crate::coverage::OperatorCount;
 
 /// Whether operators are being listed.
 #[derive(Default)]

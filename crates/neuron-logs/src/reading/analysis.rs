@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coverage::OperatorCount;
+use crate::reading::OperatorCount;
 
 /// What `analyze` reports: which operators are *supported*.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]

@@ -3,11 +3,11 @@
 use super::book::Book;
 use super::command;
 use super::reading::{
-    Compiled, Function, Fused, HostOperator, LogError, NoticeKind, Producer, RunName, Screening,
+    Compiled, Function, Fused, HostOperator, LogError, NoticeKind, OperatorCount, Producer,
+    RunName, Screening,
 };
 use super::records::{Layout, Level, Logger, Record};
 use super::scan::{Scan, after, before, contains, is_operator};
-use crate::coverage::OperatorCount;
 
 /// What is waiting for the lines behind it.
 #[derive(Default)]

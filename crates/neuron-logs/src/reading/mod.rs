@@ -22,8 +22,8 @@ pub use error::{Contradiction, LogError, Notice, NoticeKind, WarningCounts};
 pub use graph::{Graph, GraphStatus};
 pub use producer::{ChipFamily, Producer};
 pub use run::{
-    Compiled, Function, Fused, HostOperator, Placement, Run, RunName, Screening, Subgraphs,
-    TensorSpec,
+    Compiled, Function, Fused, HostOperator, OperatorCount, Placement, Run, RunName, Screening,
+    Subgraphs, TensorSpec,
 };
 
 /// Everything that was read from one log.

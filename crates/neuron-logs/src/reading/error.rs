@@ -36,7 +36,7 @@ pub struct LogError {
 
 impl LogError {
     /// An error of which nothing is known but its line.
-    pub(in crate::coverage::log) fn of(line: String) -> Self {
+    pub(crate) fn of(line: String) -> Self {
         Self {
             line,
             ..Self::default()

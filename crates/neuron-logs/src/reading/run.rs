@@ -1,10 +1,9 @@
 //! A run: one trace, configuration or component, with its operators, functions and figures.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::coverage::OperatorCount;
-use crate::coverage::log::reading::Outcome;
+use crate::reading::Outcome;
 
 /// One trace, configuration or component.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
@@ -88,6 +87,14 @@ pub struct Subgraphs {
     pub fused: Option<u64>,
     /// Of the sub-graphs, as printed; not a share of operators.
     pub percent: Option<f64>,
+}
+
+/// How often an operator occurs in a graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorCount {
+    /// As TorchScript names it, such as `aten::linear`.
+    pub operator: String,
+    pub count: usize,
 }
 
 /// An operator left to the host.

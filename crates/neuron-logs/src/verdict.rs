@@ -2,10 +2,9 @@
 
 use super::book::Book;
 use super::reading::{
-    ChipFamily, Compiled, Contradiction, Graph, GraphStatus, LogReading, NoticeKind, Outcome,
-    Producer, Run, RunName, Supported,
+    ChipFamily, Compiled, Contradiction, Graph, GraphStatus, LogReading, NoticeKind, OperatorCount,
+    Outcome, Producer, Run, RunName, Supported,
 };
-use crate::coverage::OperatorCount;
 
 /// How far a printed percentage may be from its figures: they are rounded to two digits.
 const PERCENT_TOLERANCE: f64 = 0.006;
@@ -227,7 +226,7 @@ impl Checks<'_> {
 
     fn percent(&mut self, what: &str, part: u64, whole: u64, printed: (f64, f64)) {
         let (percent, tolerance) = printed;
-        let expected = crate::coverage::log::percent(part, whole);
+        let expected = crate::percent(part, whole);
         if (expected - percent).abs() > tolerance {
             self.add(what, ("printed", percent), ("from the figures", expected));
         }

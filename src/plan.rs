@@ -222,17 +222,17 @@ fn versions(profile: &ChipProfile, found: &BTreeMap<String, String>) -> BTreeMap
 mod tests {
     use super::*;
     use crate::bucket;
-    use crate::family::Family;
-    use crate::family::bert::BertConfig;
+    use crate::family;
     use crate::profile;
     use serde_json::json;
 
     fn checkpoint(max_tokens: usize) -> Checkpoint {
-        let family = Family::Bert(BertConfig::from_config(&json!({})).unwrap());
+        let config = json!({"model_type": "bert"});
+        let spec = family::resolve(&config, &Head::QuestionAnswering).unwrap();
         Checkpoint {
-            inputs: family.inputs(Head::QuestionAnswering.task()),
-            pad_id: family.pad_id(),
-            tracer: Tracer::Native { family },
+            inputs: spec.inputs(),
+            pad_id: spec.encoder.pad_id,
+            tracer: Tracer::Native { spec },
             head: Head::QuestionAnswering,
             max_tokens,
             weight_files: vec!["model.safetensors".to_owned()],

@@ -82,7 +82,7 @@ pub struct Timings {
 /// What decides how long a model takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
-    pub family: &'static str,
+    pub family: String,
     pub layers: usize,
     pub hidden: usize,
 }
@@ -187,7 +187,7 @@ impl Timings {
         let is_it = |timings: &&Self| {
             let model = &timings.model;
             let same = |shape: &Shape| {
-                (shape.family, shape.layers, shape.hidden)
+                (shape.family.as_str(), shape.layers, shape.hidden)
                     == (model.family.as_str(), model.layers, model.hidden)
             };
             timings.chip == chip && shape.is_some_and(same)
@@ -286,7 +286,7 @@ mod tests {
         let all = all().unwrap();
         assert!(all.len() >= 10);
         let base = Shape {
-            family: "bert",
+            family: "bert".to_owned(),
             layers: 12,
             hidden: 768,
         };

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use neuronc::executor::job::{Cast, CastMode, CastType};
-use neuronc::family::bert::Activation;
-use neuronc::family::weights::Use;
+use neuronc::family::Activation;
+use neuronc::family::weights::WeightUse;
 use tch::{Kind, Tensor};
 
 /// The float types of a forward function, and the operators in them.
@@ -48,10 +48,10 @@ impl Numerics {
     }
 
     /// The type in which a bundle holds a weight.
-    pub fn stored(self, used_as: Use) -> Kind {
+    pub fn stored(self, used_as: WeightUse) -> Kind {
         match used_as {
-            Use::Matmul => self.matmul,
-            Use::Embedding | Use::Other => self.other,
+            WeightUse::Matmul => self.matmul,
+            WeightUse::Embedding | WeightUse::Other => self.other,
         }
     }
 
@@ -106,6 +106,7 @@ impl Numerics {
             Activation::Gelu => input.f_gelu("none")?,
             Activation::GeluTanh => input.f_gelu("tanh")?,
             Activation::Relu => input.f_relu()?,
+            Activation::Tanh => input.f_tanh()?,
         })
     }
 

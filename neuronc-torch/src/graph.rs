@@ -9,7 +9,7 @@ use neuronc::failure::{Class, Failure};
 use neuronc::files;
 use tch::{CModule, Tensor};
 
-use crate::model::{Inputs, Model, Weights};
+use crate::model::{Forward, Inputs, Weights};
 use crate::tensors::to_torch;
 
 /// The largest difference between a graph and its forward, in parts of the largest output: both run
@@ -30,7 +30,7 @@ pub enum WeightsAre {
 
 /// A model with its weights, ready to be traced.
 pub struct Bound<'a> {
-    pub model: &'a Model,
+    pub model: &'a Forward,
     /// Names of `weights`, in the order in which a graph takes them.
     pub names: &'a [String],
     /// No two share memory.
@@ -48,7 +48,7 @@ impl Bound<'_> {
     fn forward_with(&self, weights: &[Tensor], inputs: &[Tensor]) -> Result<Tensor> {
         let weights = Weights::new(self.names, weights)?;
         self.model
-            .forward(&weights, &Inputs::new(self.inputs, inputs)?)
+            .output(&weights, &Inputs::new(self.inputs, inputs)?)
     }
 
     /// Traces the graph of `bucket`, writes it to `path`, and returns what loading that file gives.
@@ -112,23 +112,26 @@ impl Bound<'_> {
     /// Inputs as texts would give them: rows of several lengths in several segments, padding, and a
     /// row that is missing. Each tensor has memory of its own, and each `seed` gives others.
     fn examples(&self, bucket: Bucket, seed: usize) -> Result<Vec<Tensor>> {
-        let (vocabulary, segments) = (self.model.vocabulary(), self.model.segments());
+        let encoder = &self.model.spec.encoder;
+        let last_segment = encoder
+            .token_types
+            .map_or(0, |types| types.saturating_sub(1));
         let row = |row: usize| {
             let length = bucket.sequence - (row + seed) * 3 % bucket.sequence;
             let number = |place: usize| (place + 1) * 7919 + (row + 1) * 104_729 + seed * 611_953;
             Row {
                 ids: (0..length)
-                    .map(|place| (number(place) % vocabulary) as i64)
+                    .map(|place| (number(place) % encoder.vocabulary) as i64)
                     .collect(),
                 type_ids: (0..length)
-                    .map(|place| (place * 2 / length).min(segments - 1) as i64)
+                    .map(|place| (place * 2 / length).min(last_segment) as i64)
                     .collect(),
                 position: Some(number(0) % length),
             }
         };
         let rows: Vec<Row> = (0..(bucket.batch - 1).max(1)).map(row).collect();
         let rows: Vec<&Row> = rows.iter().collect();
-        let tensors = fill(bucket, &rows, self.inputs, self.model.family.pad_id())?;
+        let tensors = fill(bucket, &rows, self.inputs, encoder.pad_id)?;
         tensors.iter().map(to_torch).collect()
     }
 }

@@ -24,7 +24,7 @@ use crate::cast::Numerics;
 use crate::failure::{class_of, message_of};
 use crate::graph::{Bound, WeightsAre};
 use crate::mapped::MappedFile;
-use crate::model::Model;
+use crate::model::Forward;
 use crate::store::{self, Entry};
 use crate::tensors::{bytes_as, dimensions, dtype_of, to_host, to_torch};
 
@@ -66,17 +66,17 @@ fn read(job: impl Read) -> Result<TraceJob> {
         "the job is of protocol {protocol}, this executor speaks {PROTOCOL}"
     );
     let job: TraceJob = serde_json::from_value(job).context("the job is not the expected JSON")?;
-    let expected = job.family.weights(&job.head);
+    let expected = job.spec.weights();
     let names = expected.iter().map(|weight| &weight.name);
     ensure!(
         names.eq(job.weights.iter().map(|weight| &weight.name)),
         "the job lists other weights than the forward takes"
     );
     ensure!(
-        job.inputs == job.family.inputs(job.head.task()),
+        job.inputs == job.spec.inputs(),
         "the job lists other inputs than the forward takes"
     );
-    let positions = job.family.positions();
+    let positions = job.spec.encoder.tokens_max();
     for Bucket { sequence, batch } in job.graphs.iter().map(|graph| graph.bucket) {
         ensure!(
             sequence > 0 && batch > 0,
@@ -108,16 +108,15 @@ fn perform(job: &TraceJob, report: &mut dyn FnMut(&Event) -> Result<()>) -> Resu
         .collect();
     let sources = load_sources(job)?;
 
-    let reference = Model {
-        family: job.family.clone(),
-        head: job.head.clone(),
+    let reference = Forward {
+        spec: job.spec.clone(),
         attention: Attention::Explicit,
         numerics: Numerics::FP32,
     };
     let rows = write_references(job, &bind(job, &reference, &names, &sources))?;
     report(&Event::References { rows })?;
 
-    let model = Model {
+    let model = Forward {
         attention: job.attention,
         numerics: Numerics::of(job.cast),
         ..reference.clone()
@@ -135,7 +134,7 @@ fn perform(job: &TraceJob, report: &mut dyn FnMut(&Event) -> Result<()>) -> Resu
 
 fn bind<'a>(
     job: &'a TraceJob,
-    model: &'a Model,
+    model: &'a Forward,
     names: &'a [String],
     weights: &'a [Tensor],
 ) -> Bound<'a> {
@@ -151,7 +150,7 @@ fn bind<'a>(
 fn load_sources(job: &TraceJob) -> Result<Vec<Tensor>> {
     let mut files: BTreeMap<&Path, MappedFile> = BTreeMap::new();
     let mut tensors = Vec::with_capacity(job.weights.len());
-    for (weight, expected) in job.weights.iter().zip(job.family.weights(&job.head)) {
+    for (weight, expected) in job.weights.iter().zip(job.spec.weights()) {
         let path = weight.file.as_path();
         if !files.contains_key(path) {
             files.insert(path, MappedFile::open(path)?);
@@ -179,7 +178,7 @@ fn write_references(job: &TraceJob, bound: &Bound) -> Result<usize> {
             batch: 1,
             sequence: row.ids.len(),
         };
-        let inputs = fill(bucket, &[row], &job.inputs, job.family.pad_id())?;
+        let inputs = fill(bucket, &[row], &job.inputs, job.spec.encoder.pad_id)?;
         let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect::<Result<_>>()?;
         let output = to_host(&bound.forward(&inputs).with_context(context)?)?;
         outputs.push(sample(&output)?);
@@ -218,12 +217,7 @@ fn write_weights(job: &TraceJob, numerics: Numerics, sources: &[Tensor]) -> Resu
         .map(|weight| numerics.stored(weight.used_as))
         .collect();
     let mut entries = Vec::with_capacity(sources.len());
-    for ((weight, expected), kind) in job
-        .weights
-        .iter()
-        .zip(job.family.weights(&job.head))
-        .zip(&kinds)
-    {
+    for ((weight, expected), kind) in job.weights.iter().zip(job.spec.weights()).zip(&kinds) {
         entries.push(Entry {
             name: weight.name.clone(),
             layout: Layout {
@@ -242,7 +236,7 @@ fn write_weights(job: &TraceJob, numerics: Numerics, sources: &[Tensor]) -> Resu
 /// all.
 fn write_graphs(
     job: &TraceJob,
-    model: &Model,
+    model: &Forward,
     names: &[String],
     report: &mut dyn FnMut(&Event) -> Result<()>,
 ) -> Result<()> {

@@ -20,7 +20,7 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 const FORMAT: &str = "neuronc-bundle";
 
 /// Raised when an older neuronc could not read a newer bundle, or the other way round.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// What a bundle holds and what it was made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

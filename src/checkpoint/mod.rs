@@ -13,7 +13,7 @@ use crate::bucket::Input;
 use crate::checkpoint::head::head;
 use crate::checkpoint::tracer::{for_transformers, positions_of, torchscript_inputs};
 use crate::failure::Failure;
-use crate::family::{Family, Head};
+use crate::family::{self, Head};
 use crate::recipe::Task;
 use crate::tokenizer::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE};
 
@@ -116,12 +116,12 @@ impl Checkpoint {
                 tokenizer_files,
             });
         }
-        let family = Family::from_config(&config)?;
+        let spec = family::resolve(&config, &head)?;
         Ok(Self {
-            max_tokens: limit.min(family.positions()),
-            inputs: family.inputs(head.task()),
-            pad_id: family.pad_id(),
-            tracer: Tracer::Native { family },
+            max_tokens: limit.min(spec.encoder.tokens_max()),
+            inputs: spec.inputs(),
+            pad_id: spec.encoder.pad_id,
+            tracer: Tracer::Native { spec },
             head,
             weight_files: weight_files(small, listed, Pickles::Refuse)?,
             tokenizer_files,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::bucket::Input;
 use crate::failure::{Failure, known_names};
-use crate::family::{Family, Head};
+use crate::family::{self, Head, ModelSpec};
 use crate::recipe::Task;
 
 /// What turns the model into graphs: whose forward function is traced.
@@ -15,7 +15,7 @@ use crate::recipe::Task;
 #[serde(tag = "tracer", rename_all = "kebab-case")]
 pub enum Tracer {
     /// neuronc's own, of one of its families; `neuronc-torch` traces it.
-    Native { family: Family },
+    Native { spec: ModelSpec },
     /// That of transformers; a Python interpreter that has it traces it.
     Transformers { model_type: String },
     /// A TorchScript file is the graph of every bucket, as it is.
@@ -63,10 +63,10 @@ impl FromStr for TracerChoice {
 }
 
 impl Tracer {
-    /// The family of a model that neuronc traces itself.
-    pub fn family(&self) -> Option<&Family> {
+    /// The specification of a model that neuronc traces itself.
+    pub fn spec(&self) -> Option<&ModelSpec> {
         match self {
-            Tracer::Native { family } => Some(family),
+            Tracer::Native { spec } => Some(spec),
             Tracer::Transformers { .. } | Tracer::Torchscript { .. } => None,
         }
     }
@@ -95,7 +95,7 @@ pub(super) fn for_transformers(config: &Value, tracer: &Asked) -> Option<String>
     let model_type = config.get("model_type")?.as_str()?;
     let chosen = match tracer {
         Asked::Transformers => true,
-        Asked::Nothing => !Family::is_native(model_type),
+        Asked::Nothing => !family::is_native(model_type),
         Asked::Native | Asked::Torchscript { .. } => false,
     };
     chosen.then(|| model_type.to_owned())

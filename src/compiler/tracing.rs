@@ -15,8 +15,7 @@ use crate::executor::events::{Event, FailureClass};
 use crate::executor::interpreter::{self, Interpreter, Script};
 use crate::executor::job::{GraphJob, Module, ModuleTraceJob, PROTOCOL, TraceJob};
 use crate::failure::{Class, Failure};
-use crate::family::Family;
-use crate::family::weights;
+use crate::family::{ModelSpec, weights};
 use crate::files;
 use crate::plan::{LIBTORCH_VERSION, Plan};
 use crate::reference;
@@ -67,8 +66,8 @@ pub fn trace(
     let named = graphs.iter().map(|job| (job.bucket, job.file.clone()));
     let named = named.collect();
     let mut traced = match (&plan.tracer, &compilation.tracer) {
-        (Tracer::Native { family }, Tool::Torch(program)) => {
-            let job = native_job(compilation, family, (graphs, rows), folder)?;
+        (Tracer::Native { spec }, Tool::Torch(program)) => {
+            let job = native_job(compilation, spec, (graphs, rows), folder)?;
             let mut program = program.clone();
             program.args.push("trace".into());
             run(
@@ -109,7 +108,7 @@ fn graph_jobs(plan: &Plan, folder: &Path) -> Result<Vec<GraphJob>> {
 
 fn native_job(
     compilation: &Compilation,
-    family: &Family,
+    spec: &ModelSpec,
     (graphs, references): (Vec<GraphJob>, Vec<Row>),
     folder: &Path,
 ) -> Result<TraceJob> {
@@ -121,11 +120,10 @@ fn native_job(
         .collect::<Result<_>>()?;
     Ok(TraceJob {
         protocol: PROTOCOL,
-        family: family.clone(),
-        head: plan.head.clone(),
+        spec: spec.clone(),
         attention: plan.attention,
         cast: plan.cast,
-        weights: weights::find(&family.weights(&plan.head), &paths)?,
+        weights: weights::find(&spec.weights(), &paths)?,
         inputs: plan.inputs.clone(),
         graphs,
         references,

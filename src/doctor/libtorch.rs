@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn reads_what_the_executor_says_of_itself() {
-        let answer = "neuronc-torch 0.1.0 (libtorch 2.9.0+cpu, protocol 3)";
-        let expected = ("0.1.0".to_owned(), "2.9.0+cpu".to_owned(), 3);
+        let answer = "neuronc-torch 0.1.0 (libtorch 2.9.0+cpu, protocol 4)";
+        let expected = ("0.1.0".to_owned(), "2.9.0+cpu".to_owned(), 4);
         assert_eq!(parse(answer), Some(expected));
         assert_eq!(parse("neuronc-torch 0.1.0"), None);
     }

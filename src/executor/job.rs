@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::bucket::{Bucket, Input, Row};
 use crate::family::weights::WeightSource;
-use crate::family::{Family, Head};
+use crate::family::{Head, ModelSpec};
 use crate::profile::{Attention, CompilerKind};
 
 /// The version of jobs and events; executor and caller must agree.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Trace a model of a native family into one graph per bucket.
 ///
@@ -23,8 +23,8 @@ pub const PROTOCOL: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TraceJob {
     pub protocol: u32,
-    pub family: Family,
-    pub head: Head,
+    /// The forward, whichever family it is of.
+    pub spec: ModelSpec,
     pub attention: Attention,
     pub cast: Cast,
     /// In the order in which the graph takes them.
@@ -143,7 +143,7 @@ pub struct LowerModule {
     pub outputs: PathBuf,
 }
 
-/// The weights of a bundle, as one safetensors file with the names of the family.
+/// The weights of a bundle, as one safetensors file with the names of `family::EncoderPart`.
 pub const WEIGHTS_FILE: &str = "weights.safetensors";
 
 /// The reference outputs of a bundle: tensor `i` is the fp32 output for reference row `i`, sampled

@@ -1,40 +1,50 @@
-//! The BERT family: its config and its weights.
+//! The BERT family: from its `config.json` to a specification.
+
+use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::family::Head;
-use crate::family::weights::{Use, WeightSpec};
+use crate::family::{
+    Activation, AttentionSpec, EncoderNames, EncoderPart, EncoderSpec, FeedForwardKind,
+    FeedForwardSpec, Head, HeadStep, ModelSpec, NormKind, NormPlace, NormSpec, PositionSpec,
+};
 
-/// The dimensions of a BERT model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BertConfig {
-    pub vocab_size: usize,
-    pub hidden_size: usize,
-    pub num_hidden_layers: usize,
-    pub num_attention_heads: usize,
-    pub intermediate_size: usize,
-    pub max_position_embeddings: usize,
-    pub type_vocab_size: usize,
-    pub layer_norm_eps: f64,
-    pub hidden_act: Activation,
-    pub pad_token_id: i64,
+/// The keys of `config.json` that decide the forward.
+#[derive(Debug, Deserialize)]
+struct BertConfig {
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    max_position_embeddings: usize,
+    type_vocab_size: usize,
+    layer_norm_eps: f64,
+    hidden_act: Activation,
+    pad_token_id: i64,
 }
 
-/// The activation between the two feed-forward layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Activation {
-    /// The exact form, with the error function.
-    #[serde(rename = "gelu")]
-    Gelu,
-    /// The tanh approximation.
-    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh")]
-    GeluTanh,
-    #[serde(rename = "relu")]
-    Relu,
+/// Defaults of transformers' `BertConfig` for the keys that [`BertConfig`] has.
+fn defaults() -> [(&'static str, Value); 10] {
+    [
+        ("vocab_size", 30522.into()),
+        ("hidden_size", 768.into()),
+        ("num_hidden_layers", 12.into()),
+        ("num_attention_heads", 12.into()),
+        ("intermediate_size", 3072.into()),
+        ("max_position_embeddings", 512.into()),
+        ("type_vocab_size", 2.into()),
+        ("layer_norm_eps", 1e-12.into()),
+        ("hidden_act", "gelu".into()),
+        ("pad_token_id", 0.into()),
+    ]
 }
+
+/// The values of `hidden_act` that are implemented; a head has tanh, but no layer.
+const ACTIVATIONS: [&str; 4] = ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"];
 
 /// Settings of `BertConfig` that change the computation, each with the one value implemented.
 fn fixed_settings() -> [(&'static str, Value); 4] {
@@ -46,9 +56,22 @@ fn fixed_settings() -> [(&'static str, Value); 4] {
     ]
 }
 
+/// The prefix of the encoder's names in checkpoints that have a head as well.
+const PREFIX: &str = "bert.";
+
+/// The specification of the model of `config` with `head`. Missing keys take the defaults of
+/// transformers' `BertConfig`.
+pub(super) fn resolve(config: &Value, head: &Head) -> Result<ModelSpec> {
+    let config = BertConfig::parse(config)?;
+    Ok(ModelSpec {
+        family: "bert".to_owned(),
+        head: config.head_steps(head)?,
+        encoder: config.encoder(),
+    })
+}
+
 impl BertConfig {
-    /// Reads `config.json`; missing keys take the defaults of transformers' `BertConfig`.
-    pub fn from_config(config: &Value) -> Result<Self> {
+    fn parse(config: &Value) -> Result<Self> {
         for (key, implemented) in fixed_settings() {
             match config.get(key) {
                 None | Some(Value::Null) => {}
@@ -62,7 +85,7 @@ impl BertConfig {
             fields.insert(key.to_owned(), value.unwrap_or(default));
         }
         if let Some(act) = fields.get("hidden_act")
-            && serde_json::from_value::<Activation>(act.clone()).is_err()
+            && !ACTIVATIONS.iter().any(|name| act == name)
         {
             return Err(not_implemented(
                 "hidden_act",
@@ -99,107 +122,93 @@ impl BertConfig {
         Ok(())
     }
 
-    /// The weights of the encoder and of `head`, in the order in which the forward takes them.
-    pub fn weights(&self, head: &Head) -> Vec<WeightSpec> {
-        let mut weights = self.encoder_weights();
-        if let Head::FillMask { tied: true } = head {
-            // The vocabulary product takes the table as it is; a lookup takes it in any type.
-            weights[0].used_as = Use::Matmul;
+    fn encoder(&self) -> EncoderSpec {
+        // The names in bundles are BERT's.
+        let names = EncoderPart::ALL.map(|part| (part, vec![part.pattern().to_owned()]));
+        EncoderSpec {
+            vocabulary: self.vocab_size,
+            hidden: self.hidden_size,
+            layers: self.num_hidden_layers,
+            pad_id: self.pad_token_id,
+            positions: PositionSpec::Absolute {
+                rows: self.max_position_embeddings,
+                offset: 0,
+            },
+            token_types: Some(self.type_vocab_size),
+            norm: NormSpec {
+                kind: NormKind::Layer,
+                place: NormPlace::Post,
+                epsilon: self.layer_norm_eps,
+            },
+            attention: AttentionSpec {
+                heads: self.num_attention_heads,
+            },
+            feed_forward: FeedForwardSpec {
+                kind: FeedForwardKind::Plain,
+                width: self.intermediate_size,
+                activation: self.hidden_act,
+            },
+            names: EncoderNames {
+                prefixes: vec![String::new(), PREFIX.to_owned()],
+                parts: BTreeMap::from(names),
+            },
         }
-        weights.extend(self.head_weights(head));
-        weights
     }
 
-    fn encoder_weights(&self) -> Vec<WeightSpec> {
-        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let mut weights = vec![
-            table("embeddings.word_embeddings", self.vocab_size, hidden),
-            table(
-                "embeddings.position_embeddings",
-                self.max_position_embeddings,
-                hidden,
-            ),
-            table(
-                "embeddings.token_type_embeddings",
-                self.type_vocab_size,
-                hidden,
-            ),
-        ];
-        weights.extend(layer_norm("embeddings.LayerNorm", hidden));
-        for layer in 0..self.num_hidden_layers {
-            let name = |part: &str| format!("encoder.layer.{layer}.{part}");
-            for part in ["query", "key", "value"] {
-                weights.extend(linear(
-                    &name(&format!("attention.self.{part}")),
-                    hidden,
-                    hidden,
-                ));
-            }
-            weights.extend(linear(&name("attention.output.dense"), hidden, hidden));
-            weights.extend(layer_norm(&name("attention.output.LayerNorm"), hidden));
-            weights.extend(linear(&name("intermediate.dense"), inner, hidden));
-            weights.extend(linear(&name("output.dense"), hidden, inner));
-            weights.extend(layer_norm(&name("output.LayerNorm"), hidden));
-        }
-        weights
-            .into_iter()
-            .map(|weight| weight.or_prefixed("bert."))
-            .collect()
-    }
-
-    fn head_weights(&self, head: &Head) -> Vec<WeightSpec> {
-        let hidden = self.hidden_size;
-        match head {
-            Head::FeatureExtraction { .. } => Vec::new(),
-            Head::QuestionAnswering => linear("qa_outputs", 2, hidden).into(),
-            Head::TokenClassification { labels } => {
-                linear("classifier", labels.len(), hidden).into()
-            }
-            Head::TextClassification { labels, .. } => {
-                let pooler = linear("pooler.dense", hidden, hidden);
-                let pooler = pooler.map(|weight| weight.or_prefixed("bert."));
-                pooler
-                    .into_iter()
-                    .chain(linear("classifier", labels.len(), hidden))
-                    .collect()
-            }
-            Head::FillMask { tied } => {
-                let transform = "cls.predictions.transform";
-                let mut weights: Vec<WeightSpec> =
-                    linear(&format!("{transform}.dense"), hidden, hidden).into();
-                weights.extend(layer_norm(&format!("{transform}.LayerNorm"), hidden));
-                if !tied {
-                    let [weight, _] = linear("cls.predictions.decoder", self.vocab_size, hidden);
-                    weights.push(weight);
+    fn head_steps(&self, head: &Head) -> Result<Vec<HeadStep>> {
+        let classifier = |outputs: usize| dense("classifier", outputs, None);
+        Ok(match head {
+            Head::FeatureExtraction { pooling, normalize } => {
+                if pooling.is_none() && *normalize {
+                    return Err(Failure::usage("the embeddings of tokens are not normalized")
+                        .why("modules.json has a Normalize module and no Pooling module before it")
+                        .help("choose a model whose modules make one embedding of a text")
+                        .into());
                 }
-                weights.push(
-                    WeightSpec::new("cls.predictions.bias", &[self.vocab_size], Use::Other)
-                        .or_named("cls.predictions.decoder.bias"),
-                );
-                weights
+                let pool = pooling.map(HeadStep::Pool);
+                let normalize = normalize.then_some(HeadStep::Normalize);
+                pool.into_iter().chain(normalize).collect()
             }
-        }
+            Head::QuestionAnswering => vec![dense("qa_outputs", 2, None)],
+            Head::TokenClassification { labels } => vec![classifier(labels.len())],
+            Head::TextClassification { labels, .. } => vec![
+                HeadStep::FirstToken,
+                HeadStep::Dense {
+                    name: "pooler.dense".to_owned(),
+                    also: vec![format!("{PREFIX}pooler.dense")],
+                    outputs: self.hidden_size,
+                    activation: Some(Activation::Tanh),
+                },
+                classifier(labels.len()),
+            ],
+            Head::FillMask { tied } => vec![
+                HeadStep::TokenAtPosition,
+                dense(
+                    "cls.predictions.transform.dense",
+                    self.hidden_size,
+                    Some(self.hidden_act),
+                ),
+                HeadStep::Norm {
+                    name: "cls.predictions.transform.LayerNorm".to_owned(),
+                },
+                HeadStep::Decode {
+                    table: (!tied).then(|| "cls.predictions.decoder".to_owned()),
+                    bias: "cls.predictions.bias".to_owned(),
+                    also: vec!["cls.predictions.decoder.bias".to_owned()],
+                },
+            ],
+        })
     }
 }
 
-fn table(name: &str, rows: usize, columns: usize) -> WeightSpec {
-    WeightSpec::new(&format!("{name}.weight"), &[rows, columns], Use::Embedding)
-}
-
-/// Weight `[outputs, inputs]` and bias `[outputs]` of a linear layer.
-fn linear(name: &str, outputs: usize, inputs: usize) -> [WeightSpec; 2] {
-    [
-        WeightSpec::new(&format!("{name}.weight"), &[outputs, inputs], Use::Matmul),
-        WeightSpec::new(&format!("{name}.bias"), &[outputs], Use::Matmul),
-    ]
-}
-
-/// Scale and shift of a layer norm; checkpoints converted from TensorFlow say gamma and beta.
-fn layer_norm(name: &str, size: usize) -> [WeightSpec; 2] {
-    [("weight", "gamma"), ("bias", "beta")].map(|(ours, theirs)| {
-        WeightSpec::new(&format!("{name}.{ours}"), &[size], Use::Other)
-            .or_named(&format!("{name}.{theirs}"))
-    })
+/// A linear layer that checkpoints have under one name.
+fn dense(name: &str, outputs: usize, activation: Option<Activation>) -> HeadStep {
+    HeadStep::Dense {
+        name: name.to_owned(),
+        also: Vec::new(),
+        outputs,
+        activation,
+    }
 }
 
 fn not_implemented(key: &str, value: &Value, implemented: &str) -> anyhow::Error {
@@ -211,22 +220,6 @@ fn not_implemented(key: &str, value: &Value, implemented: &str) -> anyhow::Error
     .into()
 }
 
-/// Defaults of transformers' `BertConfig` for the keys that [`BertConfig`] has.
-fn defaults() -> [(&'static str, Value); 10] {
-    [
-        ("vocab_size", 30522.into()),
-        ("hidden_size", 768.into()),
-        ("num_hidden_layers", 12.into()),
-        ("num_attention_heads", 12.into()),
-        ("intermediate_size", 3072.into()),
-        ("max_position_embeddings", 512.into()),
-        ("type_vocab_size", 2.into()),
-        ("layer_norm_eps", 1e-12.into()),
-        ("hidden_act", "gelu".into()),
-        ("pad_token_id", 0.into()),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,32 +229,48 @@ mod tests {
     fn a_setting_that_is_not_implemented_is_refused_by_name() {
         for (key, value) in [
             ("hidden_act", json!("silu")),
+            ("hidden_act", json!("tanh")),
             ("position_embedding_type", json!("relative_key")),
             ("is_decoder", json!(true)),
         ] {
             let error =
-                BertConfig::from_config(&json!({ "model_type": "bert", key: value })).unwrap_err();
+                resolve(&json!({ "model_type": "bert", key: value }), &ANSWERS).unwrap_err();
             assert!(error.to_string().contains(key), "{error}");
         }
     }
 
+    const ANSWERS: Head = Head::QuestionAnswering;
+
     #[test]
     fn missing_keys_take_the_defaults_of_transformers() {
-        let config =
-            BertConfig::from_config(&json!({"hidden_size": 384, "is_decoder": null})).unwrap();
-        assert_eq!((config.hidden_size, config.num_hidden_layers), (384, 12));
+        let config = json!({"hidden_size": 384, "is_decoder": null});
+        let encoder = resolve(&config, &ANSWERS).unwrap().encoder;
+        assert_eq!((encoder.hidden, encoder.layers), (384, 12));
+        assert_eq!((encoder.tokens_max(), encoder.token_types), (512, Some(2)));
     }
 
     #[test]
     fn heads_must_divide_the_hidden_size() {
-        let error = BertConfig::from_config(&json!({"num_attention_heads": 7})).unwrap_err();
+        let error = resolve(&json!({"num_attention_heads": 7}), &ANSWERS).unwrap_err();
         assert!(error.to_string().contains("768"), "{error}");
     }
 
     #[test]
     fn a_tied_decoder_is_not_asked_for_twice() {
-        let config = BertConfig::from_config(&json!({})).unwrap();
-        let count = |tied| config.weights(&Head::FillMask { tied }).len();
-        assert_eq!(count(false), count(true) + 1);
+        let weights = |tied| {
+            let spec = resolve(&json!({}), &Head::FillMask { tied }).unwrap();
+            spec.weights().len()
+        };
+        assert_eq!(weights(false), weights(true) + 1);
+    }
+
+    #[test]
+    fn only_a_pooled_embedding_can_be_normalized() {
+        let head = Head::FeatureExtraction {
+            pooling: None,
+            normalize: true,
+        };
+        let error = resolve(&json!({}), &head).unwrap_err().to_string();
+        assert!(error.contains("no Pooling"), "{error}");
     }
 }

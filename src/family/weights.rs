@@ -1,4 +1,4 @@
-//! From the names and shapes that a family expects to the tensors that the files hold.
+//! From the names and shapes that a forward takes to the tensors that safetensors files hold.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// How the forward uses a weight; decides what a cast mode does to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Use {
+pub enum WeightUse {
     /// Looked up by index.
     Embedding,
     /// Operand of a matrix product, or the bias added to it.
@@ -29,39 +29,9 @@ pub struct WeightSpec {
     /// The name in bundles.
     pub name: String,
     pub shape: Vec<usize>,
-    pub used_as: Use,
-    /// The names under which checkpoints hold it, in order of preference.
-    aliases: Vec<String>,
-}
-
-impl WeightSpec {
-    pub fn new(name: &str, shape: &[usize], used_as: Use) -> Self {
-        Self {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            used_as,
-            aliases: vec![name.to_owned()],
-        }
-    }
-
-    /// Also found as `alias`.
-    #[must_use]
-    pub fn or_named(mut self, alias: &str) -> Self {
-        self.aliases.push(alias.to_owned());
-        self
-    }
-
-    /// Also found under each of its names behind `prefix`.
-    #[must_use]
-    pub fn or_prefixed(mut self, prefix: &str) -> Self {
-        let prefixed: Vec<String> = self
-            .aliases
-            .iter()
-            .map(|alias| format!("{prefix}{alias}"))
-            .collect();
-        self.aliases.extend(prefixed);
-        self
-    }
+    pub used_as: WeightUse,
+    /// The names in checkpoints, in order of preference.
+    pub in_checkpoints: Vec<String>,
 }
 
 /// Where a weight is found.
@@ -69,14 +39,14 @@ impl WeightSpec {
 pub struct WeightSource {
     /// The name in bundles.
     pub name: String,
-    pub used_as: Use,
+    pub used_as: WeightUse,
     pub file: PathBuf,
     /// The name in that file.
     pub tensor: String,
 }
 
 /// One tensor as a file's header describes it.
-struct Found {
+struct TensorHeader {
     file: PathBuf,
     shape: Vec<usize>,
     is_float: bool,
@@ -90,23 +60,23 @@ pub fn find(specs: &[WeightSpec], files: &[PathBuf]) -> Result<Vec<WeightSource>
     let mut sources = Vec::new();
     for spec in specs {
         let hit = spec
-            .aliases
+            .in_checkpoints
             .iter()
-            .find_map(|alias| Some((alias, found.get(alias)?)));
+            .find_map(|name| Some((name, found.get(name)?)));
         match hit {
             None => problems.push(format!("`{}` is missing", spec.name)),
-            Some((alias, tensor)) if tensor.shape != spec.shape => problems.push(format!(
-                "`{alias}` is {:?}, config.json implies {:?}",
+            Some((name, tensor)) if tensor.shape != spec.shape => problems.push(format!(
+                "`{name}` is {:?}, config.json implies {:?}",
                 tensor.shape, spec.shape
             )),
-            Some((alias, tensor)) if !tensor.is_float => {
-                problems.push(format!("`{alias}` is not f32, f16 or bf16"));
+            Some((name, tensor)) if !tensor.is_float => {
+                problems.push(format!("`{name}` is not f32, f16 or bf16"));
             }
-            Some((alias, tensor)) => sources.push(WeightSource {
+            Some((name, tensor)) => sources.push(WeightSource {
                 name: spec.name.clone(),
                 used_as: spec.used_as,
                 file: tensor.file.clone(),
-                tensor: alias.clone(),
+                tensor: name.clone(),
             }),
         }
     }
@@ -135,13 +105,13 @@ fn mismatch(files: &[PathBuf], mut problems: Vec<String>) -> anyhow::Error {
         .into()
 }
 
-fn headers(files: &[PathBuf]) -> Result<BTreeMap<String, Found>> {
+fn headers(files: &[PathBuf]) -> Result<BTreeMap<String, TensorHeader>> {
     let mut found = BTreeMap::new();
     for path in files {
         let map = map_file(path)?;
         for (name, view) in parse(path, &map)?.iter() {
             use safetensors::Dtype::{BF16, F16, F32};
-            let tensor = Found {
+            let tensor = TensorHeader {
                 file: path.clone(),
                 shape: view.shape().to_vec(),
                 is_float: matches!(view.dtype(), F32 | F16 | BF16),
@@ -199,14 +169,22 @@ mod tests {
         path
     }
 
+    fn spec(names: &[&str], size: usize) -> WeightSpec {
+        WeightSpec {
+            name: names[0].to_owned(),
+            shape: vec![size],
+            used_as: WeightUse::Other,
+            in_checkpoints: names.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
     #[test]
-    fn finds_a_weight_under_its_prefixed_alias() {
+    fn finds_a_weight_under_any_of_its_names() {
         let folder = tempfile::tempdir().unwrap();
         let file = file_with(folder.path(), "bert.norm.gamma", &[4]);
-        let spec = WeightSpec::new("norm.weight", &[4], Use::Other)
-            .or_named("norm.gamma")
-            .or_prefixed("bert.");
+        let spec = spec(&["norm.weight", "norm.gamma", "bert.norm.gamma"], 4);
         let sources = find(&[spec], &[file]).unwrap();
+        assert_eq!(sources[0].name, "norm.weight");
         assert_eq!(sources[0].tensor, "bert.norm.gamma");
     }
 
@@ -214,10 +192,7 @@ mod tests {
     fn lists_what_is_missing_and_what_has_another_shape() {
         let folder = tempfile::tempdir().unwrap();
         let file = file_with(folder.path(), "a", &[4]);
-        let specs = [
-            WeightSpec::new("a", &[5], Use::Other),
-            WeightSpec::new("b", &[5], Use::Other),
-        ];
+        let specs = [spec(&["a"], 5), spec(&["b"], 5)];
         let error = find(&specs, &[file]).unwrap_err().to_string();
         assert!(
             error.contains("`a` is [4]") && error.contains("`b` is missing"),

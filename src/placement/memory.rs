@@ -257,23 +257,23 @@ mod tests {
     use super::*;
     use crate::arguments;
     use crate::checkpoint::{Checkpoint, Tracer};
-    use crate::family::Family;
-    use crate::family::bert::BertConfig;
+    use crate::family::{self, ModelSpec};
     use crate::plan::{self, Model, Options};
     use crate::recipe::Recipe;
     use serde_json::json;
 
-    fn bert() -> Family {
-        Family::Bert(BertConfig::from_config(&json!({})).unwrap())
+    fn bert() -> ModelSpec {
+        let config = json!({"model_type": "bert"});
+        family::resolve(&config, &Head::QuestionAnswering).unwrap()
     }
 
     /// The model of the published figures.
     fn bert_base(buckets: &[(usize, usize)]) -> Plan {
-        let family = bert();
+        let spec = bert();
         let checkpoint = Checkpoint {
-            inputs: family.inputs(Head::QuestionAnswering.task()),
+            inputs: spec.inputs(),
             pad_id: 0,
-            tracer: Tracer::Native { family },
+            tracer: Tracer::Native { spec },
             head: Head::QuestionAnswering,
             max_tokens: 1024,
             weight_files: Vec::new(),
@@ -301,7 +301,7 @@ mod tests {
         };
         let asked = request.read(&profile).unwrap();
         let arguments = arguments::resolve(&profile, &asked, None).unwrap();
-        let specs = bert().weights(&Head::QuestionAnswering).into_iter();
+        let specs = bert().weights().into_iter();
         let weights: Vec<Weight> = specs.map(|spec| (spec.name, spec.shape)).collect();
         estimate(&bert_base(buckets), &weights, &profile, &arguments)
     }

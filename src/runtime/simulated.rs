@@ -15,7 +15,6 @@ use rustix::time::{Timespec, clock_gettime};
 
 use crate::bucket::{Bucket, Row};
 use crate::bundle::Bundle;
-use crate::checkpoint::Tracer;
 use crate::executor::job::{REFERENCE_FILE, reference_stride};
 use crate::family::{Head, weights};
 use crate::plan::Plan;
@@ -55,14 +54,11 @@ enum Output {
 
 /// What decides how long the model of `plan` takes; unknown where neuronc does not trace it itself.
 pub fn shape(plan: &Plan) -> Option<Shape> {
-    let Tracer::Native { family } = &plan.tracer else {
-        return None;
-    };
-    let dimensions = family.dimensions();
+    let spec = plan.tracer.spec()?;
     Some(Shape {
-        family: family.name(),
-        layers: dimensions.layers,
-        hidden: dimensions.hidden,
+        family: spec.family.clone(),
+        layers: spec.encoder.layers,
+        hidden: spec.encoder.hidden,
     })
 }
 
@@ -215,27 +211,24 @@ fn pool() -> Vec<f32> {
 /// How many numbers the real model gives for a row.
 fn output(bundle: &Bundle) -> Result<Output> {
     let plan = &bundle.manifest.plan;
-    let known = match &plan.tracer {
-        Tracer::Native { family } => Some(family.dimensions()),
-        Tracer::Transformers { .. } | Tracer::Torchscript { .. } => None,
-    };
+    let known = plan.tracer.spec().map(|spec| &spec.encoder);
     let sealed = |width| sealed_width(bundle, width);
     Ok(match &plan.head {
         Head::QuestionAnswering => Output::PerToken(2),
         Head::TextClassification { labels, .. } => Output::PerRow(labels.len()),
         Head::TokenClassification { labels } => Output::PerToken(labels.len()),
         Head::FillMask { .. } => Output::PerRow(match known {
-            Some(dimensions) => dimensions.vocabulary,
+            Some(encoder) => encoder.vocabulary,
             None => sealed(|_| 1)?,
         }),
         Head::FeatureExtraction {
             pooling: Some(_), ..
         } => Output::PerRow(match known {
-            Some(dimensions) => dimensions.hidden,
+            Some(encoder) => encoder.hidden,
             None => sealed(|_| 1)?,
         }),
         Head::FeatureExtraction { pooling: None, .. } => Output::PerToken(match known {
-            Some(dimensions) => dimensions.hidden,
+            Some(encoder) => encoder.hidden,
             None => sealed(|row| row.ids.len())?,
         }),
     })

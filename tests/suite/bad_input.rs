@@ -308,7 +308,7 @@ fn bundles_that_are_damaged_or_foreign() {
     verify().fails(2, &["manifest", "not JSON"]);
     fs::write(&manifest, &sound).unwrap();
     edit_json(&manifest, |manifest| manifest["format_version"] = json!(99));
-    verify().fails(2, &["format version 99", "reads 2"]);
+    verify().fails(2, &["format version 99", "reads 3"]);
     fs::remove_file(&manifest).unwrap();
     verify().fails(2, &["no `manifest.json`", "neuronc trace"]);
     place

@@ -49,7 +49,7 @@ fn bert_base() -> Plan {
 
 fn estimate_native(chip: &str) -> Estimate {
     let plan = bert_base();
-    let specs = plan.tracer.family().unwrap().weights(&plan.head);
+    let specs = plan.tracer.spec().unwrap().weights();
     let traced = Traced {
         plan: &plan,
         weights: specs

@@ -166,11 +166,7 @@ fn random_model(config: &serde_json::Value, folder: &Path) {
     let small = SmallFiles::from([("config.json".to_owned(), text)]);
     let listed = ["config.json", "model.safetensors", "vocab.txt"];
     let checkpoint = Checkpoint::read(&small, &listed, None, &Asked::Nothing).unwrap();
-    let specs = checkpoint
-        .tracer
-        .family()
-        .unwrap()
-        .weights(&checkpoint.head);
+    let specs = checkpoint.tracer.spec().unwrap().weights();
     let largest = specs
         .iter()
         .map(|spec| spec.shape.iter().product::<usize>())

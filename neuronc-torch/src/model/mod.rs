@@ -1,21 +1,26 @@
-//! The forward functions of the native families, with every weight as an argument.
+//! The forward of a model of any family, with every weight as an argument.
 //!
-//! One file per family, as in `neuronc::family`, which says which weights and inputs a family takes
-//! and in which order; [`pooling`] is what sentence-transformers adds to any of them. Sizes are read
-//! from the example inputs and become constants of the graph. Start with [`Model::forward`].
+//! `neuronc::family` says what a model consists of, as data; here each kind of operator is
+//! implemented once: [`encoder`] up to the last hidden state, [`heads`] from there to the output,
+//! [`pooling`] what sentence-transformers adds, [`layers`] what all of them are made of. Sizes are
+//! read from the example inputs and become constants of the graph. Start with [`Forward::output`].
 
-mod bert;
+mod encoder;
+mod heads;
+mod layers;
 mod pooling;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use neuronc::bucket::Input;
-use neuronc::family::{Family, Head};
+use neuronc::family::ModelSpec;
 use neuronc::profile::Attention;
 use tch::Tensor;
 
 use crate::cast::Numerics;
+use crate::model::encoder::Encoder;
+use crate::model::layers::Layers;
 
 /// Added to what the mask hides. Not the smallest number of the type: that overflows where a chip or
 /// a cast mode computes in a smaller type, and a row of nothing but infinities becomes NaN. Its
@@ -24,35 +29,29 @@ const HIDDEN: f64 = -30_000.0;
 
 /// Everything that decides which operators a forward consists of, but the sizes of the bucket.
 #[derive(Debug, Clone)]
-pub struct Model {
-    pub family: Family,
-    pub head: Head,
+pub struct Forward {
+    pub spec: ModelSpec,
     pub attention: Attention,
     pub numerics: Numerics,
 }
 
-impl Model {
-    /// The output of the head for one bucket, fp32, shaped as [`Head`] says. Fails when a weight or
-    /// an input is missing, and when libtorch refuses an operator, such as for an id beyond the
-    /// vocabulary.
-    pub fn forward(&self, weights: &Weights, inputs: &Inputs) -> Result<Tensor> {
-        match &self.family {
-            Family::Bert(config) => bert::forward(config, self, weights, inputs),
-        }
-    }
-
-    /// Token ids are below this.
-    pub fn vocabulary(&self) -> usize {
-        match &self.family {
-            Family::Bert(config) => config.vocab_size,
-        }
-    }
-
-    /// Segment ids are below this.
-    pub fn segments(&self) -> usize {
-        match &self.family {
-            Family::Bert(config) => config.type_vocab_size,
-        }
+impl Forward {
+    /// The output of the head for one bucket, fp32, shaped as [`neuronc::family::Head`] says. Fails
+    /// when a weight or an input is missing, and when libtorch refuses an operator, such as for an id
+    /// beyond the vocabulary.
+    pub fn output(&self, weights: &Weights, inputs: &Inputs) -> Result<Tensor> {
+        let layers = Layers {
+            weights,
+            numerics: self.numerics,
+            norm: self.spec.encoder.norm,
+        };
+        let encoder = Encoder {
+            spec: &self.spec.encoder,
+            attention: self.attention,
+            layers,
+        };
+        let hidden = encoder.encode(inputs)?;
+        heads::apply(&self.spec.head, &layers, &hidden, inputs)
     }
 }
 
@@ -82,12 +81,13 @@ impl<'a> Weights<'a> {
 pub struct Inputs<'a> {
     ids: &'a Tensor,
     mask: &'a Tensor,
-    types: &'a Tensor,
+    types: Option<&'a Tensor>,
     position: Option<&'a Tensor>,
 }
 
 impl<'a> Inputs<'a> {
-    /// `tensors` are in the order `order`; only the position may be missing.
+    /// `tensors` are in the order `order`. Ids and mask must be there; the forward fails when it needs
+    /// another that is not.
     pub fn new(order: &[Input], tensors: &'a [Tensor]) -> Result<Self> {
         let of = |wanted: Input| {
             let mut pairs = order.iter().zip(tensors);
@@ -95,11 +95,11 @@ impl<'a> Inputs<'a> {
                 .find(|(input, _)| **input == wanted)
                 .map(|(_, tensor)| tensor)
         };
-        let needed = |wanted| of(wanted).with_context(|| format!("input {wanted:?} is missing"));
+        let needed = |wanted| present(wanted, of(wanted));
         Ok(Self {
             ids: needed(Input::InputIds)?,
             mask: needed(Input::AttentionMask)?,
-            types: needed(Input::TokenTypeIds)?,
+            types: of(Input::TokenTypeIds),
             position: of(Input::Position),
         })
     }
@@ -107,6 +107,11 @@ impl<'a> Inputs<'a> {
     /// Batch and sequence of the bucket.
     fn bucket(&self) -> Result<(i64, i64)> {
         Ok(self.ids.size2()?)
+    }
+
+    /// The segment of each token, `[batch, sequence]`.
+    fn types(&self) -> Result<&'a Tensor> {
+        present(Input::TokenTypeIds, self.types)
     }
 
     /// 0 for a token and [`HIDDEN`] for padding, `[batch, sequence]`, fp32.
@@ -123,9 +128,7 @@ impl<'a> Inputs<'a> {
 
     /// `hidden[row, position[row]]` of every row: `[batch, sequence, size]` to `[batch, size]`.
     fn select_position(&self, hidden: &Tensor) -> Result<Tensor> {
-        let Some(position) = self.position else {
-            bail!("input {:?} is missing", Input::Position);
-        };
+        let position = present(Input::Position, self.position)?;
         // Row by row: a chip has `index_select` and no `gather`. A `split` would be shorter, but
         // torch-xla aborts when something indexes with a part of it.
         let rows = hidden.f_unbind(0)?;
@@ -137,4 +140,8 @@ impl<'a> Inputs<'a> {
             .collect();
         Ok(Tensor::f_cat(&selected?, 0)?)
     }
+}
+
+fn present(input: Input, tensor: Option<&Tensor>) -> Result<&Tensor> {
+    tensor.with_context(|| format!("input {input:?} is missing"))
 }

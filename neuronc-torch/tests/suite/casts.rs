@@ -2,7 +2,7 @@
 
 use neuronc::bucket::Row;
 use neuronc::executor::job::{Cast, CastMode, CastType, WEIGHTS_FILE};
-use neuronc::family::weights::{Use, map_file, parse};
+use neuronc::family::weights::{WeightUse, map_file, parse};
 use neuronc::profile::Attention;
 use safetensors::Dtype;
 
@@ -78,7 +78,7 @@ fn weights_are_stored_in_the_type_in_which_they_are_used() {
             let stored = parse(&path, &map).unwrap();
             assert_eq!(stored.names().len(), job.weights.len());
             for weight in &job.weights {
-                let expected = if weight.used_as == Use::Matmul {
+                let expected = if weight.used_as == WeightUse::Matmul {
                     matmul
                 } else {
                     other

@@ -9,12 +9,12 @@ use std::time::Duration;
 use neuronc::bucket::{Row, fill};
 use neuronc::command::Program;
 use neuronc::executor::job::{Cast, CastMode, CastType};
-use neuronc::family::{Family, Head, Pooling};
+use neuronc::family::{Head, Pooling};
 use neuronc::profile::Attention;
 use neuronc::tensor::HostTensor;
 use neuronc_torch::cast::Numerics;
 use neuronc_torch::graph::{Bound, WeightsAre};
-use neuronc_torch::model::Model;
+use neuronc_torch::model::Forward;
 use neuronc_torch::tensors::{to_host, to_torch};
 use tch::{CModule, Kind, Tensor};
 
@@ -131,18 +131,17 @@ fn code(path: &Path) -> String {
 }
 
 /// A model with weights in memory.
-fn bound_parts(head: Head) -> (Model, Vec<String>, Vec<Tensor>) {
-    let family = Family::Bert(tiny());
-    let specs = family.weights(&head);
+fn bound_parts(head: &Head) -> (Forward, Vec<String>, Vec<Tensor>) {
+    let spec = tiny(head);
+    let specs = spec.weights();
     let weights = specs.iter().map(|spec| {
         let shape: Vec<i64> = spec.shape.iter().map(|size| *size as i64).collect();
         Tensor::randn(shape, (Kind::Float, tch::Device::Cpu)) * 0.2
     });
     let weights = weights.collect();
     let names = specs.into_iter().map(|spec| spec.name).collect();
-    let model = Model {
-        family,
-        head,
+    let model = Forward {
+        spec,
         attention: Attention::Fused,
         numerics: Numerics::FP32,
     };
@@ -157,8 +156,8 @@ fn a_graph_that_computes_something_else_is_refused() {
         pooling: Some(pooling),
         normalize: true,
     };
-    let (mut model, names, weights) = bound_parts(head(Pooling::Cls));
-    let inputs = model.family.inputs(model.head.task());
+    let (mut model, names, weights) = bound_parts(&head(Pooling::Cls));
+    let inputs = model.spec.inputs();
     let at = bucket(2, 8);
     let bound = Bound {
         model: &model,
@@ -168,7 +167,7 @@ fn a_graph_that_computes_something_else_is_refused() {
     };
     let graph = bound.trace(at, &path, WeightsAre::Inputs).unwrap();
     bound.check(at, &graph, WeightsAre::Inputs).unwrap();
-    model.head = head(Pooling::Mean);
+    model.spec = tiny(&head(Pooling::Mean));
     let bound = Bound {
         model: &model,
         names: &names,
@@ -186,8 +185,8 @@ fn a_graph_that_computes_something_else_is_refused() {
 fn weights_that_share_memory_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("graph.pt");
-    let (model, names, mut weights) = bound_parts(Head::QuestionAnswering);
-    let inputs = model.family.inputs(model.head.task());
+    let (model, names, mut weights) = bound_parts(&Head::QuestionAnswering);
+    let inputs = model.spec.inputs();
     weights[7] = weights[5].view_as(&weights[7]);
     let bound = Bound {
         model: &model,
@@ -205,8 +204,8 @@ fn weights_that_share_memory_are_refused() {
 fn a_model_whose_output_is_not_finite_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("graph.pt");
-    let (model, names, mut weights) = bound_parts(Head::QuestionAnswering);
-    let inputs = model.family.inputs(model.head.task());
+    let (model, names, mut weights) = bound_parts(&Head::QuestionAnswering);
+    let inputs = model.spec.inputs();
     weights[5] = &weights[5] * f64::NAN;
     let bound = Bound {
         model: &model,

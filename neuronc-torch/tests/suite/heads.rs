@@ -1,11 +1,10 @@
 //! The heads that no fixture covers, against their definitions.
 
 use neuronc::bucket::Row;
-use neuronc::family::bert::Activation;
-use neuronc::family::{Family, Head, Pooling};
+use neuronc::family::{Head, Pooling};
 use neuronc::profile::Attention;
 
-use crate::support::{Subject, bucket, heads, max_difference, row, tiny};
+use crate::support::{Subject, bucket, heads, max_difference, row, tiny, tiny_with};
 
 const TOKENS: [usize; 3] = [9, 4, 1];
 const SEQUENCE: usize = 12;
@@ -17,8 +16,7 @@ fn hidden_states(subject: &Subject, rows: &[&Row]) -> Vec<Vec<Vec<f32>>> {
         normalize: false,
     };
     let subject = Subject {
-        head: plain,
-        family: subject.family.clone(),
+        spec: tiny(&plain),
         weight_files: subject.weight_files.clone(),
     };
     let hidden = subject.forward(Attention::Fused, bucket(rows.len(), SEQUENCE), rows);
@@ -56,7 +54,7 @@ fn pooling_sees_the_tokens_of_each_row_and_no_padding() {
                 pooling: Some(pooling),
                 normalize,
             };
-            let subject = Subject::random(folder.path(), head);
+            let subject = Subject::random(folder.path(), head.clone());
             // One row more than there are texts: it must not disturb the others.
             let output = subject.forward(Attention::Fused, bucket(4, SEQUENCE), &rows);
             let output = output.to_f32().unwrap();
@@ -89,7 +87,7 @@ fn both_forms_of_attention_and_every_activation_agree_or_differ_as_they_should()
     let rows: Vec<&Row> = rows.iter().collect();
     let at = bucket(3, SEQUENCE);
     for head in heads() {
-        let mut subject = Subject::random(folder.path(), head);
+        let mut subject = Subject::random(folder.path(), head.clone());
         let exact = subject
             .forward(Attention::Fused, at, &rows)
             .to_f32()
@@ -99,19 +97,15 @@ fn both_forms_of_attention_and_every_activation_agree_or_differ_as_they_should()
             .to_f32()
             .unwrap();
         assert!(max_difference(&exact, &explicit) < 1e-5);
-        for activation in [Activation::GeluTanh, Activation::Relu] {
-            let config = neuronc::family::bert::BertConfig {
-                hidden_act: activation,
-                ..tiny()
-            };
-            subject.family = Family::Bert(config);
+        for activation in ["gelu_new", "relu"] {
+            subject.spec = tiny_with("hidden_act", activation.into(), &head);
             let other = subject
                 .forward(Attention::Fused, at, &rows)
                 .to_f32()
                 .unwrap();
             assert!(
                 max_difference(&exact, &other) > 1e-5,
-                "{activation:?} changes nothing"
+                "{activation} changes nothing"
             );
         }
     }

@@ -8,7 +8,7 @@ use neuronc_torch::packed::{Graph, Packed};
 use neuronc_torch::tensors::{to_host, to_torch};
 use tch::Tensor;
 
-use crate::support::{FP32, Made, Subject, bucket, cosine, heads, perform, row, tiny};
+use crate::support::{FP32, Made, Subject, bucket, cosine, heads, perform, row};
 
 /// Linear layers of an encoder layer: query, key, value, output, and the two around the activation.
 const LINEAR_PER_LAYER: usize = 6;
@@ -63,14 +63,14 @@ fn packed_graphs_answer_as_they_did() {
         let (graphs, weights, count) = packed(&job);
         let is_packable = cast.to == CastType::Bf16 && has_avx512();
         assert_eq!(
-            count >= LINEAR_PER_LAYER * tiny().num_hidden_layers,
+            count >= LINEAR_PER_LAYER * subject.spec.encoder.layers,
             is_packable,
             "{head:?} {cast:?} packed {count}"
         );
         for (index, graph) in graphs.iter().enumerate() {
             let at = job.graphs[index].bucket;
             let rows: Vec<&Row> = rows.iter().take(at.batch).collect();
-            let filled = fill(at, &rows, &job.inputs, job.family.pad_id()).unwrap();
+            let filled = fill(at, &rows, &job.inputs, job.spec.encoder.pad_id).unwrap();
             let inputs: Vec<Tensor> = filled.iter().map(|one| to_torch(one).unwrap()).collect();
             let inputs: Vec<&Tensor> = weights.iter().chain(&inputs).collect();
             let found = to_host(&graph.run(&inputs).unwrap()).unwrap();

@@ -10,18 +10,18 @@ use neuronc::executor::events::Event;
 use neuronc::executor::job::{
     Cast, CastMode, CastType, GraphJob, PROTOCOL, TraceJob, WEIGHTS_FILE,
 };
-use neuronc::family::bert::{Activation, BertConfig};
 use neuronc::family::weights::find;
-use neuronc::family::{Family, Head, Pooling, Scores};
+use neuronc::family::{self, Head, ModelSpec, Pooling, Scores};
 use neuronc::files;
 use neuronc::profile::Attention;
 use neuronc::tensor::{Dtype, HostTensor, Layout};
 use neuronc_torch::cast::Numerics;
 use neuronc_torch::mapped::MappedFile;
-use neuronc_torch::model::{Inputs, Model, Weights};
+use neuronc_torch::model::{Forward, Inputs, Weights};
 use neuronc_torch::store::{self, Entry};
 use neuronc_torch::tensors::{to_host, to_torch};
 use neuronc_torch::trace;
+use serde_json::{Value, json};
 use tch::{CModule, Kind, Tensor};
 
 pub(crate) const FP32: Cast = Cast {
@@ -29,10 +29,9 @@ pub(crate) const FP32: Cast = Cast {
     to: CastType::Bf16,
 };
 
-/// A family, a head, and files with the weights.
+/// What is traced, and files with the weights.
 pub(crate) struct Subject {
-    pub(crate) family: Family,
-    pub(crate) head: Head,
+    pub(crate) spec: ModelSpec,
     pub(crate) weight_files: Vec<PathBuf>,
 }
 
@@ -47,8 +46,7 @@ impl Subject {
             .collect();
         let checkpoint = Checkpoint::read(&small, &names, None, &Asked::Nothing).unwrap();
         Self {
-            family: checkpoint.tracer.family().unwrap().clone(),
-            head: checkpoint.head,
+            spec: checkpoint.tracer.spec().unwrap().clone(),
             weight_files: checkpoint
                 .weight_files
                 .iter()
@@ -59,13 +57,15 @@ impl Subject {
 
     /// A tiny model with random weights, which are written to `folder`.
     pub(crate) fn random(folder: &Path, head: Head) -> Self {
-        let family = Family::Bert(tiny());
-        let path = folder.join("model.safetensors");
-        write_random(&path, &family, &head);
+        Self::random_of(&folder.join("model.safetensors"), tiny(&head))
+    }
+
+    /// A model with random weights, which are written to `path`.
+    pub(crate) fn random_of(path: &Path, spec: ModelSpec) -> Self {
+        write_random(path, &spec);
         Self {
-            family,
-            head,
-            weight_files: vec![path],
+            spec,
+            weight_files: vec![path.to_owned()],
         }
     }
 
@@ -78,12 +78,11 @@ impl Subject {
         };
         TraceJob {
             protocol: PROTOCOL,
-            family: self.family.clone(),
-            head: self.head.clone(),
+            spec: self.spec.clone(),
             attention: Attention::Fused,
             cast,
-            weights: find(&self.family.weights(&self.head), &self.weight_files).unwrap(),
-            inputs: self.family.inputs(self.head.task()),
+            weights: find(&self.spec.weights(), &self.weight_files).unwrap(),
+            inputs: self.spec.inputs(),
             graphs: buckets.iter().map(graph).collect(),
             references: Vec::new(),
             jobs: thread::available_parallelism().map_or(1, usize::from),
@@ -99,7 +98,7 @@ impl Subject {
         rows: &[&Row],
     ) -> HostTensor {
         use_one_thread();
-        let specs = self.family.weights(&self.head);
+        let specs = self.spec.weights();
         let sources = find(&specs, &self.weight_files).unwrap();
         let weights: Vec<Tensor> = sources
             .iter()
@@ -112,16 +111,15 @@ impl Subject {
             .map(|tensor| tensor.to_kind(Kind::Float))
             .collect();
         let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
-        let model = Model {
-            family: self.family.clone(),
-            head: self.head.clone(),
+        let model = Forward {
+            spec: self.spec.clone(),
             attention,
             numerics: Numerics::FP32,
         };
-        let order = self.family.inputs(self.head.task());
-        let inputs = tensors(&fill(bucket, rows, &order, self.family.pad_id()).unwrap());
+        let order = self.spec.inputs();
+        let inputs = tensors(&fill(bucket, rows, &order, self.spec.encoder.pad_id).unwrap());
         let weights = Weights::new(&names, &weights).unwrap();
-        let output = model.forward(&weights, &Inputs::new(&order, &inputs).unwrap());
+        let output = model.output(&weights, &Inputs::new(&order, &inputs).unwrap());
         to_host(&output.unwrap()).unwrap()
     }
 }
@@ -154,7 +152,7 @@ impl<'a> Made<'a> {
 
     /// Runs graph `index` of the job on `rows`.
     pub(crate) fn run(&self, index: usize, rows: &[&Row]) -> HostTensor {
-        let pad = self.job.family.pad_id();
+        let pad = self.job.spec.encoder.pad_id;
         let filled = fill(self.job.graphs[index].bucket, rows, &self.job.inputs, pad).unwrap();
         let inputs = tensors(&filled);
         let inputs: Vec<&Tensor> = self.weights.iter().chain(&inputs).collect();
@@ -214,24 +212,33 @@ pub(crate) fn heads() -> Vec<Head> {
     ]
 }
 
-pub(crate) fn tiny() -> BertConfig {
-    BertConfig {
-        vocab_size: 50,
-        hidden_size: 32,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        intermediate_size: 64,
-        max_position_embeddings: 64,
-        type_vocab_size: 2,
-        layer_norm_eps: 1e-12,
-        hidden_act: Activation::Gelu,
-        pad_token_id: 0,
-    }
+/// The config of a tiny model.
+pub(crate) fn tiny_config() -> Value {
+    json!({
+        "model_type": "bert",
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+    })
+}
+
+pub(crate) fn tiny(head: &Head) -> ModelSpec {
+    family::resolve(&tiny_config(), head).unwrap()
+}
+
+/// A tiny model but for one key of its config.
+pub(crate) fn tiny_with(key: &str, value: Value, head: &Head) -> ModelSpec {
+    let mut config = tiny_config();
+    config[key] = value;
+    family::resolve(&config, head).unwrap()
 }
 
 /// Weights around 0, and scales of layer norms around 1, so that every one of them shows.
-pub(crate) fn write_random(path: &Path, family: &Family, head: &Head) {
-    let specs = family.weights(head);
+fn write_random(path: &Path, spec: &ModelSpec) {
+    let specs = spec.weights();
     let entries: Vec<Entry> = specs
         .iter()
         .map(|spec| Entry {

@@ -12,11 +12,11 @@ use neuronc::executor::job::{
     WEIGHTS_FILE, reference_stride,
 };
 use neuronc::family::weights::{map_file, parse};
-use neuronc::family::{Family, Head, Pooling};
+use neuronc::family::{Head, Pooling};
 use neuronc::files;
 use neuronc::profile::Attention;
 
-use crate::support::{FP32, Subject, bucket, max_difference, perform, row, tiny, write_random};
+use crate::support::{FP32, Subject, bucket, max_difference, perform, row, tiny_with};
 
 const EMBEDDING: Head = Head::FeatureExtraction {
     pooling: Some(Pooling::Mean),
@@ -146,18 +146,9 @@ fn reference_outputs_are_exact_whatever_the_cast_and_sampled_where_large() {
             normalize: false,
         },
     );
-    let vocabulary = Subject {
-        family: Family::Bert(neuronc::family::bert::BertConfig {
-            vocab_size: 9000,
-            ..tiny()
-        }),
-        head: Head::FillMask { tied: true },
-        weight_files: vec![folder.path().join("large.safetensors")],
-    };
-    write_random(
-        &vocabulary.weight_files[0],
-        &vocabulary.family,
-        &vocabulary.head,
+    let vocabulary = Subject::random_of(
+        &folder.path().join("large.safetensors"),
+        tiny_with("vocab_size", 9000.into(), &Head::FillMask { tied: true }),
     );
     for subject in [subject, vocabulary] {
         let made_in = tempfile::tempdir().unwrap();
@@ -244,13 +235,9 @@ fn an_id_beyond_the_vocabulary_is_the_message_of_the_failure() {
 #[test]
 fn a_weight_of_another_shape_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let mut subject = Subject::random(folder.path(), EMBEDDING);
+    let subject = Subject::random(folder.path(), EMBEDDING);
     let mut job = subject.job(folder.path(), &[], FP32);
-    subject.family = Family::Bert(neuronc::family::bert::BertConfig {
-        vocab_size: 51,
-        ..tiny()
-    });
-    job.family = subject.family;
+    job.spec = tiny_with("vocab_size", 51.into(), &EMBEDDING);
     let failed = perform(&job).unwrap_err();
     let Event::Failed { class, message } = &failed else {
         panic!("{failed:?}")

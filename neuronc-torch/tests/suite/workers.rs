@@ -13,13 +13,12 @@ use neuronc::bucket::{Bucket, Row, fill};
 use neuronc::command::{Program, tail};
 use neuronc::executor::job::{PROTOCOL, TraceJob, WEIGHTS_FILE};
 use neuronc::executor::wire::{self, Artifact, Frame, Load, Reply, Request};
-use neuronc::family::bert::BertConfig;
-use neuronc::family::{Family, Head};
+use neuronc::family::{Head, ModelSpec};
 use neuronc::profile::Attention;
 use neuronc::tensor::HostTensor;
 use tempfile::TempDir;
 
-use crate::support::{FP32, Subject, bucket, max_difference, perform, row, tiny, write_random};
+use crate::support::{FP32, Subject, bucket, max_difference, perform, row, tiny, tiny_with};
 
 /// A worker process; it ends with the value.
 struct Worker {
@@ -100,15 +99,9 @@ struct Made {
 }
 
 impl Made {
-    fn new(config: BertConfig, head: Head, buckets: &[Bucket]) -> Self {
+    fn new(spec: ModelSpec, buckets: &[Bucket]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("model.safetensors");
-        let subject = Subject {
-            family: Family::Bert(config),
-            head,
-            weight_files: vec![file],
-        };
-        write_random(&subject.weight_files[0], &subject.family, &subject.head);
+        let subject = Subject::random_of(&folder.path().join("model.safetensors"), spec);
         let job = subject.job(folder.path(), buckets, FP32);
         perform(&job).unwrap();
         Self {
@@ -140,14 +133,14 @@ impl Made {
     }
 
     fn inputs(&self, at: Bucket, rows: &[&Row]) -> Vec<HostTensor> {
-        fill(at, rows, &self.job.inputs, self.job.family.pad_id()).unwrap()
+        fill(at, rows, &self.job.inputs, self.job.spec.encoder.pad_id).unwrap()
     }
 }
 
 #[test]
 fn a_worker_runs_every_bucket_and_ends_when_its_socket_is_closed() {
     let buckets = [bucket(1, 8), bucket(2, 16)];
-    let made = Made::new(tiny(), Head::FillMask { tied: true }, &buckets);
+    let made = Made::new(tiny(&Head::FillMask { tied: true }), &buckets);
     let mut worker = Worker::loaded(&made);
     let rows = [row(7, 1), row(5, 2)];
     for (artifact, at) in buckets.into_iter().enumerate() {
@@ -172,7 +165,7 @@ fn a_worker_runs_every_bucket_and_ends_when_its_socket_is_closed() {
 #[test]
 fn a_run_that_fails_is_answered_and_the_worker_lives_on() {
     let at = bucket(1, 8);
-    let made = Made::new(tiny(), Head::QuestionAnswering, &[at]);
+    let made = Made::new(tiny(&Head::QuestionAnswering), &[at]);
     let mut worker = Worker::loaded(&made);
     let good = made.inputs(at, &[&row(6, 1)]);
     let changed = |index: usize, tensor: HostTensor| {
@@ -215,7 +208,7 @@ fn a_run_that_fails_is_answered_and_the_worker_lives_on() {
 
 #[test]
 fn what_cannot_be_loaded_is_named_and_ends_the_worker() {
-    let made = Made::new(tiny(), Head::QuestionAnswering, &[bucket(1, 8)]);
+    let made = Made::new(tiny(&Head::QuestionAnswering), &[bucket(1, 8)]);
     let broken = made.folder.path().join("broken.pt");
     neuronc::files::write(&broken, b"not a graph").unwrap();
     let cases: [(&str, Spoil); 5] = [
@@ -241,7 +234,7 @@ fn what_cannot_be_loaded_is_named_and_ends_the_worker() {
 
 #[test]
 fn a_peer_that_does_not_keep_to_the_protocol_is_told_and_left() {
-    let made = Made::new(tiny(), Head::QuestionAnswering, &[bucket(1, 8)]);
+    let made = Made::new(tiny(&Head::QuestionAnswering), &[bucket(1, 8)]);
     let mut worker = Worker::start(made.folder.path());
     let frame = worker.ask(&Request::Run { id: 1, artifact: 0 }, &[]);
     assert!(
@@ -263,12 +256,9 @@ fn a_peer_that_does_not_keep_to_the_protocol_is_told_and_left() {
 #[test]
 fn two_workers_hold_the_weights_in_memory_once() {
     // Its decoder reads the whole table, which is most of the file.
-    let config = BertConfig {
-        vocab_size: 20_000,
-        ..tiny()
-    };
+    let spec = tiny_with("vocab_size", 20_000.into(), &Head::FillMask { tied: true });
     let at = bucket(1, 8);
-    let made = Made::new(config, Head::FillMask { tied: true }, &[at]);
+    let made = Made::new(spec, &[at]);
     let inputs = made.inputs(at, &[&row(8, 1)]);
     let mut workers = [Worker::loaded(&made), Worker::loaded(&made)];
     for worker in &mut workers {
@@ -295,7 +285,7 @@ fn two_workers_hold_the_weights_in_memory_once() {
 #[test]
 fn what_of_files_only_first_runs_needed_does_not_stay_in_memory() {
     let buckets = [bucket(1, 8), bucket(1, 16)];
-    let made = Made::new(tiny(), Head::QuestionAnswering, &buckets);
+    let made = Made::new(tiny(&Head::QuestionAnswering), &buckets);
     let mut worker = Worker::loaded(&made);
     let mut after_run = |artifact: usize| {
         let inputs = made.inputs(buckets[artifact], &[&row(6, 1)]);

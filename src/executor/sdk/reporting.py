@@ -13,7 +13,7 @@ import failures
 import packages
 
 # Executor and caller must agree on this number; it is neuronc's `job::PROTOCOL`.
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 class Events:

@@ -41,7 +41,7 @@ class Environment:
     def set_faults(self, **faults):
         self.faults.write_text(json.dumps(faults))
 
-    def run(self, name, job, protocol=3):
+    def run(self, name, job, protocol=4):
         """Does a job in a process of its own; every event must be JSON and the last one must end it."""
         text = job if isinstance(job, bytes) else json.dumps(dict(job, protocol=protocol)).encode()
         done = subprocess.run(

@@ -114,7 +114,7 @@ class Compiling(unittest.TestCase):
         bucket = {"sequence": SEQUENCE, "batch": BATCH}
         load = {
             "request": "load",
-            "protocol": 3,
+            "protocol": 4,
             "module": GENERATIONS[name]["module"],
             "artifacts": [{"bucket": bucket, "file": artifact} for artifact in artifacts],
             "weights": "",
@@ -260,7 +260,7 @@ class LibtorchWorker(unittest.TestCase):
         worker = environment.worker()
         load = {
             "request": "load",
-            "protocol": 3,
+            "protocol": 4,
             "artifacts": [{"bucket": {"sequence": SEQUENCE, "batch": BATCH}, "file": module["file"]}],
             "weights": module["weights"],
             "weight_names": module["weight_names"],
@@ -284,7 +284,7 @@ class LibtorchWorker(unittest.TestCase):
         worker = settings.environment(name).worker()
         load = {
             "request": "load",
-            "protocol": 3,
+            "protocol": 4,
             "artifacts": [{"bucket": job["bucket"], "file": job["artifact"]}],
             "weights": "",
             "weight_names": [],

@@ -134,9 +134,9 @@ class Reading(unittest.TestCase):
     def test_another_protocol_and_what_is_no_job_are_refused(self):
         environment = settings.environment("inf1")
         result = environment.run("probe", {"modules": []}, protocol=1)
-        self.fails(result, "input", "protocol 1, this executor speaks 3")
+        self.fails(result, "input", "protocol 1, this executor speaks 4")
         self.assertEqual(result.events[0]["event"], "started")
-        self.assertEqual(result.events[0]["protocol"], 3)
+        self.assertEqual(result.events[0]["protocol"], 4)
         for text in (b"", b"[]", b"{", b"\xff"):
             self.fails(environment.run("probe", text), "input")
         self.fails(environment.run("compile", {}), "input", "the job has no `bucket`")

@@ -1,0 +1,69 @@
+//! What a model is asked for: the task's head, and how its numbers become an answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::Task;
+
+/// How a row of token embeddings becomes the embedding of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// The mean over the tokens of the text.
+    Mean,
+    /// The embedding of the first token.
+    Cls,
+    /// The largest value of each dimension over the tokens of the text.
+    Max,
+}
+
+/// What stands on top of the encoder, with the shape of its output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "kebab-case")]
+pub enum Head {
+    /// Token embeddings `[batch, sequence, hidden]`, or text embeddings `[batch, hidden]` where
+    /// pooling is given.
+    FeatureExtraction {
+        pooling: Option<Pooling>,
+        /// Scales each text embedding to length 1.
+        normalize: bool,
+    },
+    /// Start and end logits, `[batch, sequence, 2]`.
+    QuestionAnswering,
+    /// Logits `[batch, labels]`.
+    TextClassification {
+        labels: Vec<String>,
+        /// How logits become scores.
+        scores: Scores,
+    },
+    /// Logits `[batch, sequence, labels]`.
+    TokenClassification { labels: Vec<String> },
+    /// Logits over the vocabulary at one position of each row, `[batch, vocabulary]`.
+    FillMask {
+        /// The decoder shares the word embeddings.
+        tied: bool,
+    },
+}
+
+/// The function that turns classification logits into scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scores {
+    /// One label is true.
+    Softmax,
+    /// Each label is true or false by itself.
+    Sigmoid,
+    /// The logits are the answer: a regression.
+    Logits,
+}
+
+impl Head {
+    pub fn task(&self) -> Task {
+        match self {
+            Head::FeatureExtraction { .. } => Task::FeatureExtraction,
+            Head::QuestionAnswering => Task::QuestionAnswering,
+            Head::TextClassification { .. } => Task::TextClassification,
+            Head::TokenClassification { .. } => Task::TokenClassification,
+            Head::FillMask { .. } => Task::FillMask,
+        }
+    }
+}

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::files;
 use crate::placement::cores::{CoreList, Cores};
-use crate::serve::Limits;
+use crate::serve::limits::Limits;
 
 /// What the file says; what it does not say is left to the command line and its defaults.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -27,7 +27,9 @@ use crate::cli::resolve::simulation;
 use crate::cli::terminal::print;
 use crate::placement::Placement;
 use crate::serve::config::Config;
-use crate::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime, Stop};
+use crate::serve::{
+    self, Deployment, Limits, Listener, ListenerOptions, ListenerRole, Runtime, Shutdown,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,7 +59,7 @@ pub(in crate::cli) struct ServeArgs {
     listen: AddressFlags,
 
     #[command(flatten)]
-    gate: AccessFlags,
+    access: AccessFlags,
 
     #[command(flatten)]
     runtime: RuntimeFlags,
@@ -78,11 +80,11 @@ pub(in crate::cli) fn run(args: &ServeArgs, environment: &Environment) -> Result
     let mut limits = config.limits(Limits::STANDARD)?;
     limits.connections = serve::places(config.connections(), placement.workers.len())?;
     start_log();
-    let gate = args.gate.open(&config, environment)?;
+    let options = args.access.open(&config, environment)?;
     let listeners = args.listen.open(&config.listen, &placement)?;
     let stop = stop_signals()?;
     print::answer(&first_lines(
-        &opened, &runtime, &placement, &listeners, &gate,
+        &opened, &runtime, &placement, &listeners, &options,
     )?)?;
     let deployment = Deployment {
         bundles: opened.into_iter().map(|opened| opened.bundle).collect(),
@@ -96,9 +98,8 @@ pub(in crate::cli) fn run(args: &ServeArgs, environment: &Environment) -> Result
                 .context("sharing stderr")?,
         ),
         limits,
-        gate,
     };
-    let outcome = serve::run(deployment, listeners, stop);
+    let outcome = serve::run(deployment, options, listeners, stop);
     // A worker that hangs must not outlive the server.
     cleanup::run();
     outcome
@@ -157,10 +158,14 @@ fn first_lines(
     runtime: &Runtime,
     placement: &Placement,
     listeners: &[Listener],
-    gate: &Gate,
+    options: &ListenerOptions,
 ) -> Result<String> {
-    let scheme = if gate.tls.is_some() { "https" } else { "http" };
-    let key = match gate.keys {
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let key = match options.keys {
         Some(_) => "-H 'authorization: Bearer KEY' ",
         None => "",
     };
@@ -184,10 +189,12 @@ fn first_lines(
     );
     for listener in listeners {
         let address = listener.socket.local_addr()?;
-        match listener.door {
-            Door::All => {}
-            Door::Management => text.push_str(&format!("\n  management: {scheme}://{address}")),
-            Door::Worker(index) => {
+        match listener.role {
+            ListenerRole::All => {}
+            ListenerRole::Management => {
+                text.push_str(&format!("\n  management: {scheme}://{address}"))
+            }
+            ListenerRole::Worker(index) => {
                 let cores = &placement.workers[index].cores;
                 text.push_str(&format!("\n  core {cores}: {scheme}://{address}"));
             }
@@ -229,18 +236,18 @@ const PASSED_ON: Duration = Duration::from_millis(500);
 
 /// What signals ask for; from this call on, they no longer end the process. Ctrl-C is that of a person,
 /// who need not be given notice, and who does not want to wait when there is another one.
-fn stop_signals() -> Result<watch::Receiver<Stop>> {
+fn stop_signals() -> Result<watch::Receiver<Shutdown>> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
-    let (sender, stop) = watch::channel(Stop::NotYet);
+    let (sender, stop) = watch::channel(Shutdown::NotYet);
     thread::spawn(move || {
         let mut first = None;
         for signal in signals.forever() {
             let since = first.get_or_insert_with(Instant::now).elapsed();
             sender.send_modify(|stop| {
                 *stop = match (*stop, signal) {
-                    (Stop::NotYet, SIGINT) => Stop::WithoutNotice,
-                    (Stop::NotYet, _) => Stop::WithNotice,
-                    (_, SIGINT) if since >= PASSED_ON => Stop::WithoutDrain,
+                    (Shutdown::NotYet, SIGINT) => Shutdown::WithoutNotice,
+                    (Shutdown::NotYet, _) => Shutdown::WithNotice,
+                    (_, SIGINT) if since >= PASSED_ON => Shutdown::WithoutDrain,
                     (told, _) => told,
                 }
             });

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::cli::environment::Environment;
 use crate::serve::config::Config;
-use crate::serve::{Gate, Keys, Tls, Traces};
+use crate::serve::{Keys, ListenerOptions, Tls, Traces};
 
 /// Who may connect, and what is noted of it.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,11 @@ pub(in crate::cli) struct AccessFlags {
 
 impl AccessFlags {
     /// Reads the files that these options name, or those of `config`.
-    pub(in crate::cli) fn open(&self, config: &Config, environment: &Environment) -> Result<Gate> {
+    pub(in crate::cli) fn open(
+        &self,
+        config: &Config,
+        environment: &Environment,
+    ) -> Result<ListenerOptions> {
         let given = self.tls_cert.clone().zip(self.tls_key.clone());
         let tls = given.or_else(|| config.tls());
         let keys = self.api_keys.clone().or_else(|| config.api_keys());
@@ -55,7 +59,7 @@ impl AccessFlags {
             .or_else(|| config.listen.otlp_endpoint.clone())
             .or_else(|| environment.text("OTEL_EXPORTER_OTLP_ENDPOINT"));
         let traces = collector.map(|url| Traces::open(&url)).transpose()?;
-        Ok(Gate {
+        Ok(ListenerOptions {
             tls: tls.map(|(cert, key)| Tls::open(&cert, &key)).transpose()?,
             keys: keys.map(|file| Keys::open(&file)).transpose()?,
             log_requests: self.log_requests || config.listen.log_requests,

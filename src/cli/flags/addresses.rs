@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::failure::Failure;
 use crate::placement::Placement;
 use crate::serve::config::{Host, ListenConfig};
-use crate::serve::{self, Door, Listener};
+use crate::serve::{self, Listener, ListenerRole};
 
 const PORT: u16 = 8080;
 
@@ -54,15 +54,15 @@ impl AddressFlags {
         &self,
         config: &ListenConfig,
         placement: &Placement,
-    ) -> Result<Vec<(SocketAddr, Door)>> {
+    ) -> Result<Vec<(SocketAddr, ListenerRole)>> {
         let address =
             |host: Option<Host>, port| SocketAddr::new(host.unwrap_or(Host::LOCAL).0, port);
         let host = self.host.or(config.host);
         let port = self.port.or(config.port).unwrap_or(PORT);
-        let mut doors = vec![(address(host, port), Door::All)];
+        let mut doors = vec![(address(host, port), ListenerRole::All)];
         if let Some(port) = self.management_port.or(config.management_port) {
             let host = self.management_host.or(config.management_host);
-            doors.push((address(host, port), Door::Management));
+            doors.push((address(host, port), ListenerRole::Management));
         }
         let Some(first) = self.listen_per_core.or(config.per_core) else {
             return Ok(doors);
@@ -77,28 +77,28 @@ impl AddressFlags {
                     ))
                     .help("give a smaller `--listen-per-core`")
             })?;
-            doors.push((address(host, port), Door::Worker(index)));
+            doors.push((address(host, port), ListenerRole::Worker(index)));
         }
         Ok(doors)
     }
 }
 
-fn listen((address, door): (SocketAddr, Door)) -> Result<Listener> {
+fn listen((address, role): (SocketAddr, ListenerRole)) -> Result<Listener> {
     let socket = serve::listen(address).map_err(|error| {
         Failure::usage(format!("cannot listen on {address}"))
             .why(error.to_string())
-            .help(format!("give another `{}` or `--host`", option(door)))
+            .help(format!("give another `{}` or `--host`", option(role)))
     })?;
-    Ok(Listener { socket, door })
+    Ok(Listener { socket, role })
 }
 
 /// Refuses a port that two options ask for.
-fn check_apart(doors: &[(SocketAddr, Door)]) -> Result<()> {
-    for (index, (address, door)) in doors.iter().enumerate() {
+fn check_apart(doors: &[(SocketAddr, ListenerRole)]) -> Result<()> {
+    for (index, (address, role)) in doors.iter().enumerate() {
         let mut before = doors[..index].iter();
         if let Some((_, other)) = before.find(|(other, _)| meet(*other, *address)) {
             let what = format!("port {} is asked for twice", address.port());
-            let why = format!("by `{}` and by `{}`", option(*other), option(*door));
+            let why = format!("by `{}` and by `{}`", option(*other), option(*role));
             let failure = Failure::usage(what).why(why);
             return Err(failure.help("give each a port of its own").into());
         }
@@ -114,10 +114,10 @@ fn meet(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// The option that a port comes from.
-fn option(door: Door) -> &'static str {
-    match door {
-        Door::All => "--port",
-        Door::Management => "--management-port",
-        Door::Worker(_) => "--listen-per-core",
+fn option(role: ListenerRole) -> &'static str {
+    match role {
+        ListenerRole::All => "--port",
+        ListenerRole::Management => "--management-port",
+        ListenerRole::Worker(_) => "--listen-per-core",
     }
 }

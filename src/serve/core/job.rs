@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::bucket::{Bucket, Row};
 use crate::serve::core::batcher::Waiting;
-use crate::serve::core::models::ModelId;
+use crate::serve::core::names::ModelId;
 
 /// What becomes of a row.
 pub(crate) type RowResult = Result<RowOutput, RowError>;

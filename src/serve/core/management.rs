@@ -16,9 +16,10 @@ use crate::placement;
 use crate::placement::cores::CoreList;
 use crate::placement::model::Model;
 use crate::recipe::Task;
-use crate::serve::Served;
 use crate::serve::core::aliases::{Alias, Target};
-use crate::serve::core::models::{ModelId, ServedModel};
+use crate::serve::core::models::ServedModel;
+use crate::serve::core::names::ModelId;
+use crate::serve::core::state::ServedState;
 use crate::serve::core::worker::{Core, CoreState};
 
 /// How long a core may take to load or let go of a model.
@@ -72,7 +73,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) cores: Option<&'a CoreList>,
 }
 
-impl Served {
+impl ServedState {
     /// Sees to it that a model of this name is served: loads it, puts it on more cores, or replaces the
     /// one of that name by another bundle.
     pub(crate) fn put_model(&self, name: &str, wish: &Wish<'_>) -> Changed {
@@ -246,7 +247,7 @@ impl Served {
         let cores = match (cores, &old) {
             (Some(cores), _) => self.cores_of(cores)?,
             (None, Some(old)) => self.holding(old.id),
-            (None, None) => self.cores.iter().map(|core| &**core).collect(),
+            (None, None) => self.workers.iter().map(|core| &**core).collect(),
         };
         self.check_fit(&model.placed, &cores)?;
         self.queue.open(model.id, &model.plan().buckets);
@@ -289,7 +290,11 @@ impl Served {
     fn open(&self, name: &str, bundle: Bundle) -> Result<Arc<ServedModel>, Trouble> {
         let plan = &bundle.manifest.plan;
         let chip = &self.profile.name;
-        let simulated = self.workplace.runtime.simulated(&bundle).map_err(invalid)?;
+        let simulated = self
+            .environment
+            .runtime
+            .simulated(&bundle)
+            .map_err(invalid)?;
         if simulated.is_none() && plan.chip != *chip {
             return Err(Trouble::Invalid(format!(
                 "the bundle is for chip `{}`, and this server is on `{chip}`",
@@ -369,13 +374,13 @@ impl Served {
 
     /// The cores that have a model or are to have it.
     fn holding(&self, model: ModelId) -> Vec<&Core> {
-        let cores = self.cores.iter().map(|core| &**core);
+        let cores = self.workers.iter().map(|core| &**core);
         cores.filter(|core| core.wants(model)).collect()
     }
 
     /// The workers of these cores, each of which must be asked for as a whole.
     fn cores_of(&self, asked: &CoreList) -> Result<Vec<&Core>, Trouble> {
-        let cores = self.cores.iter().map(|core| &**core);
+        let cores = self.workers.iter().map(|core| &**core);
         let found: Vec<&Core> = cores
             .filter(|core| core.place.cores.overlaps(asked))
             .collect();
@@ -384,7 +389,7 @@ impl Served {
             true => Ok(found),
             false => Err(Trouble::Invalid(format!(
                 "cores {asked} are not those of workers: there are {}",
-                names(&self.cores.iter().map(|core| &**core).collect::<Vec<_>>())
+                names(&self.workers.iter().map(|core| &**core).collect::<Vec<_>>())
             ))),
         }
     }
@@ -400,7 +405,7 @@ impl Served {
         }
         let mut models: Vec<Arc<ServedModel>> = Vec::new();
         let mut workers = Vec::new();
-        for core in &self.cores {
+        for core in &self.workers {
             let mut worker = core.place.clone();
             worker.models.clear();
             for wanted in core.status().wanted {
@@ -422,7 +427,7 @@ impl Served {
             let each = |place: &usize| placed[*place].memory.each();
             worker.memory_bytes = worker.models.iter().map(each).sum();
         }
-        let fits = placement::check_memory(&self.workplace.machine, &placed, &workers);
+        let fits = placement::check_memory(&self.environment.machine, &placed, &workers);
         fits.map_err(|error| Trouble::Conflict(sentence(&error)))
     }
 

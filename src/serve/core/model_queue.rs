@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::bucket::Bucket;
 use crate::serve::core::batcher::{self, Waiting};
 use crate::serve::core::job::{Batch, Job, RowError, answer_all};
-use crate::serve::core::models::ModelId;
+use crate::serve::core::names::ModelId;
 use crate::serve::core::throughput::Pace;
 
 /// Which batches will do.

@@ -11,7 +11,8 @@ use crate::placement::Worker as Place;
 use crate::placement::machine::Machine;
 use crate::runtime::{Backend, Begun, LoadError, RunError, Worker};
 use crate::serve::core::device::Device;
-use crate::serve::core::models::{ModelId, ServedModel};
+use crate::serve::core::models::ServedModel;
+use crate::serve::core::names::ModelId;
 use crate::serve::core::queue::Queue;
 
 /// What a new run counts for in the time that one of its bucket is expected to take.

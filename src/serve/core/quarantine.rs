@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::bucket::Row;
-use crate::serve::core::models::ModelId;
+use crate::serve::core::names::ModelId;
 
 /// For so long a row is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);

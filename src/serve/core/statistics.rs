@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::serve::core::job::RowOutput;
-use crate::serve::request::run::Times;
 
 /// The counts of one model.
 #[derive(Debug, Default)]
@@ -54,9 +53,17 @@ pub(crate) struct Duties {
     compute_infer: Duty,
 }
 
+/// The parts of the time of a request; of several rows, those of the one that was done last.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RequestTimes {
+    pub(crate) preparing: Duration,
+    pub(crate) waiting: Duration,
+    pub(crate) running: Duration,
+}
+
 impl Statistics {
     /// A request whose rows ran; `took` is the time of all of it.
-    pub(crate) fn succeeded(&self, took: Duration, times: &Times, rows: &[RowOutput]) {
+    pub(crate) fn succeeded(&self, took: Duration, times: &RequestTimes, rows: &[RowOutput]) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut counts = self.lock();
         counts.last_inference = now.map_or(0, |now| nanoseconds(now) / 1_000_000);

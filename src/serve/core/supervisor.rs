@@ -1,39 +1,25 @@
 //! The thread of a core: it keeps a device running, and starts another one when it is lost.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::failure::sentence;
-use crate::placement::machine::Machine;
-use crate::serve::Runtime;
 use crate::serve::core::device::Device;
 use crate::serve::core::process::{Process, Site};
 use crate::serve::core::queue::Queue;
 use crate::serve::core::restarts::{Restarts, Service};
+use crate::serve::core::runtime::{Runtime, WorkerEnvironment};
 use crate::serve::core::simulated::SimulatedCore;
 use crate::serve::core::worker::{Core, CoreState};
 use crate::serve::core::worker_loop::Feeder;
 
-/// What the devices need to start.
-#[derive(Debug)]
-pub(crate) struct Workplace {
-    pub(crate) machine: Machine,
-    pub(crate) runtime: Runtime,
-    /// Where the workers' output goes.
-    pub(crate) log: File,
-    /// A batch that takes longer counts as a hang, unless its bucket is known to be slow.
-    pub(crate) run_limit: Duration,
-}
-
 /// The thread of a core.
 pub(crate) struct Keeper {
     core: Arc<Core>,
-    workplace: Arc<Workplace>,
+    environment: Arc<WorkerEnvironment>,
     queue: Arc<Queue>,
 }
 
@@ -41,13 +27,13 @@ impl Keeper {
     /// Starts the thread, which ends when the queue is closed and empty.
     pub(crate) fn start(
         core: Arc<Core>,
-        workplace: Arc<Workplace>,
+        environment: Arc<WorkerEnvironment>,
         queue: Arc<Queue>,
     ) -> Result<()> {
         let name = format!("core-{}", core.name);
         let keeper = Self {
             core,
-            workplace,
+            environment,
             queue,
         };
         thread::Builder::new()
@@ -83,12 +69,12 @@ impl Keeper {
 
     /// From the start of a device to its end; an error means that it was lost.
     fn run_once(&self, service: &mut Service) -> Result<()> {
-        let Workplace {
+        let WorkerEnvironment {
             machine,
             runtime,
             log,
             run_limit,
-        } = &*self.workplace;
+        } = &*self.environment;
         match runtime {
             Runtime::Simulated(simulation) => {
                 let device = SimulatedCore::start(simulation)?;
@@ -125,12 +111,12 @@ fn bail_panic(panic: &(dyn std::any::Any + Send)) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::placement::Worker;
     use crate::placement::cores::CoreList;
-    use crate::serve::core::models::ModelId;
+    use crate::serve::core::names::ModelId;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

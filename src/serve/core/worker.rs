@@ -7,7 +7,8 @@ use std::time::{Instant, SystemTime};
 
 use crate::placement::Worker as Place;
 use crate::serve::core::counters::Ledger;
-use crate::serve::core::models::{ModelId, ServedModel};
+use crate::serve::core::models::ServedModel;
+use crate::serve::core::names::ModelId;
 
 /// So many losses of workers are remembered.
 const INCIDENTS_MAX: usize = 20;

@@ -12,9 +12,8 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::serve::http::access::{self, Caller};
 use crate::serve::http::connections::Peer;
-use crate::serve::http::listener_options::Gate;
-use crate::serve::http::request_id;
-use crate::serve::request::traffic;
+use crate::serve::http::listener_options::ListenerOptions;
+use crate::serve::http::{request_id, traffic};
 
 /// A request as it is logged: nothing here is what a user wrote, but for its name.
 struct Observed {
@@ -27,7 +26,7 @@ struct Observed {
 
 /// Names a request, and notes how it was answered.
 pub(super) async fn observed(
-    State(gate): State<Arc<Gate>>,
+    State(gate): State<Arc<ListenerOptions>>,
     request: Request,
     next: Next,
 ) -> Response {

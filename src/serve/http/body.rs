@@ -1,5 +1,5 @@
-//! The body of a request, read before the request's deadline, up to the largest size, and within the
-//! room for the bodies of all requests.
+//! The body of a request, read before the request's deadline, up to the largest size, and within the memory
+//! for the bodies of all requests.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,37 +12,34 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
 
-use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::TooSlow;
-use crate::serve::request::body_budget::Held;
+use crate::serve::limits::Limits;
+use crate::serve::request::body_budget::BodyShare;
 use crate::serve::request::context::{self, SMALL_BYTES_MAX};
-use crate::serve::{Entrance, Limits, Served};
+use crate::serve::request::frontend::Frontend;
+use crate::serve::request::refusal::{Code, Refusal};
+use crate::serve::request::view::ServerView;
 
-/// When to come again with a body for which there was no room.
-const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
+/// The time after which to come again with a body for which there was no memory.
+const NO_MEMORY_RETRY: Duration = Duration::from_secs(1);
 
-/// The body of a request, or why there is none.
-pub(crate) struct Sent(Result<Bytes, Refusal>);
+/// The body of a request, or the refusal of it.
+pub(super) struct RequestBody(Result<Bytes, Refusal>);
 
-impl Sent {
-    pub(crate) fn bytes(self) -> Result<Bytes, Refusal> {
+impl RequestBody {
+    pub(super) fn bytes(self) -> Result<Bytes, Refusal> {
         self.0
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of(bytes: &'static [u8]) -> Self {
-        Self(Ok(Bytes::from_static(bytes)))
     }
 }
 
-impl FromRequest<Entrance> for Sent {
+impl FromRequest<ServerView> for RequestBody {
     /// How a body is refused is up to the protocol of the route.
     type Rejection = Infallible;
 
-    async fn from_request(request: Request, entrance: &Entrance) -> Result<Self, Infallible> {
+    async fn from_request(request: Request, view: &ServerView) -> Result<Self, Infallible> {
         let (head, body) = request.into_parts();
         Ok(Self(match as_it_is(&head.headers) {
-            Ok(()) => read(body, &entrance.served).await,
+            Ok(()) => read(body, &view.frontend).await,
             Err(refusal) => Err(refusal),
         }))
     }
@@ -59,9 +56,9 @@ fn as_it_is(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(refusal.help("send it as it is").closing())
 }
 
-async fn read(body: Body, served: &Served) -> Result<Bytes, Refusal> {
-    let asked = context::asked()?;
-    let mut all = pin!(whole(body, served));
+async fn read(body: Body, frontend: &Frontend) -> Result<Bytes, Refusal> {
+    let asked = context::client_deadline()?;
+    let mut all = pin!(whole(body, frontend));
     // Most bodies come with their head, and need no alarm.
     let bytes = match futures::poll!(all.as_mut()) {
         Poll::Ready(bytes) => bytes?,
@@ -69,20 +66,20 @@ async fn read(body: Body, served: &Served) -> Result<Bytes, Refusal> {
             let bytes = match asked {
                 Some(asked) => {
                     let bytes = tokio::time::timeout_at(asked.into(), all).await;
-                    bytes.map_err(|_| context::too_late().closing())??
+                    bytes.map_err(|_| Refusal::too_late().closing())??
                 }
                 None => all.await?,
             };
-            context::has_waited(served.limits.request);
+            context::restart_limit(frontend.served.limits.request);
             bytes
         }
     };
-    context::has_come(bytes.len());
+    context::add_bytes(bytes.len());
     Ok(bytes)
 }
 
-async fn whole(body: Body, served: &Served) -> Result<Bytes, Refusal> {
-    let limits = &served.limits;
+async fn whole(body: Body, frontend: &Frontend) -> Result<Bytes, Refusal> {
+    let limits = &frontend.served.limits;
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |size| size > limits.body_bytes) {
         return Err(too_large(limits));
@@ -92,37 +89,40 @@ async fn whole(body: Body, served: &Served) -> Result<Bytes, Refusal> {
         return Ok(Bytes::new());
     };
     let first = first.map_err(|error| cut_off(&error, limits))?;
-    let mut taking = Taking { served, held: None };
-    taking.take(0, first.len())?;
+    let mut memory = BodyMemory {
+        frontend,
+        share: None,
+    };
+    memory.take(0, first.len())?;
     let Some(mut next) = parts.next().await else {
-        taking.end();
+        memory.end();
         return Ok(first);
     };
     let mut bytes = first.to_vec();
     loop {
         let part = next.map_err(|error| cut_off(&error, limits))?;
-        taking.take(bytes.len(), part.len())?;
+        memory.take(bytes.len(), part.len())?;
         bytes.extend_from_slice(&part);
         match parts.next().await {
             Some(part) => next = part,
             None => break,
         }
     }
-    taking.end();
+    memory.end();
     Ok(bytes.into())
 }
 
-/// What a body takes of the room for all of them; the first bytes are free, so that large bodies leave
+/// The memory that a body takes of that for all bodies. The first bytes are free, so that large bodies leave
 /// the small ones alone.
-struct Taking<'a> {
-    served: &'a Served,
-    held: Option<Arc<Held>>,
+struct BodyMemory<'a> {
+    frontend: &'a Frontend,
+    share: Option<Arc<BodyShare>>,
 }
 
-impl Taking<'_> {
-    /// Takes room for so many bytes that come after others.
+impl BodyMemory<'_> {
+    /// Takes memory for bytes that come after `before` others.
     fn take(&mut self, before: usize, bytes: usize) -> Result<(), Refusal> {
-        let limits = &self.served.limits;
+        let limits = &self.frontend.served.limits;
         let beyond = |bytes: usize| bytes.saturating_sub(SMALL_BYTES_MAX);
         if before + bytes > limits.body_bytes {
             return Err(too_large(limits));
@@ -131,24 +131,27 @@ impl Taking<'_> {
         if more == 0 {
             return Ok(());
         }
-        let held = self.held.get_or_insert_with(|| self.served.room.hold());
-        match held.take(more) {
-            true => Ok(()),
-            false => Err(no_room()),
+        let share = self
+            .share
+            .get_or_insert_with(|| self.frontend.bodies.share());
+        if share.take(more) {
+            Ok(())
+        } else {
+            Err(no_memory())
         }
     }
 
     fn end(self) {
-        if let Some(held) = self.held {
-            context::keep(held);
+        if let Some(share) = self.share {
+            context::keep_body(share);
         }
     }
 }
 
-fn no_room() -> Refusal {
+fn no_memory() -> Refusal {
     let message = "the bodies of other requests take all the room that there is";
     let refusal = Refusal::new(Code::TooManyBytes, message);
-    refusal.retry_after(Some(NO_ROOM_RETRY)).closing()
+    refusal.retry_after(Some(NO_MEMORY_RETRY)).closing()
 }
 
 fn too_large(limits: &Limits) -> Refusal {

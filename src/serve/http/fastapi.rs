@@ -1,6 +1,8 @@
 //! The routes of the FastAPI server of AWS's post, `GET /predictions_neuron_core_{i}/model_{j}` and
 //! `GET /`: core and model are checked, and the core named is the one that answers.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
@@ -13,10 +15,11 @@ use serde_json::{Value, json};
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::core::models::Use;
-use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::{unknown_route, wrong_method};
+use crate::serve::http::{error, json, unknown_route, wrong_method};
+use crate::serve::listener::ListenerRole;
+use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::run::{self, Outputs};
-use crate::serve::{Door, Entrance};
+use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::question_answering::Span;
 use crate::task::{self, Answer, OneOrMany, Prepared, TaskModel};
@@ -31,7 +34,7 @@ const EXAMPLE: [&str; 2] = [
 
 /// Any path of two parts that no other route has.
 pub(super) async fn predictions(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     path: Result<Path<(String, String)>, PathRejection>,
     method: Method,
     uri: Uri,
@@ -50,28 +53,28 @@ pub(super) async fn predictions(
             .insert(axum::http::header::ALLOW, allow);
         return response;
     }
-    let answered = answer(&entrance, core, &model, &uri).await;
+    let answered = answer(&view, core, &model, &uri).await;
     answered.unwrap_or_else(|refusal| Detail(refusal).into_response())
 }
 
 /// A refusal as FastAPI writes it.
 pub(super) struct Detail(pub(super) Refusal);
 
-/// Every refusal of these routes.
+/// The body of every refusal of these routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "FastApiError")]
-pub(super) struct ErrorAnswer<'a> {
+pub(super) struct FastApiError<'a> {
     detail: &'a str,
     code: &'static str,
 }
 
 impl IntoResponse for Detail {
     fn into_response(self) -> Response {
-        let body = ErrorAnswer {
+        let body = FastApiError {
             detail: self.0.message(),
             code: self.0.name(),
         };
-        answer::with_headers(&self.0, Json(body).into_response())
+        error::with_headers(&self.0, Json(body).into_response())
     }
 }
 
@@ -86,13 +89,13 @@ pub(super) struct DetailAnswer {
 }
 
 async fn answer(
-    entrance: &Entrance,
+    view: &ServerView,
     core: &str,
     model: &str,
     uri: &Uri,
 ) -> Result<Response, Refusal> {
-    let entrance = through(entrance, core)?;
-    let model = find(&entrance, core, model)?;
+    let view = through(view, core)?;
+    let model = find(&view, core, model)?;
     let [question, context] = texts(uri)?;
     let body = json!({
         "inputs": {"question": question, "context": context},
@@ -106,7 +109,7 @@ async fn answer(
     };
     let mut prepared = run::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(&view, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let write = move || write(prepared.value, outputs);
     run::answer(values, write).await
@@ -114,7 +117,7 @@ async fn answer(
 
 fn write(prepared: Prepared, outputs: Outputs) -> Result<Response, Refusal> {
     let answer = prepared.answer(outputs.values);
-    let answer = answer.map_err(|error| answer::unanswerable(&error))?;
+    let answer = answer.map_err(|error| Refusal::unanswerable(&error))?;
     let Answer::Spans(OneOrMany::One(OneOrMany::One(span))) = answer else {
         let message = "the answer is not one span";
         return Err(Refusal::new(Code::Internal, message));
@@ -125,13 +128,13 @@ fn write(prepared: Prepared, outputs: Outputs) -> Result<Response, Refusal> {
         detail: answer,
         score,
     };
-    answer::json(&answer, &outputs.ran)
+    json::write(&answer, &outputs.summary)
 }
 
 /// The server as it is through one core.
-fn through(entrance: &Entrance, core: &str) -> Result<Entrance, Refusal> {
-    let cores = &entrance.served.cores;
-    let is_here = |worker: &usize| entrance.worker().is_none_or(|only| only == *worker);
+fn through(view: &ServerView, core: &str) -> Result<ServerView, Refusal> {
+    let cores = &view.served().workers;
+    let is_here = |worker: &usize| view.worker().is_none_or(|only| only == *worker);
     let has = |worker: &usize| {
         let number = core.parse::<u32>().ok();
         number.is_some_and(|number| cores[*worker].has(number))
@@ -146,22 +149,22 @@ fn through(entrance: &Entrance, core: &str) -> Result<Entrance, Refusal> {
             name_list(names.iter().map(String::as_str))
         ))
     })?;
-    Ok(Entrance {
-        served: std::sync::Arc::clone(&entrance.served),
-        door: Door::Worker(worker),
+    Ok(ServerView {
+        frontend: Arc::clone(&view.frontend),
+        role: ListenerRole::Worker(worker),
     })
 }
 
 /// The model of that name, or number j of the core's models by `model_j`.
-fn find(entrance: &Entrance, core: &str, asked: &str) -> Result<Use, Refusal> {
-    if let Ok(model) = run::find_model(entrance, asked) {
+fn find(view: &ServerView, core: &str, asked: &str) -> Result<Use, Refusal> {
+    if let Ok(model) = view.find_model(asked) {
         return Ok(model);
     }
     let place: Option<usize> = asked.strip_prefix("model_").and_then(|j| j.parse().ok());
     let mut places = 0..;
-    let found = entrance.first(|_| places.next() == place);
+    let found = view.first(|_| places.next() == place);
     found.ok_or_else(|| {
-        let count = entrance.models().len();
+        let count = view.models().len();
         let names: Vec<String> = (0..count).map(|place| format!("model_{place}")).collect();
         Refusal::new(Code::UnknownModel, format!("core {core} has no such model")).help(&format!(
             "models: {}",
@@ -210,8 +213,8 @@ fn renamed(invalid: Invalid) -> Invalid {
 }
 
 /// `GET /`: healthy while a request would be answered.
-pub(super) async fn health(State(entrance): State<Entrance>) -> (StatusCode, Json<Value>) {
-    match entrance.is_ready() {
+pub(super) async fn health(State(view): State<ServerView>) -> (StatusCode, Json<Value>) {
+    match view.is_ready() {
         true => (StatusCode::OK, Json(json!({"Status": "Healthy"}))),
         false => (
             StatusCode::SERVICE_UNAVAILABLE,

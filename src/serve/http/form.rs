@@ -2,11 +2,11 @@
 
 use axum::response::{IntoResponse as _, Response};
 
-use crate::serve::http::answer::Refusal;
 use crate::serve::http::fastapi::{self, Detail};
 use crate::serve::http::kserve::KserveRefusal;
 use crate::serve::http::openai::OpenAiRefusal;
 use crate::serve::http::tei::TeiRefusal;
+use crate::serve::request::refusal::Refusal;
 
 /// The routes of Text Embeddings Inference that no prefix gives away.
 const TEI: [&str; 9] = [

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::Entrance;
 use crate::serve::core::worker::CoreState;
 use crate::serve::http::admin::status::words;
+use crate::serve::request::view::ServerView;
 
 /// 200 while the process answers at all.
 pub(super) async fn live() -> Json<Value> {
@@ -16,8 +16,8 @@ pub(super) async fn live() -> Json<Value> {
 }
 
 /// 200 when a request would be answered, 503 otherwise, with the state of every core.
-pub(super) async fn ready(State(entrance): State<Entrance>) -> (StatusCode, Json<Value>) {
-    let cores = entrance.cores().iter().map(|core| {
+pub(super) async fn ready(State(view): State<ServerView>) -> (StatusCode, Json<Value>) {
+    let cores = view.workers().iter().map(|core| {
         let status = core.status();
         let names = status.wanted.iter().map(|model| json!(&*model.name));
         let failed = status.wanted.iter().filter_map(|model| {
@@ -34,14 +34,14 @@ pub(super) async fn ready(State(entrance): State<Entrance>) -> (StatusCode, Json
         value
     });
     let cores: Vec<Value> = cores.collect();
-    let models = entrance.models();
+    let models = view.models();
     let models: Vec<&str> = models.iter().map(|model| &*model.name).collect();
-    let (status, word) = match entrance.is_ready() {
+    let (status, word) = match view.is_ready() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
     let mut body = json!({"status": word, "models": models, "cores": cores});
-    if entrance.served.is_simulated() {
+    if view.served().is_simulated() {
         body["runtime"] = json!(SIMULATED);
     }
     (status, Json(body))

@@ -16,7 +16,7 @@ const FILES_EVERY: Duration = Duration::from_secs(1);
 
 /// What stands between a socket and the routes.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct ListenerOptions {
     /// Connections are plain without.
     pub tls: Option<Tls>,
     /// Everybody may ask for everything that is not for admins without.
@@ -27,7 +27,7 @@ pub struct Gate {
     pub traces: Option<Arc<Traces>>,
 }
 
-impl Gate {
+impl ListenerOptions {
     /// Follows the files of certificates and keys until what is given back is dropped.
     pub(super) fn follow_files(self: Arc<Self>) -> Result<Option<Sender<()>>> {
         if self.tls.is_none() && self.keys.is_none() {

@@ -3,12 +3,14 @@
 mod access;
 mod access_log;
 mod admin;
-pub(super) mod answer;
-pub(super) mod body;
+mod body;
 mod connections;
+mod context;
+mod error;
 mod fastapi;
 mod form;
 mod health;
+mod json;
 mod kserve;
 mod listener_options;
 mod metrics;
@@ -19,12 +21,12 @@ mod reloaded;
 mod request_id;
 mod tei;
 mod tls;
-pub(super) mod traces;
+mod traces;
+mod traffic;
 mod ui;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -38,16 +40,18 @@ use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::access::{Access, Reach, Role};
-use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::connections::{Accepting, Connections};
-use crate::serve::request::context;
-use crate::serve::request::traffic::{self, NoRoute};
-use crate::serve::{Door, Entrance, Listener, Served, Stop};
+use crate::serve::http::traffic::NoRoute;
+use crate::serve::listener::{Listener, ListenerRole};
+use crate::serve::request::frontend::Frontend;
+use crate::serve::request::refusal::{Code, Refusal};
+use crate::serve::request::view::ServerView;
+use crate::serve::shutdown::{Shutdown, shut_down};
 
 pub use access::{Keys, check_key_name};
 pub use admin::status;
-pub(super) use connections::places;
-pub use listener_options::Gate;
+pub use connections::places;
+pub use listener_options::ListenerOptions;
 pub use openapi::document as openapi;
 pub use tls::Tls;
 pub use traces::Traces;
@@ -55,53 +59,36 @@ pub use traces::Traces;
 /// There where the answer is not that of the model.
 const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
 
-/// How long what is refused at the end of the drain may take to be sent.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
 /// For clients that took a wrong turn.
 const ROUTES: &str = "`GET /openapi.json` lists the routes";
 
-/// Answers requests on all `listeners` until `stop` says otherwise and those that were accepted are answered.
-/// The ports for management close last.
+/// Answers requests on all `listeners` until `shutdown` says otherwise and those that were accepted are
+/// answered. The ports for management close last.
 pub(super) async fn serve(
-    served: Arc<Served>,
-    gate: Arc<Gate>,
+    frontend: Arc<Frontend>,
+    options: Arc<ListenerOptions>,
     listeners: Vec<Listener>,
-    stop: watch::Receiver<Stop>,
+    shutdown: watch::Receiver<Shutdown>,
 ) -> Result<()> {
     let (stopping, stopped) = watch::channel(false);
-    let _following = Arc::clone(&gate).follow_files()?;
-    let connections = Connections::new(Arc::clone(&served), Arc::clone(&gate));
+    let _following = Arc::clone(&options).follow_files()?;
+    let connections = Connections::new(Arc::clone(&frontend), Arc::clone(&options));
     let accepting = Accepting::new(connections, stopped);
     let (answered, ended) = watch::channel(false);
     let managing = accepting.managing(ended);
     let (mut servers, mut managers) = (Vec::new(), Vec::new());
-    for Listener { socket, door } in listeners {
-        let entrance = Entrance {
-            served: Arc::clone(&served),
-            door,
+    for Listener { socket, role } in listeners {
+        let address = socket.local_addr().context("asking for the own address")?;
+        let view = ServerView {
+            frontend: Arc::clone(&frontend),
+            role,
         };
-        // Whoever reaches the port for management is an operator, unless there are keys.
-        let role = match door {
-            Door::Management => Role::Admin,
-            Door::All | Door::Worker(_) => Role::Predict,
-        };
-        let access = Access::new(Arc::clone(&gate), role);
-        let mut routes = routes(entrance);
-        if door == Door::Management {
-            let address = socket.local_addr().context("asking for the own address")?;
-            let is_loopback = address.ip().is_loopback();
-            let reach = Reach { is_loopback };
-            routes = routes.layer(from_fn_with_state(reach, access::own_site));
-        }
-        let counted = from_fn_with_state(Arc::clone(&served), traffic::count);
-        let simulated = map_response_with_state(Arc::clone(&served), say_simulated);
-        let app = guarded(routes, access, &gate)
-            .layer(simulated)
-            .layer(counted);
-        match door {
-            Door::Management => managers.push(managing.clone().run(socket, app)),
-            Door::All | Door::Worker(_) => servers.push(accepting.clone().run(socket, app)),
+        let app = app(view, &options, address);
+        match role {
+            ListenerRole::Management => managers.push(managing.clone().run(socket, app)),
+            ListenerRole::All | ListenerRole::Worker(_) => {
+                servers.push(accepting.clone().run(socket, app));
+            }
         }
     }
     let answering = async move {
@@ -112,52 +99,38 @@ pub(super) async fn serve(
     };
     tokio::select! {
         result = try_join(answering, try_join_all(managers)) => result.map(drop),
-        () = stop_in_time(&served, stop, stopping) => Ok(()),
+        () = shut_down(&frontend.served, shutdown, stopping) => Ok(()),
     }
 }
 
-/// Has the server stop when it is told to, and is done when what was accepted has had its time.
-async fn stop_in_time(
-    served: &Served,
-    mut stop: watch::Receiver<Stop>,
-    stopping: watch::Sender<bool>,
-) {
-    let (notice, drain) = (served.limits.notice, served.limits.drain);
-    told(&mut stop, Stop::WithNotice).await;
-    served.stopping.store(true, Ordering::Relaxed);
-    tracing::info!("stopping: accepted requests are answered first; another Ctrl-C refuses them");
-    tokio::select! {
-        () = tokio::time::sleep(notice) => {}
-        () = told(&mut stop, Stop::WithoutNotice) => {}
+/// Everything that a listener at this address answers.
+fn app(view: ServerView, options: &Arc<ListenerOptions>, address: SocketAddr) -> Router {
+    let (frontend, role) = (Arc::clone(&view.frontend), view.role);
+    // Whoever reaches the port for management is an operator, unless there are keys.
+    let keyless = match role {
+        ListenerRole::Management => Role::Admin,
+        ListenerRole::All | ListenerRole::Worker(_) => Role::Predict,
+    };
+    let mut routes = routes(view);
+    if role == ListenerRole::Management {
+        let is_loopback = address.ip().is_loopback();
+        let reach = Reach { is_loopback };
+        routes = routes.layer(from_fn_with_state(reach, access::own_site));
     }
-    // The servers may already have failed.
-    let _ = stopping.send(true);
-    tokio::select! {
-        () = tokio::time::sleep(drain) => {
-            tracing::warn!(?drain, "requests were still open when the drain ended");
-        }
-        () = told(&mut stop, Stop::WithoutDrain) => {
-            tracing::warn!("requests were still open when the drain was cut short");
-        }
-    }
-    served.given_up.send_replace(true);
-    tokio::time::sleep(LAST_ANSWERS).await;
+    let access = Access::new(Arc::clone(options), keyless);
+    let counted = from_fn_with_state(Arc::clone(&frontend), traffic::count);
+    let simulated = map_response_with_state(frontend, say_simulated);
+    guarded(routes, access, options)
+        .layer(simulated)
+        .layer(counted)
 }
 
-/// Done when the server is told to stop at least so soon.
-async fn told(stop: &mut watch::Receiver<Stop>, how: Stop) {
-    if stop.wait_for(|stop| *stop >= how).await.is_err() {
-        // Nobody can tell any more.
-        std::future::pending::<()>().await;
-    }
-}
-
-fn routes(entrance: Entrance) -> Router {
-    let admin = match entrance.door {
-        Door::Management => admin::routes()
+fn routes(view: ServerView) -> Router {
+    let admin = match view.role {
+        ListenerRole::Management => admin::routes()
             .layer(from_fn(access::require_admin))
             .merge(ui::routes()),
-        Door::All | Door::Worker(_) => Router::new(),
+        ListenerRole::All | ListenerRole::Worker(_) => Router::new(),
     };
     admin
         .route("/", get(fastapi::health).post(predict::root))
@@ -178,25 +151,25 @@ fn routes(entrance: Entrance) -> Router {
         .merge(kserve::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(entrance.clone(), context::of_request))
-        .with_state(entrance)
+        .layer(from_fn_with_state(view.clone(), context::of_request))
+        .with_state(view)
 }
 
 /// `routes` behind the checks of who asks, in the log, and traced if that is asked for.
-fn guarded(routes: Router, access: Access, gate: &Arc<Gate>) -> Router {
-    let observed = from_fn_with_state(Arc::clone(gate), access_log::observed);
+fn guarded(routes: Router, access: Access, options: &Arc<ListenerOptions>) -> Router {
+    let observed = from_fn_with_state(Arc::clone(options), access_log::observed);
     let routes = routes
         .layer(from_fn_with_state(access, access::checked))
         .layer(observed);
-    match &gate.traces {
+    match &options.traces {
         Some(traces) => routes.layer(from_fn_with_state(Arc::clone(traces), traces::traced)),
         None => routes,
     }
 }
 
 /// Every answer of a server that computes nothing says so, whatever its protocol.
-async fn say_simulated(State(served): State<Arc<Served>>, mut response: Response) -> Response {
-    if served.is_simulated() {
+async fn say_simulated(State(frontend): State<Arc<Frontend>>, mut response: Response) -> Response {
+    if frontend.served.is_simulated() {
         let value = HeaderValue::from_static(SIMULATED);
         response.headers_mut().insert(RUNTIME_HEADER, value);
     }

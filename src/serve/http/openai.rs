@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::failure::known_names;
-use crate::serve::Entrance;
-use crate::serve::http::answer::{self, Refusal};
-use crate::serve::http::body::Sent;
+use crate::serve::http::body::RequestBody;
+use crate::serve::http::{error, json};
+use crate::serve::request::refusal::Refusal;
 use crate::serve::request::run::{self, Outputs};
+use crate::serve::request::view::ServerView;
 use crate::task::feature_extraction::{self, Embeddings, Options};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::tokens::Text;
@@ -103,10 +104,10 @@ pub(super) struct ModelAnswer<'a> {
     owned_by: &'static str,
 }
 
-/// Every refusal of OpenAI's routes.
+/// The body of every refusal of OpenAI's routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "OpenAiError")]
-pub(super) struct ErrorAnswer<'a> {
+pub(super) struct OpenAiError<'a> {
     error: ErrorDetails<'a>,
 }
 
@@ -129,7 +130,7 @@ impl<T: Into<Refusal>> From<T> for OpenAiRefusal {
 
 impl IntoResponse for OpenAiRefusal {
     fn into_response(self) -> Response {
-        let status = match self.0.status() {
+        let status = match error::status(self.0.code()) {
             // Clients know of no other status for a request that cannot be answered as it is.
             StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
             status => status,
@@ -140,7 +141,7 @@ impl IntoResponse for OpenAiRefusal {
             true => "invalid_request_error",
             false => "server_error",
         };
-        let body = ErrorAnswer {
+        let body = OpenAiError {
             error: ErrorDetails {
                 message: self.0.message(),
                 r#type: kind,
@@ -148,18 +149,18 @@ impl IntoResponse for OpenAiRefusal {
                 code: self.0.name(),
             },
         };
-        answer::with_status(&self.0, status.as_u16(), Json(body).into_response())
+        error::with_status(&self.0, status.as_u16(), Json(body).into_response())
     }
 }
 
 /// `POST /v1/embeddings`.
 pub(super) async fn embeddings(
-    State(entrance): State<Entrance>,
-    body: Sent,
+    State(view): State<ServerView>,
+    body: RequestBody,
 ) -> Result<Response, OpenAiRefusal> {
-    let read = |body: &[u8]| Ok(EmbeddingsRequest::read(answer::any_json(body)?)?);
-    let request = run::read(body, read).await?;
-    let model = run::find_model(&entrance, &request.model)?;
+    let read = |body: &[u8]| Ok(EmbeddingsRequest::read(json::parse_any(body)?)?);
+    let request = run::read(body.bytes()?, read).await?;
+    let model = view.find_model(&request.model)?;
     let EmbeddingsRequest {
         input,
         encoding_format,
@@ -171,7 +172,7 @@ pub(super) async fn embeddings(
     };
     let mut prepared = run::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(&view, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let written = Written {
         encoding_format,
@@ -197,7 +198,7 @@ impl Written {
         let tokens = embeddings.tokens();
         let vectors = embeddings
             .vectors(outputs.values)
-            .map_err(|error| answer::unanswerable(&error))?;
+            .map_err(|error| Refusal::unanswerable(&error))?;
         let mut data = Vec::with_capacity(vectors.len());
         for (index, vector) in vectors.into_iter().enumerate() {
             let vector = feature_extraction::shorten(vector, self.dimensions, true)?;
@@ -216,13 +217,13 @@ impl Written {
                 total_tokens: tokens,
             },
         };
-        answer::json(&answer, &outputs.ran)
+        json::write(&answer, &outputs.summary)
     }
 }
 
 /// `GET /v1/models`.
-pub(super) async fn models(State(entrance): State<Entrance>) -> Response {
-    let names = entrance.names();
+pub(super) async fn models(State(view): State<ServerView>) -> Response {
+    let names = view.names();
     let answer = ModelsAnswer {
         object: "list",
         data: names.iter().map(|name| describe(name)).collect(),
@@ -232,11 +233,11 @@ pub(super) async fn models(State(entrance): State<Entrance>) -> Response {
 
 /// `GET /v1/models/{model}`.
 pub(super) async fn model(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     model: Result<Path<String>, PathRejection>,
 ) -> Result<Response, OpenAiRefusal> {
     let name = model.as_deref().map_or("", String::as_str);
-    run::find_model(&entrance, name)?;
+    view.find_model(name)?;
     Ok(Json(describe(name)).into_response())
 }
 

@@ -1,7 +1,6 @@
 //! OpenTelemetry: a span for each request, and under it one for each part of its time, sent to a
 //! collector when that is asked for.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,11 +23,10 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use reqwest::Url;
 
 use crate::failure::Failure;
-use crate::serve::core::job::RowOutput;
-use crate::serve::http::access;
 use crate::serve::http::access_log::known;
-use crate::serve::http::answer::Reason;
-use crate::serve::http::request_id;
+use crate::serve::http::error::Reason;
+use crate::serve::http::{access, request_id};
+use crate::serve::request::record::{self, RunRecord};
 
 /// What OTLP over HTTP adds to the address of a collector
 /// (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>).
@@ -36,24 +34,6 @@ const PATH: &str = "v1/traces";
 
 /// The name of the service where `OTEL_SERVICE_NAME` gives none.
 const SERVICE: &str = "neuronc";
-
-tokio::task_local! {
-    /// What the request of this task has run; only there while it is traced.
-    static RUN: OnceCell<Run>;
-}
-
-/// The rows of a request on their way through the cores, by the row that came back last.
-#[derive(Debug)]
-struct Run {
-    model: Arc<str>,
-    rows: usize,
-    bucket: String,
-    core: Arc<str>,
-    prepared: Duration,
-    submitted: Instant,
-    waited: Duration,
-    ran: Duration,
-}
 
 /// One moment on both clocks: times are measured on the one, and told on the other.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +85,7 @@ impl Traces {
     }
 
     /// Sends what is left, for at most `limit`.
-    pub(crate) fn close(&self, limit: Duration) {
+    pub(in crate::serve) fn close(&self, limit: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(limit) {
             tracing::warn!("the last spans were not sent: {error}");
         }
@@ -134,7 +114,7 @@ impl Traces {
     }
 
     /// Where the time of a request went: its preparation, its wait for a core, its batch on the core.
-    fn parts(&self, request: &Context, run: &Run, clock: Clock) {
+    fn parts(&self, request: &Context, run: &RunRecord, clock: Clock) {
         if !request.span().is_recording() {
             return;
         }
@@ -198,7 +178,7 @@ fn is_probe(route: &str) -> bool {
 }
 
 /// Makes the spans of a request. What comes after this finds the request's own span in `traceparent`.
-pub(crate) async fn traced(
+pub(super) async fn traced(
     State(traces): State<Arc<Traces>>,
     route: Option<MatchedPath>,
     mut request: Request,
@@ -212,16 +192,8 @@ pub(crate) async fn traced(
     let context = traces.begin(&request, route, clock);
     let mut headers = HeaderInjector(request.headers_mut());
     traces.propagator.inject_context(&context, &mut headers);
-    let answer = async {
-        let response = next.run(request).await;
-        RUN.with(|run| {
-            if let Some(run) = run.get() {
-                traces.parts(&context, run, clock);
-            }
-        });
-        response
-    };
-    let response = RUN.scope(OnceCell::new(), answer).await;
+    let answer = next.run(request);
+    let response = record::with_run(answer, |run| traces.parts(&context, run, clock)).await;
     tell_answer(&context.span(), &response);
     context.span().end();
     response
@@ -243,32 +215,4 @@ fn tell_answer(span: &SpanRef<'_>, response: &Response) {
     if status.is_server_error() {
         span.set_status(Status::error(""));
     }
-}
-
-/// Notes what the request of this task has run, if it is traced. `submitted` is when its `rows` were,
-/// after they had been prepared for the time of `prepared`.
-pub(crate) fn has_run(
-    model: &Arc<str>,
-    prepared: Duration,
-    submitted: Instant,
-    rows: &[RowOutput],
-) {
-    let last = rows
-        .iter()
-        .max_by_key(|row| row.timing.waited + row.timing.ran);
-    let Some(last) = last else { return };
-    let run = || Run {
-        model: Arc::clone(model),
-        rows: rows.len(),
-        bucket: last.bucket.to_string(),
-        core: Arc::clone(&last.core),
-        prepared,
-        submitted,
-        waited: last.timing.waited,
-        ran: last.timing.ran,
-    };
-    // The first one counts; a request that is not traced has no place for it.
-    let _ = RUN.try_with(|known| {
-        known.get_or_init(run);
-    });
 }

@@ -1,22 +1,23 @@
-//! What a request of any protocol goes through: its model, its preparation, and the run of its rows within its deadline.
+//! The run of a request of any protocol: its preparation, its rows on the workers, and its answer, within its
+//! deadline and off the threads that serve connections where any of it takes its time.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::response::Response;
 use tracing::Span;
 
-use crate::bucket::Row;
-use crate::failure::name_list;
-use crate::family::Head;
+use crate::bucket::{Bucket, Row};
 use crate::serve::core::job::{Address, RowError, RowOutput};
 use crate::serve::core::models::Use;
 use crate::serve::core::queue::Refused;
-use crate::serve::http::answer::{Code, Ran, Refusal};
-use crate::serve::http::body::Sent;
-use crate::serve::http::traces;
-use crate::serve::request::{context, traffic};
-use crate::serve::{Entrance, Limits, Served};
+use crate::serve::core::state::ServedState;
+use crate::serve::core::statistics::RequestTimes;
+use crate::serve::limits::Limits;
+use crate::serve::request::refusal::{Code, Refusal};
+use crate::serve::request::view::ServerView;
+use crate::serve::request::{context, record};
 use crate::task::TaskModel;
 use crate::task::invalid::{Invalid, InvalidCode};
 
@@ -27,25 +28,25 @@ const VALUES_AT_ONCE_MAX: usize = 32 << 10;
 /// When to come again to a model that no worker can run.
 const BROKEN_RETRY: Duration = Duration::from_secs(30);
 
-/// What was made of a request, and the time that took.
+/// A value made of a request, and the time that making it took.
 pub(crate) struct Timed<T> {
     pub(crate) value: T,
     pub(crate) took: Duration,
 }
 
-/// What `read` makes of a body.
+/// Reads a body with `read`.
 pub(crate) async fn read<T: Send + 'static>(
-    body: Sent,
+    body: impl AsRef<[u8]> + Send + 'static,
     read: impl FnOnce(&[u8]) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let body = body.bytes()?;
-    match context::is_small() {
-        true => here(|| read(&body)),
-        false => elsewhere(move || read(&body)).await,
+    if context::is_small() {
+        here(|| read(body.as_ref()))
+    } else {
+        elsewhere(move || read(body.as_ref())).await
     }
 }
 
-/// What `work` makes of a request for a model.
+/// Prepares a request for its model with `work`.
 pub(crate) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
     model: &Use,
     work: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
@@ -66,14 +67,15 @@ pub(crate) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
     elsewhere(move || timed(&model)).await
 }
 
-/// The answer that `write` makes of outputs of so many values.
-pub(crate) async fn answer(
+/// Writes the answer with `write` from outputs of so many values.
+pub(crate) async fn answer<T: Send + 'static>(
     values: usize,
-    write: impl FnOnce() -> Result<Response, Refusal> + Send + 'static,
-) -> Result<Response, Refusal> {
-    match context::is_small() && values <= VALUES_AT_ONCE_MAX {
-        true => here(write),
-        false => elsewhere(write).await,
+    write: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    if context::is_small() && values <= VALUES_AT_ONCE_MAX {
+        here(write)
+    } else {
+        elsewhere(write).await
     }
 }
 
@@ -90,18 +92,18 @@ async fn elsewhere<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let deadline = context::deadline()?;
     let span = Span::current();
-    let held = context::held();
+    let held = context::body_share();
     let timely = move || {
         let _held = held;
         match Instant::now() < deadline {
             true => span.in_scope(work),
             // Nobody waits for it any more.
-            false => Err(context::too_late()),
+            false => Err(Refusal::too_late()),
         }
     };
     let done = tokio::task::spawn_blocking(timely);
     let done = tokio::time::timeout_at(deadline.into(), done).await;
-    let done = done.map_err(|_| context::too_late())?;
+    let done = done.map_err(|_| Refusal::too_late())?;
     done.map_err(|error| panicked(&error.to_string()))?
 }
 
@@ -116,8 +118,8 @@ fn panicked(why: &str) -> Refusal {
 /// The outputs of a request's rows, in their order, and how they came about.
 pub(crate) struct Outputs {
     pub(crate) values: Vec<Vec<f32>>,
-    pub(crate) ran: Ran,
-    pub(crate) times: Times,
+    pub(crate) summary: RunSummary,
+    pub(crate) times: RequestTimes,
 }
 
 impl Outputs {
@@ -127,52 +129,64 @@ impl Outputs {
     }
 }
 
-/// Where the time of a request went; of several rows, that of the one that was done last.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Times {
-    pub(crate) preparing: Duration,
-    pub(crate) waiting: Duration,
-    pub(crate) running: Duration,
+/// The model, the buckets and the cores that a request's rows ran on.
+#[derive(Debug, Clone)]
+pub(crate) struct RunSummary {
+    pub(crate) model: Arc<str>,
+    pub(crate) buckets: BTreeSet<Bucket>,
+    /// Of each worker, as the runtime writes them.
+    pub(crate) cores: BTreeSet<Arc<str>>,
+}
+
+impl RunSummary {
+    fn new(model: &Arc<str>, outputs: &[RowOutput]) -> Self {
+        let cores = outputs.iter().map(|output| Arc::clone(&output.core));
+        Self {
+            model: Arc::clone(model),
+            buckets: outputs.iter().map(|output| output.bucket).collect(),
+            cores: cores.collect(),
+        }
+    }
 }
 
 /// The outputs of `rows` before the deadline of the request. `preparing` is the time that it took so far.
 pub(crate) async fn run_rows(
-    entrance: &Entrance,
+    view: &ServerView,
     model: &Use,
     rows: Vec<Row>,
     preparing: Duration,
 ) -> Result<Outputs, Refusal> {
     let begun = Instant::now();
-    traffic::is_for(&model.name);
-    let outputs = outputs(entrance, model, rows).await;
+    record::note_model(&model.name);
+    let outputs = outputs(view, model, rows).await;
     let statistics = &model.statistics;
     let outputs = outputs.inspect_err(|_| statistics.failed(begun.elapsed()))?;
     let timings = outputs.iter().map(|row| row.timing);
     let last = timings.max_by_key(|timing| timing.waited + timing.ran);
-    let times = Times {
+    let times = RequestTimes {
         preparing,
         waiting: last.map_or(Duration::ZERO, |last| last.waited),
         running: last.map_or(Duration::ZERO, |last| last.ran),
     };
     statistics.succeeded(preparing + begun.elapsed(), &times, &outputs);
-    traces::has_run(&model.name, preparing, begun, &outputs);
+    record::note_run(&model.name, preparing, begun, &outputs);
     Ok(Outputs {
-        ran: Ran::of(&model.name, &outputs),
+        summary: RunSummary::new(&model.name, &outputs),
         values: outputs.into_iter().map(|output| output.values).collect(),
         times,
     })
 }
 
 async fn outputs(
-    entrance: &Entrance,
+    view: &ServerView,
     model: &Use,
     rows: Vec<Row>,
 ) -> Result<Vec<RowOutput>, Refusal> {
-    let served = &entrance.served;
+    let served = view.served();
     let deadline = context::deadline()?;
     let address = Address {
         model: model.id,
-        worker: entrance.worker(),
+        worker: view.worker(),
     };
     let submitted = served.queue.submit(address, rows, deadline);
     let receivers = submitted.map_err(|refused| not_accepted(refused, &served.limits))?;
@@ -182,10 +196,10 @@ async fn outputs(
     let outputs = tokio::select! {
         biased;
         outputs = outputs => outputs,
-        _ = given_up.wait_for(|is_over| *is_over) => return Err(stopping()),
+        _ = given_up.wait_for(|is_over| *is_over) => return Err(Refusal::stopping()),
     };
     let outputs = outputs
-        .map_err(|_| context::too_late())?
+        .map_err(|_| Refusal::too_late())?
         .map_err(|_| lost(served))?;
     outputs
         .into_iter()
@@ -217,29 +231,14 @@ fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
         .help("it is refused for ten minutes"),
         Refused::Broken => broken(),
         Refused::Gone => gone(),
-        Refused::Closed => stopping(),
+        Refused::Closed => Refusal::stopping(),
     }
-}
-
-/// The answer to a probe that has a refusal for it: why a request might not be answered.
-pub(crate) fn check_ready(entrance: &Entrance) -> Result<(), Refusal> {
-    if entrance.is_ready() {
-        return Ok(());
-    }
-    if entrance.served.is_stopping() {
-        return Err(stopping());
-    }
-    let why = match entrance.models().is_empty() {
-        true => "no model is served",
-        false => "a model has no core that is ready",
-    };
-    Err(Refusal::new(Code::NotReady, why))
 }
 
 /// Nobody answered a row.
-fn lost(served: &Served) -> Refusal {
+fn lost(served: &ServedState) -> Refusal {
     match served.is_stopping() {
-        true => stopping(),
+        true => Refusal::stopping(),
         false => Refusal::new(Code::WorkerDied, "the core that ran this request failed"),
     }
 }
@@ -251,10 +250,6 @@ fn broken() -> Refusal {
 
 fn gone() -> Refusal {
     Refusal::new(Code::UnknownModel, "the model was taken away")
-}
-
-fn stopping() -> Refusal {
-    Refusal::new(Code::Stopping, "the server is stopping")
 }
 
 fn refused(error: RowError) -> Refusal {
@@ -272,52 +267,33 @@ fn refused(error: RowError) -> Refusal {
         }
         RowError::Broken => broken(),
         RowError::Gone => gone(),
-        RowError::Closed => stopping(),
+        RowError::Closed => Refusal::stopping(),
     }
-}
-
-/// The model of that name; one that is not served here is refused with the names of those that are.
-pub(crate) fn find_model(entrance: &Entrance, asked: &str) -> Result<Use, Refusal> {
-    entrance.find(asked).ok_or_else(|| {
-        let models = entrance.models();
-        let names = name_list(models.iter().map(|model| &*model.name));
-        Refusal::new(Code::UnknownModel, "there is no model of that name")
-            .help(&format!("served: {names}"))
-    })
-}
-
-/// The model of a route that names none: the first one served here that the route is for, else the
-/// first one, which will say what it is for.
-pub(crate) fn default_model(
-    entrance: &Entrance,
-    is_for: impl Fn(&Head) -> bool,
-) -> Result<Use, Refusal> {
-    let first = entrance.first(|model| is_for(&model.model.head));
-    let first = first.or_else(|| entrance.first(|_| true));
-    first.ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::thread;
 
-    use axum::response::IntoResponse as _;
-
     use super::*;
+    use crate::serve::request::context::RequestContext;
 
-    /// Whether a request of so many bytes is read, and an answer of so many values written, on the thread
+    async fn with_bytes<F: Future>(bytes: usize, request: F) -> F::Output {
+        let context = RequestContext::new(Ok(None), Duration::from_secs(60), bytes);
+        context.scope(request).await
+    }
+
+    /// True, for each, where a request of `bytes` is read, and an answer of `values` written, on the thread
     /// that serves connections.
     async fn is_here(bytes: usize, values: usize) -> [bool; 2] {
         let own = thread::current().id();
         let is_own = move || thread::current().id() == own;
-        let work = async {
-            let read = read(Sent::of(b""), move |_| Ok(is_own())).await;
-            let write = move || Ok(is_own().to_string().into_response());
-            let answer = answer(values, write).await.unwrap().into_body();
-            let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap();
-            [read.unwrap(), *answer == *b"true"]
+        let request = async {
+            let read = read(b"", move |_| Ok(is_own())).await;
+            let answer = answer(values, move || Ok(is_own())).await;
+            [read.unwrap(), answer.unwrap()]
         };
-        context::with_bytes(bytes, work).await
+        with_bytes(bytes, request).await
     }
 
     #[tokio::test]
@@ -330,8 +306,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_answered_wherever_it_is() {
         for bytes in [10, 1 << 20] {
-            let panics = read(Sent::of(b""), |_| -> Result<(), Refusal> { panic!("here") });
-            let refusal = context::with_bytes(bytes, panics).await.unwrap_err();
+            let panics = read(b"", |_| -> Result<(), Refusal> { panic!("here") });
+            let refusal = with_bytes(bytes, panics).await.unwrap_err();
             assert_eq!(refusal.code(), Code::Internal);
         }
     }

@@ -9,7 +9,9 @@ use std::thread;
 use neuronc::placement::cores::CoreList;
 use neuronc::placement::machine::{Machine as Instance, MachineMemory};
 use neuronc::placement::{self, Placement, model::Model};
-use neuronc::serve::{self, Deployment, Door, Gate, Limits, Listener, Runtime, Stop};
+use neuronc::serve::{
+    self, Deployment, Limits, Listener, ListenerOptions, ListenerRole, Runtime, Shutdown,
+};
 use serde_json::{Value, json};
 
 use crate::plugin::chip::{Bundles, Machine};
@@ -59,16 +61,16 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
         runtime: Runtime::Processes(machine.backend(None)),
         log: tempfile::tempfile().unwrap(),
         limits: Limits::STANDARD,
-        gate: Gate::default(),
     };
     let socket = serve::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     let listeners = vec![Listener {
         socket,
-        door: Door::All,
+        role: ListenerRole::All,
     }];
-    let (stop, told) = tokio::sync::watch::channel(Stop::NotYet);
-    let server = thread::spawn(move || serve::run(deployment, listeners, told));
+    let (stop, told) = tokio::sync::watch::channel(Shutdown::NotYet);
+    let server =
+        thread::spawn(move || serve::run(deployment, ListenerOptions::default(), listeners, told));
     let predict = |texts: Value| {
         let body = json!({"inputs": texts}).to_string();
         ask(address, "POST", "/predict/m", &body)
@@ -112,6 +114,6 @@ fn what_the_device_calls_numeric_is_answered_as_such() {
     assert_eq!(predict(json!("the cat")).0, 200);
     assert_eq!(worker(), process);
 
-    stop.send(Stop::WithoutNotice).unwrap();
+    stop.send(Shutdown::WithoutNotice).unwrap();
     server.join().unwrap().unwrap();
 }

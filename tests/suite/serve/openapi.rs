@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use neuronc::serve::Door;
+use neuronc::serve::ListenerRole;
 use serde_json::{Value, json};
 
 use crate::serve::server::shared;
@@ -13,9 +13,12 @@ use crate::support::repository;
 #[test]
 fn the_document_is_the_one_that_is_served() {
     let path = repository().join("docs/openapi.json");
-    let document =
-        serde_json::to_string_pretty(&neuronc::serve::openapi(&[], Door::Management, false))
-            .unwrap();
+    let document = serde_json::to_string_pretty(&neuronc::serve::openapi(
+        &[],
+        ListenerRole::Management,
+        false,
+    ))
+    .unwrap();
     if std::env::var("NEURONC_BLESS").is_ok() {
         fs::write(&path, format!("{document}\n")).unwrap();
     }
@@ -28,7 +31,7 @@ fn the_document_is_the_one_that_is_served() {
     let served = shared("feature-extraction").get("/openapi.json").json();
     assert_eq!(
         served,
-        neuronc::serve::openapi(&["feature-extraction"], Door::All, false)
+        neuronc::serve::openapi(&["feature-extraction"], ListenerRole::All, false)
     );
 }
 
@@ -54,7 +57,7 @@ fn every_route_is_in_the_document() {
     let mut found = BTreeSet::new();
     routes(&repository().join("src/serve/http"), &mut found);
     assert!(found.len() > 25, "{found:?}");
-    let document = neuronc::serve::openapi(&[], Door::Management, false);
+    let document = neuronc::serve::openapi(&[], ListenerRole::Management, false);
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     for route in &found {
         // Its template is narrower than the router can say.
@@ -69,8 +72,8 @@ fn every_route_is_in_the_document() {
 
 #[test]
 fn the_document_says_what_needs_a_key() {
-    let with = neuronc::serve::openapi(&[], Door::Management, true);
-    let without = neuronc::serve::openapi(&[], Door::Management, false);
+    let with = neuronc::serve::openapi(&[], ListenerRole::Management, true);
+    let without = neuronc::serve::openapi(&[], ListenerRole::Management, false);
     let both = |roles: &[&str]| json!([{"bearer": roles}, {"x-api-key": roles}]);
     assert_eq!(with["security"], both(&[]));
     assert_eq!(without["security"][0], json!({}), "nothing is asked for");

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::bucket::{Bucket, Row};
 use crate::serve::core::job::{Address, Batch, Job, RowError, RowResult, answer_all};
 use crate::serve::core::model_queue::{Fill, Line};
-use crate::serve::core::models::ModelId;
+use crate::serve::core::names::ModelId;
 use crate::serve::core::quarantine::{Killers, Suspicion};
 
 /// What a worker gets when it asks for work.

@@ -12,9 +12,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::form;
-use crate::serve::http::listener_options::Gate;
+use crate::serve::http::listener_options::ListenerOptions;
+use crate::serve::request::refusal::{Code, Refusal};
 
 pub use keys::Keys;
 use keys::{Beyond, Key};
@@ -69,13 +69,13 @@ impl Caller {
 /// How a listener checks who asks.
 #[derive(Clone)]
 pub(in crate::serve) struct Access {
-    gate: Arc<Gate>,
+    gate: Arc<ListenerOptions>,
     /// What everybody may where there are no keys.
     keyless: Role,
 }
 
 impl Access {
-    pub(in crate::serve) fn new(gate: Arc<Gate>, keyless: Role) -> Self {
+    pub(in crate::serve) fn new(gate: Arc<ListenerOptions>, keyless: Role) -> Self {
         Self { gate, keyless }
     }
 }

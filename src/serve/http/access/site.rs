@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::form;
+use crate::serve::request::refusal::{Code, Refusal};
 
 /// In which relation to this server the page stands that a browser sends a request for
 /// (<https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>).

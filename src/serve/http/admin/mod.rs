@@ -17,12 +17,15 @@ use crate::failure::sentence;
 use crate::placement::cores::CoreList;
 use crate::serve::core::aliases::Target;
 use crate::serve::core::management::{Outcome, Trouble, Wish};
-use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::body::Sent;
-use crate::serve::{Entrance, Served, check_model_name};
+use crate::serve::core::names::check_model_name;
+use crate::serve::core::state::ServedState;
+use crate::serve::http::body::RequestBody;
+use crate::serve::http::json;
+use crate::serve::request::refusal::{Code, Refusal};
+use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
 
-pub(super) fn routes() -> Router<Entrance> {
+pub(super) fn routes() -> Router<ServerView> {
     Router::new()
         .route("/admin/status", get(status::all))
         .route("/admin/cores", get(status::cores))
@@ -78,22 +81,22 @@ pub(in crate::serve::http) struct AliasRequest {
 type Answer = Result<Json<ChangeAnswer>, Refusal>;
 
 async fn put_model(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
-    body: Sent,
+    body: RequestBody,
 ) -> Answer {
     let name = name_of(name)?;
     let body = body.bytes()?;
     let request: ModelRequest = match body.is_empty() {
         true => ModelRequest::default(),
-        false => answer::from_json(&body)?,
+        false => json::parse(&body)?,
     };
     let cores = core_list(request.cores.as_deref())?;
-    load(&entrance, name, request.bundle, cores).await
+    load(&view, name, request.bundle, cores).await
 }
 
 async fn take_model(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
     query: Result<Query<TakeQuery>, QueryRejection>,
 ) -> Answer {
@@ -106,17 +109,17 @@ async fn take_model(
         ))
     })?;
     let cores = core_list(query.cores.as_deref())?;
-    unload(&entrance, name, cores, query.force).await
+    unload(&view, name, cores, query.force).await
 }
 
-/// Loads a model, or puts it on more cores; see [`Served::put_model`].
+/// Loads a model, or puts it on more cores; see [`ServedState::put_model`].
 pub(super) async fn load(
-    entrance: &Entrance,
+    view: &ServerView,
     name: String,
     bundle: Option<PathBuf>,
     cores: Option<CoreList>,
 ) -> Answer {
-    change(entrance, move |served| {
+    change(view, move |served| {
         let wish = Wish {
             bundle: bundle.as_deref(),
             cores: cores.as_ref(),
@@ -126,45 +129,45 @@ pub(super) async fn load(
     .await
 }
 
-/// Takes a model off cores; see [`Served::take_model`].
+/// Takes a model off cores; see [`ServedState::take_model`].
 pub(super) async fn unload(
-    entrance: &Entrance,
+    view: &ServerView,
     name: String,
     cores: Option<CoreList>,
     force: bool,
 ) -> Answer {
-    change(entrance, move |served| {
+    change(view, move |served| {
         served.take_model(&name, cores.as_ref(), force)
     })
     .await
 }
 
 async fn put_alias(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
-    body: Sent,
+    body: RequestBody,
 ) -> Answer {
     let name = name_of(name)?;
-    let request: AliasRequest = answer::from_json(&body.bytes()?)?;
+    let request: AliasRequest = json::parse(&body.bytes()?)?;
     let target = |(model, weight)| Target { model, weight };
     let targets = request.models.into_iter().map(target).collect();
-    change(&entrance, move |served| served.put_alias(&name, targets)).await
+    change(&view, move |served| served.put_alias(&name, targets)).await
 }
 
 async fn take_alias(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let name = name_of(name)?;
-    change(&entrance, move |served| served.take_alias(&name)).await
+    change(&view, move |served| served.take_alias(&name)).await
 }
 
 async fn roll_back(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let name = name_of(name)?;
-    change(&entrance, move |served| served.roll_back_alias(&name)).await
+    change(&view, move |served| served.roll_back_alias(&name)).await
 }
 
 /// The name in a path, if it is one.
@@ -185,11 +188,11 @@ fn core_list(text: Option<&str>) -> Result<Option<CoreList>, Refusal> {
 
 /// Makes a change where it may take its time. It goes on when the client hangs up.
 async fn change(
-    entrance: &Entrance,
-    make: impl FnOnce(&Served) -> Result<Outcome, Trouble> + Send + 'static,
+    view: &ServerView,
+    make: impl FnOnce(&ServedState) -> Result<Outcome, Trouble> + Send + 'static,
 ) -> Answer {
-    let served = Arc::clone(&entrance.served);
-    let made = tokio::task::spawn_blocking(move || make(&served)).await;
+    let frontend = Arc::clone(&view.frontend);
+    let made = tokio::task::spawn_blocking(move || make(&frontend.served)).await;
     let made = made.map_err(|error| {
         tracing::error!("a change panicked: {error}");
         Refusal::new(

@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::Entrance;
 use crate::serve::core::aliases::{Alias, Target};
 use crate::serve::core::counters::Tally;
 use crate::serve::core::models::ServedModel;
 use crate::serve::core::worker::{Core, CoreState, Status};
+use crate::serve::request::view::ServerView;
 
 /// Raised when a key of [`ServerStatus`] changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -141,8 +141,8 @@ pub struct AliasStatus {
     pub previous: Option<BTreeMap<String, u32>>,
 }
 
-pub(super) async fn all(State(entrance): State<Entrance>) -> Json<ServerStatus> {
-    let served = &entrance.served;
+pub(super) async fn all(State(view): State<ServerView>) -> Json<ServerStatus> {
+    let served = view.served();
     Json(ServerStatus {
         schema_version: SCHEMA_VERSION,
         now: seconds_of(SystemTime::now()),
@@ -153,35 +153,32 @@ pub(super) async fn all(State(entrance): State<Entrance>) -> Json<ServerStatus> 
                 false => "actual".to_owned(),
             },
             chip: served.profile.name.clone(),
-            machine: served.workplace.machine.name.clone(),
-            ready: entrance.is_ready(),
+            machine: served.environment.machine.name.clone(),
+            ready: view.is_ready(),
             stopping: served.is_stopping(),
             uptime_seconds: served.started.elapsed().as_secs_f64(),
             pid: std::process::id(),
         },
-        cores: core_list(&entrance),
-        models: model_list(&entrance),
-        aliases: alias_map(&entrance),
+        cores: core_list(&view),
+        models: model_list(&view),
+        aliases: alias_map(&view),
     })
 }
 
-pub(super) async fn cores(State(entrance): State<Entrance>) -> Json<Vec<CoreStatus>> {
-    Json(core_list(&entrance))
+pub(super) async fn cores(State(view): State<ServerView>) -> Json<Vec<CoreStatus>> {
+    Json(core_list(&view))
 }
 
-pub(super) async fn models(State(entrance): State<Entrance>) -> Json<Vec<ModelStatus>> {
-    Json(model_list(&entrance))
+pub(super) async fn models(State(view): State<ServerView>) -> Json<Vec<ModelStatus>> {
+    Json(model_list(&view))
 }
 
-pub(super) async fn aliases(
-    State(entrance): State<Entrance>,
-) -> Json<BTreeMap<String, AliasStatus>> {
-    Json(alias_map(&entrance))
+pub(super) async fn aliases(State(view): State<ServerView>) -> Json<BTreeMap<String, AliasStatus>> {
+    Json(alias_map(&view))
 }
 
-fn core_list(entrance: &Entrance) -> Vec<CoreStatus> {
-    entrance
-        .cores()
+fn core_list(view: &ServerView) -> Vec<CoreStatus> {
+    view.workers()
         .iter()
         .map(|core| core_status(core))
         .collect()
@@ -250,10 +247,10 @@ fn held(model: &ServedModel, status: &Status) -> HeldModel {
     }
 }
 
-fn model_list(entrance: &Entrance) -> Vec<ModelStatus> {
+fn model_list(view: &ServerView) -> Vec<ModelStatus> {
     let of = |model: &ServedModel| {
-        let (queue_rows, wait) = entrance.served.queue.depth(model.id);
-        let cores = entrance.cores().iter().filter(|core| core.wants(model.id));
+        let (queue_rows, wait) = view.served().queue.depth(model.id);
+        let cores = view.workers().iter().filter(|core| core.wants(model.id));
         ModelStatus {
             name: model.name.to_string(),
             bundle: model.bundle.folder().display().to_string(),
@@ -266,22 +263,22 @@ fn model_list(entrance: &Entrance) -> Vec<ModelStatus> {
                 .map(ToString::to_string)
                 .collect(),
             cores: cores.map(|core| core.name.to_string()).collect(),
-            ready: entrance.is_model_ready(model.id),
+            ready: view.is_model_ready(model.id),
             queue_rows,
             queue_seconds: wait.map(|wait| wait.as_secs_f64()),
         }
     };
-    entrance.models().iter().map(|model| of(model)).collect()
+    view.models().iter().map(|model| of(model)).collect()
 }
 
-fn alias_map(entrance: &Entrance) -> BTreeMap<String, AliasStatus> {
+fn alias_map(view: &ServerView) -> BTreeMap<String, AliasStatus> {
     let weights = |targets: &[Target]| {
         let targets = targets.iter();
         targets
             .map(|target| (target.model.clone(), target.weight))
             .collect()
     };
-    let aliases = entrance.served.models.aliases();
+    let aliases = view.served().models.aliases();
     let of = |(name, alias): (String, Arc<Alias>)| {
         let status = AliasStatus {
             models: weights(alias.targets()),

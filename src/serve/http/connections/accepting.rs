@@ -104,10 +104,10 @@ impl Accepting {
         alive: &mpsc::Sender<Infallible>,
     ) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.connections.served.traffic.refused(NO_PLACE.code);
+            self.connections.frontend.traffic.refused(NO_PLACE.code);
             // There is a place for being refused, too; without one the connection is just closed.
             if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned()
-                && self.connections.gate.tls.is_none()
+                && self.connections.options.tls.is_none()
             {
                 tokio::spawn(async move {
                     NO_PLACE.send(stream).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::Version;
 use tokio::time::Instant;
 
-use crate::serve::Limits;
+use crate::serve::limits::Limits;
 
 /// No such moment.
 const NEVER: u64 = u64::MAX;

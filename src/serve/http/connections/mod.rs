@@ -37,13 +37,14 @@ use crate::serve::http::connections::body::{Answered, Received};
 use crate::serve::http::connections::early::NO_TLS;
 use crate::serve::http::connections::shared::Requests;
 use crate::serve::http::connections::stream::{Stream, Transport};
-use crate::serve::http::listener_options::Gate;
+use crate::serve::http::listener_options::ListenerOptions;
 use crate::serve::http::tls::Tls;
-use crate::serve::{Limits, Served};
+use crate::serve::limits::Limits;
+use crate::serve::request::frontend::Frontend;
 
 pub(super) use accepting::Accepting;
 pub(super) use body::TooSlow;
-pub(in crate::serve) use places::places;
+pub use places::places;
 
 /// The largest head of a request; the texts of the FastAPI server's protocol are in it.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -54,15 +55,15 @@ pub(super) struct Peer(pub(super) SocketAddr);
 
 /// What all connections have in common.
 pub(super) struct Connections {
-    served: Arc<Served>,
-    gate: Arc<Gate>,
+    frontend: Arc<Frontend>,
+    options: Arc<ListenerOptions>,
     limits: Limits,
     http: Builder<Requests>,
 }
 
 impl Connections {
-    pub(super) fn new(served: Arc<Served>, gate: Arc<Gate>) -> Self {
-        let limits = served.limits;
+    pub(super) fn new(frontend: Arc<Frontend>, options: Arc<ListenerOptions>) -> Self {
+        let limits = frontend.served.limits;
         let mut http = Builder::new(Requests { time: limits.body });
         // `activity` has the times.
         http.http1()
@@ -73,8 +74,8 @@ impl Connections {
             .max_concurrent_streams(streams)
             .max_header_list_size(HEAD_BYTES_MAX as u32);
         Self {
-            served,
-            gate,
+            frontend,
+            options,
             limits,
             http,
         }
@@ -88,10 +89,10 @@ impl Connections {
         app: Router,
         stopped: watch::Receiver<bool>,
     ) {
-        let _open = self.served.traffic.connected();
+        let _open = self.frontend.traffic.connected();
         // An answer is one write, and nobody gains from waiting for another.
         let _ = tcp.set_nodelay(true);
-        let transport = match &self.gate.tls {
+        let transport = match &self.options.tls {
             None => Transport::Plain(tcp),
             Some(tls) => {
                 let shaken = tokio::time::timeout(self.limits.head, self.shake(tls, tcp));
@@ -122,7 +123,7 @@ impl Connections {
         tcp.peek(&mut first).await?;
         // A method; a handshake begins with a byte that is no letter.
         if first[0].is_ascii_uppercase() {
-            self.served.traffic.refused(NO_TLS.code);
+            self.frontend.traffic.refused(NO_TLS.code);
             NO_TLS.send(tcp).await;
             return Err(io::Error::other("it speaks plain HTTP"));
         }
@@ -139,7 +140,7 @@ impl Connections {
     ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + Send + use<> {
         let version = request.version();
         let (in_flight, computing) = activity.begin(version);
-        if self.gate.log_requests {
+        if self.options.log_requests {
             request.extensions_mut().insert(Peer(peer));
         }
         let time = self.limits.body;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::Failure;
-use crate::serve::Limits;
+use crate::serve::limits::Limits;
 
 /// Connections that are being told that there is no place.
 pub(super) const REFUSALS_MAX: usize = 64;
@@ -24,7 +24,7 @@ const OWN_OF_WORKER: usize = 9;
 
 /// Raises the limit of open files as far as it goes, and gives the number of connections: those asked
 /// for, else the standard ones or as many as there is place for beside so many workers.
-pub(in crate::serve) fn places(asked: Option<NonZeroUsize>, workers: usize) -> Result<usize> {
+pub fn places(asked: Option<NonZeroUsize>, workers: usize) -> Result<usize> {
     let files = raised();
     let own = OWN + OWN_OF_WORKER * workers + REFUSALS_MAX + MANAGEMENT_MAX;
     let room = files.saturating_sub(own).max(1);

@@ -12,14 +12,15 @@ use serde_json::{Map, Value, json};
 use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
-use crate::serve::Entrance;
 use crate::serve::core::models::Use;
-use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::body::Sent;
+use crate::serve::http::body::RequestBody;
+use crate::serve::http::json;
 use crate::serve::http::kserve::outputs::{self, Ids};
 use crate::serve::http::kserve::tensor::{InputTensor, OutputTensor, Tensor, Values, wrong};
 use crate::serve::http::kserve::{self, KserveResult, VERSION, find};
+use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::run;
+use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::{self, TaskModel};
 
@@ -88,21 +89,21 @@ pub(super) fn text_inputs(head: &Head) -> &'static [&'static str] {
 }
 
 pub(super) async fn infer(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     asked: kserve::Asked,
     headers: HeaderMap,
-    body: Sent,
+    body: RequestBody,
 ) -> KserveResult {
-    let model = find(&entrance, asked)?;
+    let model = find(&view, asked)?;
     let (name, head) = (Arc::clone(&model.name), Arc::clone(&model.model.head));
     let read = move |body: &[u8]| Asked::read(&headers, body, &name, &head);
-    let mut asked = run::read(body, read).await?;
+    let mut asked = run::read(body.bytes()?, read).await?;
     let has_ids = |tensor: &Tensor| ID_INPUTS.contains(&tensor.name);
     let tensors = std::mem::take(&mut asked.tensors);
     let parameters = std::mem::take(&mut asked.parameters);
     let (values, compute) = match tensors.iter().any(has_ids) {
-        true => from_ids(&entrance, &model, tensors, &parameters).await?,
-        false => from_texts(&entrance, &model, tensors, parameters).await?,
+        true => from_ids(&view, &model, tensors, &parameters).await?,
+        false => from_texts(&view, &model, tensors, parameters).await?,
     };
     let write = move || asked.answer(compute()?, &model.name);
     Ok(run::answer(values, write).await?)
@@ -124,7 +125,7 @@ struct Asked {
 impl Asked {
     fn read(headers: &HeaderMap, body: &[u8], model: &str, head: &Head) -> Result<Self, Refusal> {
         let (json, binary) = split(headers, body)?;
-        let request: InferRequest = answer::from_json(json)?;
+        let request: InferRequest = json::parse(json)?;
         if request.model_name.is_some_and(|other| other != model) {
             let message = "`model_name` is not the model of the path";
             return Err(Invalid::new(InvalidCode::BadParameter, "model_name", message).into());
@@ -209,7 +210,7 @@ fn binary_output(parameters: &mut Map<String, Value>) -> Result<bool, Refusal> {
 
 /// The texts are answered as the model's task does.
 async fn from_texts(
-    entrance: &Entrance,
+    view: &ServerView,
     model: &Use,
     tensors: Vec<Tensor>,
     parameters: Map<String, Value>,
@@ -220,11 +221,11 @@ async fn from_texts(
     };
     let mut prepared = run::prepare(model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(entrance, model, rows, prepared.took).await?;
+    let outputs = run::run_rows(view, model, rows, prepared.took).await?;
     let values = outputs.size();
     let compute = move || {
         let answer = prepared.value.answer(outputs.values);
-        outputs::of_answer(answer.map_err(|error| answer::unanswerable(&error))?)
+        outputs::of_answer(answer.map_err(|error| Refusal::unanswerable(&error))?)
     };
     Ok((values, Box::new(compute)))
 }
@@ -264,7 +265,7 @@ fn items(names: &[&str], tensors: Vec<Tensor>) -> Result<Vec<Value>, Invalid> {
 
 /// Rows of ids run as they are, and what the graph computes is answered.
 async fn from_ids(
-    entrance: &Entrance,
+    view: &ServerView,
     model: &Use,
     tensors: Vec<Tensor>,
     parameters: &Map<String, Value>,
@@ -277,12 +278,12 @@ async fn from_ids(
     let prepare = move |model: &TaskModel| Ids::read(model, &tensors);
     let mut prepared = run::prepare(model, prepare).await?;
     let rows: Vec<Row> = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(entrance, model, rows, prepared.took).await?;
+    let outputs = run::run_rows(view, model, rows, prepared.took).await?;
     let head = Arc::clone(&model.model.head);
     let values = outputs.size();
     let compute = move || {
         let tensors = prepared.value.outputs(&head, outputs.values);
-        tensors.map_err(|error| answer::unanswerable(&error))
+        tensors.map_err(|error| Refusal::unanswerable(&error))
     };
     Ok((values, Box::new(compute)))
 }

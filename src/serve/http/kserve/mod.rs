@@ -16,10 +16,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::family::Head;
-use crate::serve::Entrance;
 use crate::serve::core::models::Use;
-use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::request::run;
+use crate::serve::http::error;
+use crate::serve::request::refusal::{Code, Refusal};
+use crate::serve::request::view::ServerView;
 
 pub(super) use infer::{InferAnswer, InferRequest};
 
@@ -30,10 +30,10 @@ const VERSION: &str = "1";
 type Asked = Result<Path<Vec<String>>, PathRejection>;
 type KserveResult = Result<Response, KserveRefusal>;
 
-pub(super) fn routes() -> Router<Entrance> {
-    let both = |router: Router<Entrance>, name: &str, method| {
+pub(super) fn routes() -> Router<ServerView> {
+    let both = |router: Router<ServerView>, name: &str, method| {
         let at = |model: &str| format!("/v2/models/{model}{name}");
-        let method: axum::routing::MethodRouter<Entrance> = method;
+        let method: axum::routing::MethodRouter<ServerView> = method;
         router
             .route(&at("{model}"), method.clone())
             .route(&at("{model}/versions/{version}"), method)
@@ -64,10 +64,10 @@ impl<T: Into<Refusal>> From<T> for KserveRefusal {
     }
 }
 
-/// Every refusal of these routes.
+/// The body of every refusal of these routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "KserveError")]
-pub(super) struct ErrorAnswer<'a> {
+pub(super) struct KserveError<'a> {
     error: &'a str,
 }
 
@@ -76,12 +76,12 @@ impl IntoResponse for KserveRefusal {
         let status = match self.0.code() {
             // The protocol has one status for what is wrong with a request.
             Code::Invalid(_) => 400,
-            other => other.status().as_u16(),
+            other => error::status(other).as_u16(),
         };
-        let body = ErrorAnswer {
+        let body = KserveError {
             error: self.0.message(),
         };
-        answer::with_status(&self.0, status, Json(body).into_response())
+        error::with_status(&self.0, status, Json(body).into_response())
     }
 }
 
@@ -118,8 +118,8 @@ async fn live() -> Json<Live> {
     Json(Live { live: true })
 }
 
-async fn ready(State(entrance): State<Entrance>) -> KserveResult {
-    when(entrance.is_ready(), None)
+async fn ready(State(view): State<ServerView>) -> KserveResult {
+    when(view.is_ready(), None)
 }
 
 fn when(ready: bool, name: Option<&str>) -> KserveResult {
@@ -129,15 +129,15 @@ fn when(ready: bool, name: Option<&str>) -> KserveResult {
     }
 }
 
-async fn model_ready(State(entrance): State<Entrance>, asked: Asked) -> KserveResult {
-    let model = find(&entrance, asked)?;
-    when(entrance.is_model_ready(model.id), Some(&model.name))
+async fn model_ready(State(view): State<ServerView>, asked: Asked) -> KserveResult {
+    let model = find(&view, asked)?;
+    when(view.is_model_ready(model.id), Some(&model.name))
 }
 
 /// The model and version of a path.
-fn find(entrance: &Entrance, asked: Asked) -> Result<Use, Refusal> {
+fn find(view: &ServerView, asked: Asked) -> Result<Use, Refusal> {
     let asked = asked.map(|Path(parts)| parts).unwrap_or_default();
-    let model = run::find_model(entrance, asked.first().map_or("", String::as_str))?;
+    let model = view.find_model(asked.first().map_or("", String::as_str))?;
     match asked.get(1) {
         Some(version) if version != VERSION => {
             Err(Refusal::new(Code::UnknownModel, "there is no such version")
@@ -174,8 +174,8 @@ fn tensor(name: &'static str, datatype: &'static str, shape: &[i64]) -> TensorMe
     }
 }
 
-async fn metadata(State(entrance): State<Entrance>, asked: Asked) -> KserveResult {
-    let model = find(&entrance, asked)?;
+async fn metadata(State(view): State<ServerView>, asked: Asked) -> KserveResult {
+    let model = find(&view, asked)?;
     let texts = infer::text_inputs(&model.model.head).iter();
     let ids = infer::ID_INPUTS.map(|name| tensor(name, "INT64", &[-1, -1]));
     let answer = ModelMetadata {

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::bucket::Row;
 use crate::family::Head;
-use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::kserve::infer::ID_INPUTS;
 use crate::serve::http::kserve::tensor::{Tensor, Values};
+use crate::serve::request::refusal::{Code, Refusal};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::{self, Answer, OneOrMany, TaskModel, fill_mask};
 

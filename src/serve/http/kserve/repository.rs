@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::serve::core::models::ServedModel;
 use crate::serve::http::access::Role;
-use crate::serve::http::admin;
-use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::body::Sent;
+use crate::serve::http::body::RequestBody;
 use crate::serve::http::kserve::{KserveResult, VERSION};
+use crate::serve::http::{admin, json};
+use crate::serve::listener::ListenerRole;
+use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::run;
-use crate::serve::{Door, Entrance};
+use crate::serve::request::view::ServerView;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,15 +50,15 @@ enum Availability {
 fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     match body.is_empty() {
         true => Ok(T::default()),
-        false => answer::from_json(body),
+        false => json::parse(body),
     }
 }
 
 /// `POST /v2/repository/index`.
-pub(super) async fn index(State(entrance): State<Entrance>, body: Sent) -> KserveResult {
-    let request: IndexRequest = run::read(body, optional).await?;
+pub(super) async fn index(State(view): State<ServerView>, body: RequestBody) -> KserveResult {
+    let request: IndexRequest = run::read(body.bytes()?, optional).await?;
     let entry = |model: &Arc<ServedModel>| {
-        let ready = entrance.is_model_ready(model.id);
+        let ready = view.is_model_ready(model.id);
         IndexEntry {
             name: model.name.to_string(),
             version: VERSION,
@@ -69,7 +70,7 @@ pub(super) async fn index(State(entrance): State<Entrance>, body: Sent) -> Kserv
             reason: if ready { "" } else { "no core is ready for it" },
         }
     };
-    let models = entrance.models();
+    let models = view.models();
     let entries = models.iter().map(entry);
     let is_asked = |entry: &IndexEntry| !request.ready || entry.state == Availability::Ready;
     let entries: Vec<IndexEntry> = entries.filter(is_asked).collect();
@@ -94,19 +95,19 @@ struct LoadParameters {
 /// `POST /v2/repository/models/{model}/load`: for operators, except that whoever asks for a model that is
 /// served has it.
 pub(super) async fn load(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
-    body: Sent,
+    body: RequestBody,
 ) -> KserveResult {
-    let request: LoadRequest = run::read(body, optional).await?;
+    let request: LoadRequest = run::read(body.bytes()?, optional).await?;
     let bundle = request.parameters.bundle;
-    if is_for_operators(&entrance, role) {
+    if is_for_operators(&view, role) {
         let name = admin::name_of(model)?;
-        admin::load(&entrance, name, bundle, None).await.map(drop)?;
+        admin::load(&view, name, bundle, None).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    run::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    view.find_model(model.as_deref().map_or("", String::as_str))?;
     match bundle {
         None => Ok(StatusCode::OK.into_response()),
         Some(_) => Err(for_operators().into()),
@@ -115,21 +116,21 @@ pub(super) async fn load(
 
 /// `POST /v2/repository/models/{model}/unload`: for operators. The protocol has no word for `force`.
 pub(super) async fn unload(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
 ) -> KserveResult {
-    if is_for_operators(&entrance, role) {
+    if is_for_operators(&view, role) {
         let name = admin::name_of(model)?;
-        admin::unload(&entrance, name, None, true).await.map(drop)?;
+        admin::unload(&view, name, None, true).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
-    run::find_model(&entrance, model.as_deref().map_or("", String::as_str))?;
+    view.find_model(model.as_deref().map_or("", String::as_str))?;
     Err(for_operators().into())
 }
 
-fn is_for_operators(entrance: &Entrance, role: Role) -> bool {
-    entrance.door == Door::Management && role == Role::Admin
+fn is_for_operators(view: &ServerView, role: Role) -> bool {
+    view.role == ListenerRole::Management && role == Role::Admin
 }
 
 fn for_operators() -> Refusal {

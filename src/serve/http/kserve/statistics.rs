@@ -6,10 +6,10 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::serve::Entrance;
 use crate::serve::core::models::ServedModel;
 use crate::serve::core::statistics::{Duties, Duty};
 use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
+use crate::serve::request::view::ServerView;
 
 /// The statistics of one or all models.
 #[derive(Serialize, JsonSchema)]
@@ -38,13 +38,13 @@ struct BatchStatistics {
 }
 
 /// `GET /v2/models/stats`.
-pub(super) async fn all(State(entrance): State<Entrance>) -> KserveResult {
-    answer(entrance.models().iter().map(|model| &**model))
+pub(super) async fn all(State(view): State<ServerView>) -> KserveResult {
+    answer(view.models().iter().map(|model| &**model))
 }
 
 /// `GET /v2/models/{model}/stats`.
-pub(super) async fn of_model(State(entrance): State<Entrance>, asked: Asked) -> KserveResult {
-    let model = find(&entrance, asked)?;
+pub(super) async fn of_model(State(view): State<ServerView>, asked: Asked) -> KserveResult {
+    let model = find(&view, asked)?;
     answer(std::iter::once(&*model))
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::serve::http::answer::Refusal;
+use crate::serve::request::refusal::Refusal;
 use crate::task::invalid::{Invalid, InvalidCode};
 
 /// A tensor of a request.

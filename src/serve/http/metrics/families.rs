@@ -15,19 +15,19 @@ use prometheus_client::registry::Unit;
 
 use crate::processes::{self, Process};
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::Entrance;
 use crate::serve::core::counters::{Book, Runs, Tally};
 use crate::serve::core::histogram::{Histogram, SECONDS, SHARES};
 use crate::serve::core::worker::{Core, CoreState};
 use crate::serve::http::admin::status::words;
-use crate::serve::request::traffic::protocol;
+use crate::serve::http::traffic::protocol;
+use crate::serve::request::view::ServerView;
 
 /// Every word for the state of a core.
 const STATES: [&str; 6] = ["starting", "ready", "empty", "down", "broken", "closed"];
 
 /// What a server tells when it is asked.
 #[derive(Debug)]
-pub(super) struct Scrape(pub(super) Entrance);
+pub(super) struct Scrape(pub(super) ServerView);
 
 /// A core with what it has done.
 struct Seen<'a> {
@@ -42,7 +42,7 @@ type Family = (&'static str, Option<Unit>, &'static str, MetricType);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let cores: Vec<Seen<'_>> = self.0.cores().iter().map(|core| Seen::of(core)).collect();
+        let cores: Vec<Seen<'_>> = self.0.workers().iter().map(|core| Seen::of(core)).collect();
         self.server(&mut encoder)?;
         self.requests(&mut encoder)?;
         self.models(&mut encoder, &cores)?;
@@ -82,7 +82,7 @@ impl<'a> Seen<'a> {
 
 impl Scrape {
     fn server(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let served = &self.0.served;
+        let served = self.0.served();
         let runtime = match served.is_simulated() {
             true => SIMULATED,
             false => "actual",
@@ -91,7 +91,7 @@ impl Scrape {
             ("version", env!("CARGO_PKG_VERSION")),
             ("runtime", runtime),
             ("chip", &*served.profile.name),
-            ("machine", &*served.workplace.machine.name),
+            ("machine", &*served.environment.machine.name),
         ];
         let what = "Always 1; its labels say what the server is.";
         family(encoder, gauge("neuronc_server_info", what), |out| {
@@ -104,7 +104,7 @@ impl Scrape {
     }
 
     fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let traffic = &self.0.served.traffic;
+        let traffic = &self.0.frontend.traffic;
         let account = traffic.account();
         let what = "Connections that are open.";
         family(encoder, gauge("neuronc_connections_open", what), |out| {
@@ -182,7 +182,7 @@ impl Scrape {
         let what = "Rows that wait for a core.";
         family(encoder, gauge("neuronc_queue_rows", what), |out| {
             for model in &models {
-                let (rows, _) = self.0.served.queue.depth(model.id);
+                let (rows, _) = self.0.served().queue.depth(model.id);
                 set(out, &[("model", &*model.name)], rows as u64)?;
             }
             Ok(())
@@ -191,7 +191,7 @@ impl Scrape {
         family(encoder, gauge("neuronc_model_cores", what), |out| {
             for model in &models {
                 let is_ready = |core: &&Arc<Core>| core.is_ready_for(model.id);
-                let ready = self.0.cores().iter().filter(is_ready).count();
+                let ready = self.0.workers().iter().filter(is_ready).count();
                 set(out, &[("model", &*model.name)], ready as u64)?;
             }
             Ok(())

@@ -13,9 +13,9 @@ use axum::response::{IntoResponse as _, Response};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-use crate::serve::Entrance;
-use crate::serve::http::answer::{Code, Refusal};
 use crate::serve::http::metrics::families::Scrape;
+use crate::serve::request::refusal::{Code, Refusal};
+use crate::serve::request::view::ServerView;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -24,14 +24,14 @@ const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All families, in the form that the client reads.
 pub(super) async fn serve(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let accepted = headers.get(header::ACCEPT);
     let accepted = accepted.and_then(|value| value.to_str().ok());
     let is_open = accepted.is_some_and(|value| value.contains("application/openmetrics-text"));
     // It reads files below /proc.
-    let written = tokio::task::spawn_blocking(move || write(entrance)).await;
+    let written = tokio::task::spawn_blocking(move || write(view)).await;
     let written = written.map_err(|error| error.to_string());
     let text = written.and_then(|written| written.map_err(|error| error.to_string()));
     let text = text.map_err(|why| {
@@ -46,9 +46,9 @@ pub(super) async fn serve(
 }
 
 /// Everything as OpenMetrics.
-fn write(entrance: Entrance) -> Result<String, fmt::Error> {
+fn write(view: ServerView) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(entrance)));
+    registry.register_collector(Box::new(Scrape(view)));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::serve::http::admin::{self, status};
-use crate::serve::http::answer;
+use crate::serve::http::error;
 use crate::serve::http::openapi::{Body, Paths, Reply, Route};
 
 /// What has it is for admins, unless it needs no key at all.
@@ -26,7 +26,7 @@ pub(super) fn routes(paths: &mut Paths) {
 }
 
 fn looks(paths: &mut Paths) {
-    let error = paths.answer::<answer::ErrorAnswer<'static>>();
+    let error = paths.answer::<error::NativeError<'static>>();
     let all = paths.json::<status::ServerStatus>();
     let cores = paths.json::<Vec<status::CoreStatus>>();
     let models = paths.json::<Vec<status::ModelStatus>>();
@@ -51,7 +51,7 @@ fn looks(paths: &mut Paths) {
 }
 
 fn page(paths: &mut Paths) {
-    let error = paths.answer::<answer::ErrorAnswer<'static>>();
+    let error = paths.answer::<error::NativeError<'static>>();
     let files: [(_, _, &'static [&'static str]); 3] = [
         ("/ui", "The status page", &["text/html"]),
         ("/ui/page.css", "Its style", &["text/css"]),
@@ -72,7 +72,7 @@ fn page(paths: &mut Paths) {
 }
 
 fn changes(paths: &mut Paths) {
-    let error = paths.answer::<answer::ErrorAnswer<'static>>();
+    let error = paths.answer::<error::NativeError<'static>>();
     let model = paths.optional_request::<admin::ModelRequest>();
     let alias = paths.request::<admin::AliasRequest>();
     // What takes something away is content when it is not there.

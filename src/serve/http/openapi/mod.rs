@@ -14,7 +14,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::serve::http::access::{self, Caller};
-use crate::serve::{Door, Entrance};
+use crate::serve::listener::ListenerRole;
+use crate::serve::request::view::ServerView;
 
 /// Where the schemas of types are.
 const SCHEMAS: &str = "/components/schemas";
@@ -27,7 +28,7 @@ const DESCRIPTION: &str = "One server, several protocols; docs/protocols.md says
 
 /// The document of a server of models and aliases of these names, of any server where there are none, as
 /// it is seen through a port. With `keys`, nothing but the health of the server is answered without.
-pub fn document(names: &[&str], door: Door, keys: bool) -> Value {
+pub fn document(names: &[&str], door: ListenerRole, keys: bool) -> Value {
     let mut paths = described(names, door, keys);
     json!({
         "openapi": "3.1.0",
@@ -43,7 +44,7 @@ pub fn document(names: &[&str], door: Door, keys: bool) -> Value {
 }
 
 /// Every route of a port.
-fn described(names: &[&str], door: Door, keys: bool) -> Paths {
+fn described(names: &[&str], door: ListenerRole, keys: bool) -> Paths {
     let mut paths = Paths::new(names, door, keys);
     routes::native(&mut paths);
     routes::openai(&mut paths);
@@ -60,7 +61,7 @@ fn described(names: &[&str], door: Door, keys: bool) -> Paths {
     routes::kserve_repository(&mut paths);
     routes::sagemaker(&mut paths);
     routes::fastapi(&mut paths);
-    if door == Door::Management {
+    if door == ListenerRole::Management {
         management::routes(&mut paths);
     }
     paths
@@ -70,7 +71,7 @@ fn described(names: &[&str], door: Door, keys: bool) -> Paths {
 struct Paths {
     /// Models and aliases that are served.
     names: Vec<String>,
-    door: Door,
+    door: ListenerRole,
     keys: bool,
     paths: Map<String, Value>,
     requests: SchemaGenerator,
@@ -112,7 +113,7 @@ enum Reply {
 }
 
 impl Paths {
-    fn new(names: &[&str], door: Door, keys: bool) -> Self {
+    fn new(names: &[&str], door: ListenerRole, keys: bool) -> Self {
         let settings = || {
             SchemaSettings::draft2020_12().with(|settings| {
                 settings.definitions_path = SCHEMAS.into();
@@ -229,12 +230,12 @@ fn schemes() -> Value {
 
 /// `GET /openapi.json`. Where there are keys, who asks for it has one.
 pub(super) async fn serve(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     caller: Option<Extension<Caller>>,
 ) -> Json<Value> {
-    let names = entrance.names();
+    let names = view.names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Json(document(&names, entrance.door, caller.is_some()))
+    Json(document(&names, view.role, caller.is_some()))
 }
 
 #[cfg(test)]
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn no_schema_hides_another_of_its_name() {
-        let mut paths = described(&[], Door::Management, false);
+        let mut paths = described(&[], ListenerRole::Management, false);
         let requests = paths.requests.take_definitions(true);
         let answers = paths.answers.take_definitions(true);
         assert!(requests.len() > 10 && answers.len() > 20);
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn every_body_has_an_example() {
-        let paths = described(&[], Door::Management, false);
+        let paths = described(&[], ListenerRole::Management, false);
         let operations = paths
             .paths
             .values()

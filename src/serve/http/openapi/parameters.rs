@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::serve::Door;
-use crate::serve::core::models::NAME_PATTERN;
+use crate::serve::core::names::NAME_PATTERN;
 use crate::serve::http::openapi::{Body, Route};
+use crate::serve::listener::ListenerRole;
 
 /// The parameters of a route: those of its path, and the deadline where it has one.
-pub(super) fn of(route: &Route<'_>, names: &[String], door: Door) -> Vec<Value> {
+pub(super) fn of(route: &Route<'_>, names: &[String], door: ListenerRole) -> Vec<Value> {
     let changes = match door {
-        Door::Management => ["/admin/", "/v2/repository/models/"].as_slice(),
-        Door::All | Door::Worker(_) => &[],
+        ListenerRole::Management => ["/admin/", "/v2/repository/models/"].as_slice(),
+        ListenerRole::All | ListenerRole::Worker(_) => &[],
     };
     let is_change = changes.iter().any(|prefix| route.path.starts_with(prefix));
     let parts = route.path.split('{').skip(1);

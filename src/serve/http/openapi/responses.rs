@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::serve::Door;
 use crate::serve::http::access;
 use crate::serve::http::openapi::{Body, Reply, Route, management};
+use crate::serve::listener::ListenerRole;
 
 /// Every status that a route can answer, with its body.
-pub(super) fn of(route: &Route<'_>, door: Door) -> Map<String, Value> {
+pub(super) fn of(route: &Route<'_>, door: ListenerRole) -> Map<String, Value> {
     let mut responses = Map::new();
     if let Some(answered) = answered(&route.answer) {
         responses.insert("200".to_owned(), answered);
@@ -18,7 +18,7 @@ pub(super) fn of(route: &Route<'_>, door: Door) -> Map<String, Value> {
     responses
 }
 
-fn statuses(route: &Route<'_>, door: Door) -> Vec<u16> {
+fn statuses(route: &Route<'_>, door: ListenerRole) -> Vec<u16> {
     let mut statuses = route.refusals.to_vec();
     if !access::is_open(&route.path) {
         // Where there are API keys: none, or one of which there is too much.
@@ -30,7 +30,7 @@ fn statuses(route: &Route<'_>, door: Door) -> Vec<u16> {
     if !matches!(route.body, Body::Nothing) {
         statuses.extend([400, 408, 413, 415, 503, 504]);
     }
-    if door == Door::Management && route.method != "get" {
+    if door == ListenerRole::Management && route.method != "get" {
         // The page of another site.
         statuses.push(403);
     }

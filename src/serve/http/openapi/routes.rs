@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::serve::Door;
 use crate::serve::http::openapi::{Body, Paths, Reply, Route, parameters};
-use crate::serve::http::tei::{info, tokens};
-use crate::serve::http::{answer, fastapi, kserve, openai, tei};
+use crate::serve::http::tei::{self, info, tokens};
+use crate::serve::http::{error, fastapi, kserve, openai};
+use crate::serve::listener::ListenerRole;
 use crate::task::text_classification::Label;
 
 /// The statuses of refusals of a route that runs a model.
@@ -32,7 +32,7 @@ fn task_request() -> Body {
 }
 
 pub(super) fn native(paths: &mut Paths) {
-    let error = paths.answer::<answer::ErrorAnswer<'static>>();
+    let error = paths.answer::<error::NativeError<'static>>();
     for (path, summary) in [
         (
             "/predict/{model}",
@@ -104,7 +104,7 @@ pub(super) fn native(paths: &mut Paths) {
 }
 
 pub(super) fn openai(paths: &mut Paths) {
-    let error = paths.answer::<openai::ErrorAnswer<'static>>();
+    let error = paths.answer::<openai::OpenAiError<'static>>();
     let body = paths.request::<openai::EmbeddingsRequest>();
     let embeddings = paths.json::<openai::EmbeddingsAnswer<'static>>();
     let models = paths.json::<openai::ModelsAnswer<'static>>();
@@ -149,7 +149,7 @@ pub(super) fn openai(paths: &mut Paths) {
 }
 
 pub(super) fn tei(paths: &mut Paths, prefix: &str, tag: &str) {
-    let error = paths.answer::<tei::ErrorAnswer<'static>>();
+    let error = paths.answer::<tei::TeiError<'static>>();
     let posts = tei_posts(paths).map(|(name, summary, body, answer)| {
         let refusals: &[u16] = match name {
             "tokenize" | "decode" => &[404, 422, 424],
@@ -239,7 +239,7 @@ fn kserve_look(
     answer: Reply,
     refusals: &'static [u16],
 ) {
-    let error = paths.answer::<kserve::ErrorAnswer<'static>>();
+    let error = paths.answer::<kserve::KserveError<'static>>();
     paths.add(Route {
         tag: "kserve",
         method: "get",
@@ -285,7 +285,7 @@ pub(super) fn kserve_model(paths: &mut Paths, model: &str) {
         body: paths.request::<kserve::InferRequest>(),
         answer: Reply::Tensors(paths.answer::<kserve::InferAnswer<'static>>()),
         refusals: RUNS,
-        error: paths.answer::<kserve::ErrorAnswer<'static>>(),
+        error: paths.answer::<kserve::KserveError<'static>>(),
     };
     paths.add(route);
     let length = json!({
@@ -298,14 +298,14 @@ pub(super) fn kserve_model(paths: &mut Paths, model: &str) {
 }
 
 pub(super) fn kserve_repository(paths: &mut Paths) {
-    let error = paths.answer::<kserve::ErrorAnswer<'static>>();
+    let error = paths.answer::<kserve::KserveError<'static>>();
     let index = paths.optional_request::<kserve::repository::IndexRequest>();
     let entries = paths.json::<Vec<kserve::repository::IndexEntry>>();
     let load = paths.optional_request::<kserve::repository::LoadRequest>();
     let model = "/v2/repository/models/{model}";
     let (changes, unloaded): (&[u16], _) = match paths.door {
-        Door::Management => (&[400, 404, 409, 500], Reply::Nothing),
-        Door::All | Door::Worker(_) => (&[400, 404], Reply::Refused),
+        ListenerRole::Management => (&[400, 404, 409, 500], Reply::Nothing),
+        ListenerRole::All | ListenerRole::Worker(_) => (&[400, 404], Reply::Refused),
     };
     for (path, summary, body, answer, refusals) in [
         (
@@ -344,7 +344,7 @@ pub(super) fn kserve_repository(paths: &mut Paths) {
 }
 
 pub(super) fn sagemaker(paths: &mut Paths) {
-    let error = paths.answer::<answer::ErrorAnswer<'static>>();
+    let error = paths.answer::<error::NativeError<'static>>();
     paths.add(Route {
         tag: "sagemaker",
         method: "get",
@@ -376,7 +376,7 @@ pub(super) fn sagemaker(paths: &mut Paths) {
 pub(super) fn fastapi(paths: &mut Paths) {
     let health = json!({"type": "object", "required": ["Status"], "properties":
         {"Status": {"enum": ["Healthy", "Unhealthy"]}}});
-    let error = paths.answer::<answer::ErrorAnswer<'static>>();
+    let error = paths.answer::<error::NativeError<'static>>();
     paths.add(Route {
         tag: "fastapi",
         method: "get",
@@ -399,7 +399,7 @@ pub(super) fn fastapi(paths: &mut Paths) {
         body: Body::Nothing,
         answer: paths.json::<fastapi::DetailAnswer>(),
         refusals: RUNS,
-        error: paths.answer::<fastapi::ErrorAnswer<'static>>(),
+        error: paths.answer::<fastapi::FastApiError<'static>>(),
     };
     paths.add(route);
     for name in ["seq_0", "seq_1"] {

@@ -8,14 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::family::{Head, Scores};
-use crate::serve::Entrance;
-use crate::serve::http::answer;
-use crate::serve::http::body::Sent;
+use crate::serve::http::body::RequestBody;
+use crate::serve::http::json;
 use crate::serve::http::tei::info::Computed;
 use crate::serve::http::tei::{
     self, Direction, Named, TeiResult, count, model, truncation, unexpected,
 };
 use crate::serve::request::run;
+use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::text_classification::{self, Label, Sequence};
 use crate::task::{Answer, OneOrMany, TaskModel, check_count};
@@ -96,18 +96,18 @@ fn is_classifier(head: &Head) -> bool {
 
 /// The labels of each text, best first.
 pub(super) async fn predict(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     named: Named,
-    body: Sent,
+    body: RequestBody,
 ) -> TeiResult {
     let begun = Instant::now();
     let read = |body: &[u8]| {
-        let request: PredictRequest = answer::from_json(body)?;
+        let request: PredictRequest = json::parse(body)?;
         let characters = characters(&request.inputs.sequences());
         Ok((request, characters))
     };
-    let (request, characters) = run::read(body, read).await?;
-    let model = model(&entrance, named, is_classifier)?;
+    let (request, characters) = run::read(body.bytes()?, read).await?;
+    let model = model(&view, named, is_classifier)?;
     let is_list = matches!(request.inputs, PredictInputs::Batch(_));
     let prepare = move |model: &TaskModel| {
         let options = text_classification::Options {
@@ -127,7 +127,7 @@ pub(super) async fn predict(
         };
         computed.answer::<OneOrMany<Vec<Label>>>(&answer)
     };
-    tei::run(&entrance, model, prepare, (begun, characters), write).await
+    tei::run(&view, model, prepare, (begun, characters), write).await
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -157,21 +157,21 @@ pub(in crate::serve::http) struct Rank {
 
 /// The texts by how well they answer the query, best first.
 pub(super) async fn rerank(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     named: Named,
-    body: Sent,
+    body: RequestBody,
 ) -> TeiResult {
     let begun = Instant::now();
     let read = |body: &[u8]| {
-        let request: RerankRequest = answer::from_json(body)?;
+        let request: RerankRequest = json::parse(body)?;
         let texts = request.texts.iter().map(|text| count(text));
         let characters = texts.sum::<usize>() + count(&request.query);
         Ok((request, characters))
     };
-    let (request, characters) = run::read(body, read).await?;
+    let (request, characters) = run::read(body.bytes()?, read).await?;
     let is_reranker =
         |head: &Head| matches!(head, Head::TextClassification { labels, .. } if labels.len() == 1);
-    let model = model(&entrance, named, is_reranker)?;
+    let model = model(&view, named, is_reranker)?;
     let (query, texts) = (request.query, Arc::new(request.texts));
     let kept = request.return_text.then(|| Arc::clone(&texts));
     let prepare = move |model: &TaskModel| {
@@ -211,5 +211,5 @@ pub(super) async fn rerank(
         ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
         computed.answer(&ranks)
     };
-    tei::run(&entrance, model, prepare, (begun, characters), write).await
+    tei::run(&view, model, prepare, (begun, characters), write).await
 }

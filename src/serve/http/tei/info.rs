@@ -14,11 +14,13 @@ use tokio::runtime::Handle;
 use crate::executor::job::{Cast, CastMode, CastType};
 use crate::family::Head;
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::Entrance;
 use crate::serve::core::models::Use;
-use crate::serve::http::answer::{self, Ran, Refusal};
+use crate::serve::core::statistics::RequestTimes;
+use crate::serve::http::json;
 use crate::serve::http::tei::{self, TeiRefusal};
-use crate::serve::request::run::{self, Outputs, Times};
+use crate::serve::request::refusal::Refusal;
+use crate::serve::request::run::{Outputs, RunSummary};
+use crate::serve::request::view::ServerView;
 use crate::task::TaskModel;
 
 /// What a request cost, for its headers.
@@ -27,8 +29,8 @@ pub(in crate::serve::http) struct Computed {
     begun: Instant,
     characters: usize,
     tokens: usize,
-    times: Times,
-    ran: Ran,
+    times: RequestTimes,
+    summary: RunSummary,
 }
 
 impl Computed {
@@ -44,7 +46,7 @@ impl Computed {
             characters,
             tokens,
             times: outputs.times,
-            ran: outputs.ran.clone(),
+            summary: outputs.summary.clone(),
         }
     }
 
@@ -53,7 +55,7 @@ impl Computed {
         self,
         answer: &T,
     ) -> Result<Response, Refusal> {
-        let mut response = answer::json(answer, &self.ran)?;
+        let mut response = json::write(answer, &self.summary)?;
         let total = self.begun.elapsed();
         let numbers = [
             ("x-compute-time", milliseconds(total)),
@@ -122,11 +124,11 @@ struct Labels {
 }
 
 pub(in crate::serve::http) async fn info(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     named: tei::Named,
 ) -> Result<Json<Info>, TeiRefusal> {
-    let model = tei::model(&entrance, named, |_| true)?;
-    let limits = &entrance.served.limits;
+    let model = tei::model(&view, named, |_| true)?;
+    let limits = &view.served().limits;
     let (name, plan) = (&model.name, model.plan());
     let model = &model.model;
     let buckets = || plan.buckets.iter();
@@ -145,7 +147,7 @@ pub(in crate::serve::http) async fn info(
         auto_truncate: false,
         tokenization_workers: Handle::current().metrics().num_workers(),
         version: env!("CARGO_PKG_VERSION"),
-        runtime: entrance.served.is_simulated().then_some(SIMULATED),
+        runtime: view.served().is_simulated().then_some(SIMULATED),
     }))
 }
 
@@ -185,10 +187,10 @@ fn model_type(model: &TaskModel) -> ModelType {
 
 /// 200 while a request would be answered.
 pub(in crate::serve::http) async fn health(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     named: tei::Named,
 ) -> Result<StatusCode, TeiRefusal> {
-    tei::model(&entrance, named, |_| true)?;
-    run::check_ready(&entrance)?;
+    tei::model(&view, named, |_| true)?;
+    view.check_ready()?;
     Ok(StatusCode::OK)
 }

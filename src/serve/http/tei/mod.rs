@@ -17,12 +17,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::family::Head;
-use crate::serve::Entrance;
 use crate::serve::core::models::Use;
-use crate::serve::http::answer::{self, Code, Refusal};
-use crate::serve::http::body::Sent;
+use crate::serve::http::body::RequestBody;
 use crate::serve::http::tei::info::Computed;
+use crate::serve::http::{error, json};
+use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::run::{self, Outputs};
+use crate::serve::request::view::ServerView;
 use crate::task::feature_extraction::{self, Embeddings};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::tokens::{Side, Text, Truncation};
@@ -33,7 +34,7 @@ type Named = Result<Option<Path<String>>, PathRejection>;
 type TeiResult = Result<Response, TeiRefusal>;
 
 /// The routes, below `prefix`.
-pub(super) fn routes(prefix: &str) -> Router<Entrance> {
+pub(super) fn routes(prefix: &str) -> Router<ServerView> {
     let at = |name: &str| format!("{prefix}/{name}");
     Router::new()
         .route(&at("embed"), post(embed))
@@ -58,10 +59,10 @@ impl<T: Into<Refusal>> From<T> for TeiRefusal {
     }
 }
 
-/// Every refusal of these routes.
+/// The body of every refusal of these routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TeiError")]
-pub(super) struct ErrorAnswer<'a> {
+pub(super) struct TeiError<'a> {
     error: &'a str,
     error_type: ErrorType,
 }
@@ -91,13 +92,13 @@ impl IntoResponse for TeiRefusal {
             Code::DeadlineExceeded => (504, ErrorType::Overloaded),
             Code::TooManyBytes => (503, ErrorType::Overloaded),
             Code::NotReady | Code::Stopping => (503, ErrorType::Unhealthy),
-            other => (other.status().as_u16(), ErrorType::Validation),
+            other => (error::status(other).as_u16(), ErrorType::Validation),
         };
-        let body = ErrorAnswer {
+        let body = TeiError {
             error: self.0.message(),
             error_type,
         };
-        answer::with_status(&self.0, status, Json(body).into_response())
+        error::with_status(&self.0, status, Json(body).into_response())
     }
 }
 
@@ -156,8 +157,8 @@ fn yes() -> bool {
 }
 
 /// The first model that gives a vector for a text, or the one that the path names.
-fn embedder(entrance: &Entrance, named: Named) -> Result<Use, Refusal> {
-    model(entrance, named, |head| {
+fn embedder(view: &ServerView, named: Named) -> Result<Use, Refusal> {
+    model(view, named, |head| {
         matches!(
             head,
             Head::FeatureExtraction {
@@ -169,28 +170,28 @@ fn embedder(entrance: &Entrance, named: Named) -> Result<Use, Refusal> {
 }
 
 pub(super) fn model(
-    entrance: &Entrance,
+    view: &ServerView,
     named: Named,
     is_for: impl Fn(&Head) -> bool,
 ) -> Result<Use, Refusal> {
     match named {
-        Ok(Some(Path(name))) => run::find_model(entrance, &name),
-        Ok(None) => run::default_model(entrance, is_for),
+        Ok(Some(Path(name))) => view.find_model(&name),
+        Ok(None) => view.default_model(is_for),
         // A name that is not UTF-8 is that of no model.
-        Err(_) => run::find_model(entrance, ""),
+        Err(_) => view.find_model(""),
     }
 }
 
 /// One vector for each text.
-async fn embed(State(entrance): State<Entrance>, named: Named, body: Sent) -> TeiResult {
+async fn embed(State(view): State<ServerView>, named: Named, body: RequestBody) -> TeiResult {
     let begun = Instant::now();
     let read = |body: &[u8]| {
-        let request: EmbedRequest = answer::from_json(body)?;
+        let request: EmbedRequest = json::parse(body)?;
         let characters: usize = texts(&request.inputs).map(count).sum();
         Ok((request, characters))
     };
-    let (request, characters) = run::read(body, read).await?;
-    let model = embedder(&entrance, named)?;
+    let (request, characters) = run::read(body.bytes()?, read).await?;
+    let model = embedder(&view, named)?;
     no_prompt(request.prompt_name.as_ref())?;
     let (normalize, dimensions) = (request.normalize, request.dimensions);
     let prepare = move |model: &TaskModel| {
@@ -203,7 +204,7 @@ async fn embed(State(entrance): State<Entrance>, named: Named, body: Sent) -> Te
     let mut prepared = run::prepare(&model, prepare).await?;
     let tokens = prepared.value.tokens();
     let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(&view, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let computed = Computed::new(model, (begun, characters), tokens, &outputs);
     let write = move || {
@@ -229,7 +230,7 @@ fn count(text: &str) -> usize {
 
 fn vectors(prepared: Embeddings, outputs: Outputs) -> Result<Vec<Vec<f32>>, Refusal> {
     let vectors = prepared.vectors(outputs.values);
-    vectors.map_err(|error| answer::unanswerable(&error))
+    vectors.map_err(|error| Refusal::unanswerable(&error))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -243,17 +244,17 @@ pub(super) struct EmbedAllRequest {
 }
 
 /// One vector for each token of each text, from models that do not pool.
-async fn embed_all(State(entrance): State<Entrance>, named: Named, body: Sent) -> TeiResult {
+async fn embed_all(State(view): State<ServerView>, named: Named, body: RequestBody) -> TeiResult {
     let begun = Instant::now();
     let read = |body: &[u8]| {
-        let request: EmbedAllRequest = answer::from_json(body)?;
+        let request: EmbedAllRequest = json::parse(body)?;
         let texts = request.inputs.as_slice().iter();
         let characters: usize = texts.map(|text| count(text)).sum();
         Ok((request, characters))
     };
-    let (request, characters) = run::read(body, read).await?;
+    let (request, characters) = run::read(body.bytes()?, read).await?;
     let is_for = |head: &Head| matches!(head, Head::FeatureExtraction { pooling: None, .. });
-    let model = model(&entrance, named, is_for)?;
+    let model = model(&view, named, is_for)?;
     no_prompt(request.prompt_name.as_ref())?;
     let prepare = move |model: &TaskModel| {
         let truncation = truncation(request.truncate, request.truncation_direction);
@@ -263,13 +264,13 @@ async fn embed_all(State(entrance): State<Entrance>, named: Named, body: Sent) -
         Answer::TokenVectors(vectors) => computed.answer(&vectors.as_slice()),
         _ => Err(unexpected()),
     };
-    run(&entrance, model, prepare, (begun, characters), write).await
+    run(&view, model, prepare, (begun, characters), write).await
 }
 
 /// Runs what `prepare` makes of a request that began then and has so many characters; `write` writes its
 /// answer.
 async fn run(
-    entrance: &Entrance,
+    view: &ServerView,
     model: Use,
     prepare: impl FnOnce(&TaskModel) -> Result<Prepared, Invalid> + Send + 'static,
     asked: (Instant, usize),
@@ -278,13 +279,13 @@ async fn run(
     let mut prepared = run::prepare(&model, prepare).await?;
     let rows = std::mem::take(&mut prepared.value.rows);
     let tokens = rows.iter().map(|row| row.ids.len()).sum();
-    let outputs = run::run_rows(entrance, &model, rows, prepared.took).await?;
+    let outputs = run::run_rows(view, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let computed = Computed::new(model, asked, tokens, &outputs);
     let write = move || {
         let answer = prepared.value.answer(outputs.values);
         write(
-            answer.map_err(|error| answer::unanswerable(&error))?,
+            answer.map_err(|error| Refusal::unanswerable(&error))?,
             computed,
         )
     };
@@ -322,10 +323,10 @@ struct SimilarityParameters {
 }
 
 /// The cosine of each sentence and the source sentence.
-async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) -> TeiResult {
+async fn similarity(State(view): State<ServerView>, named: Named, body: RequestBody) -> TeiResult {
     let begun = Instant::now();
     let read = |body: &[u8]| {
-        let request: SimilarityRequest = answer::from_json(body)?;
+        let request: SimilarityRequest = json::parse(body)?;
         let SimilarityInput {
             source_sentence,
             sentences,
@@ -334,8 +335,8 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) 
         let characters = count(source_sentence) + sentences.sum::<usize>();
         Ok((request, characters))
     };
-    let (request, characters) = run::read(body, read).await?;
-    let model = embedder(&entrance, named)?;
+    let (request, characters) = run::read(body.bytes()?, read).await?;
+    let model = embedder(&view, named)?;
     let SimilarityInput {
         source_sentence,
         sentences,
@@ -364,13 +365,13 @@ async fn similarity(State(entrance): State<Entrance>, named: Named, body: Sent) 
     let tokens = others.tokens() + source.tokens();
     let mut rows = std::mem::take(&mut others.rows);
     rows.append(&mut source.rows);
-    let mut outputs = run::run_rows(&entrance, &model, rows, prepared.took).await?;
+    let mut outputs = run::run_rows(&view, &model, rows, prepared.took).await?;
     let values = outputs.size();
     let computed = Computed::new(model, (begun, characters), tokens, &outputs);
     let write = move || {
         let of_source: Vec<Vec<f32>> = outputs.values.pop().into_iter().collect();
         let of_source = source.vectors(of_source);
-        let of_source = of_source.map_err(|error| answer::unanswerable(&error))?;
+        let of_source = of_source.map_err(|error| Refusal::unanswerable(&error))?;
         let cosines: Vec<f32> = vectors(others, outputs)?
             .iter()
             .map(|other| feature_extraction::dot(other, of_source.first().map_or(&[], |v| v)))

@@ -6,11 +6,11 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::serve::Entrance;
-use crate::serve::http::answer;
-use crate::serve::http::body::Sent;
+use crate::serve::http::body::RequestBody;
+use crate::serve::http::json;
 use crate::serve::http::tei::{self, TeiRefusal};
 use crate::serve::request::run;
+use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::{OneOrMany, TaskModel, check_count};
 use crate::tokenizer::Tokens;
@@ -44,12 +44,12 @@ pub(in crate::serve::http) struct Token {
 
 /// The tokens of each text, however long they are.
 pub(in crate::serve::http) async fn tokenize(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     named: tei::Named,
-    body: Sent,
+    body: RequestBody,
 ) -> Result<Response, TeiRefusal> {
-    let request = run::read(body, answer::from_json::<TokenizeRequest>).await?;
-    let model = tei::model(&entrance, named, |_| true)?;
+    let request = run::read(body.bytes()?, json::parse::<TokenizeRequest>).await?;
+    let model = tei::model(&view, named, |_| true)?;
     tei::no_prompt(request.prompt_name.as_ref())?;
     let prepare = move |model: &TaskModel| {
         check_count("inputs", request.inputs.as_slice().len(), model.rows_max)?;
@@ -101,12 +101,12 @@ pub(in crate::serve::http) struct DecodeRequest {
 
 /// The text that each list of ids stands for.
 pub(in crate::serve::http) async fn decode(
-    State(entrance): State<Entrance>,
+    State(view): State<ServerView>,
     named: tei::Named,
-    body: Sent,
+    body: RequestBody,
 ) -> Result<Response, TeiRefusal> {
-    let request = run::read(body, answer::from_json::<DecodeRequest>).await?;
-    let model = tei::model(&entrance, named, |_| true)?;
+    let request = run::read(body.bytes()?, json::parse::<DecodeRequest>).await?;
+    let model = tei::model(&view, named, |_| true)?;
     let prepare = move |model: &TaskModel| {
         let count = match &request.ids {
             OneOrMany::One(ids) => ids.len().min(1),

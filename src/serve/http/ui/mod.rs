@@ -7,7 +7,7 @@ use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::serve::Entrance;
+use crate::serve::request::view::ServerView;
 
 /// The page may load, ask and run what this server has, and nothing from anywhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -34,16 +34,16 @@ const DOCS: Files = Files {
 };
 
 /// Of the port for management.
-pub(super) fn routes() -> Router<Entrance> {
+pub(super) fn routes() -> Router<ServerView> {
     of("/ui", &STATUS)
 }
 
 /// Of every port.
-pub(super) fn of_routes() -> Router<Entrance> {
+pub(super) fn of_routes() -> Router<ServerView> {
     of("/docs", &DOCS)
 }
 
-fn of(root: &str, files: &'static Files) -> Router<Entrance> {
+fn of(root: &str, files: &'static Files) -> Router<ServerView> {
     let page = || async { file("text/html; charset=utf-8", files.page) };
     let style = || async { file("text/css; charset=utf-8", files.style) };
     let script = || async { file("text/javascript; charset=utf-8", files.script) };

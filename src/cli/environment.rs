@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::doctor::folders::Place;
+use crate::doctor::folders::NamedFolder;
 use crate::executor::probe::Places;
 use crate::files;
 use crate::hub::{HubAccess, Patience, Secret};
@@ -119,16 +119,16 @@ impl Environment {
     }
 
     /// The folders that are written to outside of bundles.
-    pub(super) fn folders(&self) -> [Place; 3] {
-        let place = |purpose, variable, path| Place {
+    pub(super) fn folders(&self) -> [NamedFolder; 3] {
+        let folder = |purpose, variable, path| NamedFolder {
             purpose,
             variable,
             path,
         };
         [
-            place("models", "HF_HUB_CACHE", self.hub(true).cache),
-            place("compilations", "XDG_CACHE_HOME", self.work()),
-            place("temporary files", "TMPDIR", self.places.temporary.clone()),
+            folder("models", "HF_HUB_CACHE", self.hub(true).cache),
+            folder("compilations", "XDG_CACHE_HOME", self.work()),
+            folder("temporary files", "TMPDIR", self.places.temporary.clone()),
         ]
     }
 

@@ -1,48 +1,50 @@
-//! The Neuron devices that the driver shows.
+//! Examines the Neuron devices that the driver shows.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::doctor::fact;
+use crate::doctor::kernel_file::fact;
 use crate::executor::probe::device_number;
 use crate::files;
 
-/// Where the driver describes its devices.
+/// Folder in which the driver describes its devices.
 const SYSFS: &str = "sys/devices/virtual/neuron_device";
 
+/// The device nodes of the machine.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Devices {
     /// The nodes `/dev/neuronN`, in order.
-    pub nodes: Vec<Device>,
+    pub nodes: Vec<DeviceNode>,
 }
 
+/// A node `/dev/neuronN`, with what the driver says about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Device {
+pub struct DeviceNode {
     pub number: u32,
-    /// The family of instances with such devices, as the driver spells it: `Inf2`.
+    /// Family of instances with such devices, in the driver's spelling: `Inf2`.
     pub instance: Option<String>,
-    /// As the driver spells it: `Inferentia2`.
+    /// Name of the device in the driver's spelling: `Inferentia2`.
     pub name: Option<String>,
     pub cores: Option<u32>,
 }
 
-pub fn look(root: &Path) -> Devices {
-    // A folder that cannot be listed has no devices for us.
+pub fn examine(root: &Path) -> Devices {
+    // Where `/dev` cannot be listed, its devices could not be opened either.
     let names = files::list(&root.join("dev")).unwrap_or_default();
     let numbers = names
         .iter()
         .filter(|name| device_number(name).is_some())
         .filter_map(|name| name.trim_start_matches("neuron").parse().ok());
-    let mut nodes: Vec<Device> = numbers.map(|number| device(root, number)).collect();
+    let mut nodes: Vec<DeviceNode> = numbers.map(|number| device(root, number)).collect();
     nodes.sort_by_key(|device| device.number);
     Devices { nodes }
 }
 
-fn device(root: &Path, number: u32) -> Device {
+fn device(root: &Path, number: u32) -> DeviceNode {
     let folder = root.join(SYSFS).join(format!("neuron{number}"));
     let architecture = folder.join("info/architecture");
-    Device {
+    DeviceNode {
         number,
         instance: fact(&architecture.join("instance_type")),
         name: fact(&architecture.join("device_name")),
@@ -67,7 +69,7 @@ mod tests {
         let instance = described.join("info/architecture/instance_type");
         files::write(&instance, b"Inf2\n").unwrap();
         files::write(&described.join("core_count"), b"2\n").unwrap();
-        let nodes = look(root.path()).nodes;
+        let nodes = examine(root.path()).nodes;
         let numbers: Vec<u32> = nodes.iter().map(|device| device.number).collect();
         assert_eq!(numbers, [2, 10]);
         assert_eq!(nodes[0].instance.as_deref(), Some("Inf2"));
@@ -77,6 +79,6 @@ mod tests {
 
     #[test]
     fn no_folder_means_no_devices() {
-        assert!(look(Path::new("/no/such/root")).nodes.is_empty());
+        assert!(examine(Path::new("/no/such/root")).nodes.is_empty());
     }
 }

@@ -1,23 +1,24 @@
-//! The kernel module that drives the devices.
+//! Examines the kernel module that drives the devices.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::doctor::fact;
+use crate::doctor::kernel_file::fact;
 
-/// What the driver is called in `/proc/devices` and below `/sys/module`.
+/// Name of the driver in `/proc/devices` and below `/sys/module`.
 const NAME: &str = "neuron";
 
+/// The driver as `/proc` and `/sys` show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Driver {
-    /// Of the loaded module, such as `2.24.7.0`.
+    /// Version of the loaded module, such as `2.24.7.0`.
     pub version: Option<String>,
-    /// Whether `/proc/devices` names it; `None` where that cannot be read.
+    /// True when `/proc/devices` names it; `None` where that file cannot be read.
     pub registered: Option<bool>,
 }
 
-pub fn look(root: &Path) -> Driver {
+pub fn examine(root: &Path) -> Driver {
     let devices = fact(&root.join("proc/devices"));
     Driver {
         version: fact(&root.join("sys/module").join(NAME).join("version")),

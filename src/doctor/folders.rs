@@ -1,4 +1,4 @@
-//! The folders that neuronc writes to, and the room in them.
+//! Examines the folders that neuronc writes to, and the space in them.
 
 use std::path::PathBuf;
 
@@ -7,32 +7,33 @@ use serde::Serialize;
 
 /// A folder that neuronc writes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
-    /// What it is for.
+pub struct NamedFolder {
+    /// Purpose in words, such as `models`.
     pub purpose: &'static str,
-    /// The variable that names another one.
+    /// The environment variable that selects another folder.
     pub variable: &'static str,
     pub path: PathBuf,
 }
 
+/// A folder with its free space.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Folder {
+pub struct FolderFacts {
     #[serde(flatten)]
-    pub place: Place,
-    /// What this user may still write there; for a folder that is not there yet, where it would be.
+    pub named: NamedFolder,
+    /// Free bytes for this user. For a folder that does not exist yet, those of the nearest one above.
     pub free_bytes: Option<u64>,
     pub writable: bool,
 }
 
-pub fn look(places: &[Place]) -> Vec<Folder> {
-    places.iter().map(folder).collect()
+pub fn examine(folders: &[NamedFolder]) -> Vec<FolderFacts> {
+    folders.iter().map(folder).collect()
 }
 
-fn folder(place: &Place) -> Folder {
-    let existing = place.path.ancestors().find(|folder| folder.is_dir());
+fn folder(named: &NamedFolder) -> FolderFacts {
+    let existing = named.path.ancestors().find(|folder| folder.is_dir());
     let room = existing.and_then(|folder| statvfs(folder).ok());
-    Folder {
-        place: place.clone(),
+    FolderFacts {
+        named: named.clone(),
         free_bytes: room.map(|room| room.f_bavail.saturating_mul(room.f_frsize)),
         writable: existing.is_some_and(|folder| access(folder, Access::WRITE_OK).is_ok()),
     }
@@ -42,8 +43,8 @@ fn folder(place: &Place) -> Folder {
 mod tests {
     use super::*;
 
-    fn at(path: impl Into<PathBuf>) -> Folder {
-        folder(&Place {
+    fn at(path: impl Into<PathBuf>) -> FolderFacts {
+        folder(&NamedFolder {
             purpose: "x",
             variable: "X",
             path: path.into(),
@@ -55,7 +56,7 @@ mod tests {
         let above = tempfile::tempdir().unwrap();
         let found = at(above.path().join("a/b"));
         assert!(found.writable && found.free_bytes.is_some());
-        assert_eq!(found.place.path, above.path().join("a/b"));
+        assert_eq!(found.named.path, above.path().join("a/b"));
     }
 
     #[test]

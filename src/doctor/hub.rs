@@ -1,4 +1,4 @@
-//! Whether the Hub can be asked, and how long that takes.
+//! Examines whether the Hub answers, and how fast.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -7,36 +7,39 @@ use serde::Serialize;
 
 use crate::hub::{self, HubAccess, Reach};
 
-/// A Hub that answers later than this is as good as none for a first look.
+/// A Hub that needs longer counts as unreachable.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// The configured Hub and its answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Hub {
+pub struct HubFacts {
     pub endpoint: String,
-    pub state: State,
-    /// Why it does not answer as it should.
+    pub state: HubState,
+    /// The reason of `unreachable`.
     pub problem: Option<String>,
-    /// How long the answer took.
+    /// Milliseconds until the answer.
     pub millis: Option<u128>,
-    /// Whether there is a token; never which.
+    /// True when a token is configured; the token itself is never shown.
     pub with_token: bool,
     pub cache: PathBuf,
 }
 
+/// Outcome of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// By the environment or the command line; nothing was asked.
+pub enum HubState {
+    /// The environment or the command line forbids requests, so none was sent.
     Offline,
     Answers,
     RejectsToken,
     Unreachable,
 }
 
-pub fn look(access: &HubAccess) -> Hub {
-    let mut hub = Hub {
+/// Sends one request, unless `access` is offline.
+pub fn examine(access: &HubAccess) -> HubFacts {
+    let mut hub = HubFacts {
         endpoint: access.endpoint().to_owned(),
-        state: State::Offline,
+        state: HubState::Offline,
         problem: None,
         millis: None,
         with_token: access.token.is_some(),
@@ -48,16 +51,16 @@ pub fn look(access: &HubAccess) -> Hub {
     let start = Instant::now();
     match hub::reach(access, DEADLINE) {
         Ok(Reach::Answers) => {
-            hub.state = State::Answers;
+            hub.state = HubState::Answers;
             hub.millis = Some(start.elapsed().as_millis());
         }
-        Ok(Reach::RejectsToken) => hub.state = State::RejectsToken,
+        Ok(Reach::RejectsToken) => hub.state = HubState::RejectsToken,
         Ok(Reach::Trouble(reason)) => {
-            hub.state = State::Unreachable;
+            hub.state = HubState::Unreachable;
             hub.problem = Some(reason);
         }
         Err(error) => {
-            hub.state = State::Unreachable;
+            hub.state = HubState::Unreachable;
             hub.problem = Some(format!("{error:#}"));
         }
     }

@@ -1,34 +1,34 @@
-//! The type of instance that this machine is, and the chip that it has.
+//! Examines which type of instance this machine is, and which chip it has.
 
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::doctor::devices::Devices;
-use crate::doctor::fact;
+use crate::doctor::kernel_file::fact;
 use crate::doctor::neuron_ls::NeuronLs;
 use crate::profile::{self, ChipProfile};
 
-/// On EC2 the firmware's name of the product is the type of instance.
+/// The firmware's product name, which is the type of instance on EC2.
 const PRODUCT: &str = "sys/devices/virtual/dmi/id/product_name";
 
+/// The type of instance, and the chip that it has.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Instance {
-    /// What the firmware calls the machine: `inf2.xlarge`.
+pub struct InstanceFacts {
+    /// The firmware's product name, such as `inf2.xlarge`.
     pub product: Option<String>,
-    /// The profile whose chip the machine has, where the driver, neuron-ls or the type of instance
-    /// tells.
+    /// Name of the chip, as the driver, else `neuron-ls`, else the type of instance tells.
     pub chip: Option<String>,
-    /// What the profile's table says of this type.
+    /// The row of this type in the profile's table of instances.
     pub row: Option<profile::Instance>,
 }
 
-pub fn look(
+pub fn examine(
     root: &Path,
     known: &[ChipProfile],
     devices: &Devices,
     neuron_ls: &NeuronLs,
-) -> Instance {
+) -> InstanceFacts {
     let product = fact(&root.join(PRODUCT));
     let by_driver = devices.nodes.iter().filter_map(|d| d.instance.as_deref());
     let by_tool = neuron_ls
@@ -42,15 +42,15 @@ pub fn look(
         .into_iter()
         .find(|row| Some(&row.name) == product.as_ref())
         .cloned();
-    Instance {
+    InstanceFacts {
         chip: chip.map(|chip| chip.name.clone()),
         product,
         row,
     }
 }
 
-/// Whether the chip's instances are of the family that `name` names or belongs to: `Inf2` is the family
-/// of `inf2.xlarge`.
+/// True when `name` is the family of the chip's instances or an instance of it: `Inf2` is the family of
+/// `inf2.xlarge`.
 fn has_family(chip: &ChipProfile, name: &str) -> bool {
     let family = |name: &str| name.split('.').next().unwrap_or_default().to_lowercase();
     let mut families = chip.instances.iter().map(|row| family(&row.name));
@@ -60,7 +60,7 @@ fn has_family(chip: &ChipProfile, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::devices::Device;
+    use crate::doctor::devices::DeviceNode;
     use crate::files;
 
     fn known() -> Vec<ChipProfile> {
@@ -68,12 +68,12 @@ mod tests {
         profile::names().into_iter().map(load).collect()
     }
 
-    fn on(product: &str, devices: &Devices) -> Instance {
+    fn on(product: &str, devices: &Devices) -> InstanceFacts {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(PRODUCT);
         files::create_folder(files::parent(&path)).unwrap();
         files::write(&path, format!("{product}\n").as_bytes()).unwrap();
-        look(root.path(), &known(), devices, &NeuronLs::default())
+        examine(root.path(), &known(), devices, &NeuronLs::default())
     }
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_driver_is_asked_before_the_firmware() {
-        let device = Device {
+        let device = DeviceNode {
             number: 0,
             instance: Some("Trn2".to_owned()),
             name: None,

@@ -1,4 +1,4 @@
-//! The executor that links libtorch, and the libtorch it has.
+//! Examines `neuronc-torch`, the executor that links libtorch.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,24 +7,26 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::command::Log;
-use crate::doctor::Scratch;
+use crate::doctor::scratch::Scratch;
 use crate::executor::probe::Places;
 
-/// How long it may take to load libtorch and to say its version.
+/// Limit for loading libtorch and printing its version.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The executor `neuronc-torch` as it describes itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct Libtorch {
     pub program: Option<PathBuf>,
     pub executor_version: Option<String>,
+    /// Version of libtorch.
     pub version: Option<String>,
-    /// Of the jobs that it takes.
+    /// Version of the protocol of jobs and events.
     pub protocol: Option<u32>,
-    /// Why it did not answer, or is not there.
+    /// The reason why it is missing or did not answer.
     pub problem: Option<String>,
 }
 
-pub fn look(places: &Places) -> Libtorch {
+pub fn examine(places: &Places) -> Libtorch {
     let mut found = Libtorch {
         program: None,
         executor_version: None,
@@ -59,12 +61,12 @@ fn ask(places: &Places, found: &mut Libtorch) -> Result<()> {
     Ok(())
 }
 
-/// Without `..`, where that can be found out.
+/// The path without `..` and links; the path itself where it does not exist.
 fn plain(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// `neuronc-torch 0.1.0 (libtorch 2.9.0, protocol 1)`.
+/// Parses `neuronc-torch 0.1.0 (libtorch 2.9.0, protocol 1)` into the three versions.
 fn parse(answer: &str) -> Option<(String, String, u32)> {
     let (name, rest) = answer.split_once(" (libtorch ")?;
     let (_, version) = name.split_once(' ')?;
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_executor_says_of_itself() {
+    fn the_answer_to_version_has_three_versions() {
         let answer = "neuronc-torch 0.1.0 (libtorch 2.9.0+cpu, protocol 4)";
         let expected = ("0.1.0".to_owned(), "2.9.0+cpu".to_owned(), 4);
         assert_eq!(parse(answer), Some(expected));

@@ -1,98 +1,73 @@
-//! What this machine has and lacks, per chip.
+//! Examines what this machine has and lacks for each chip.
 //!
-//! One file for each thing looked at, each a function from places to plain data; nothing there judges.
-//! [`findings`] turns that data into problems with their fixes, and is pure. [`readiness`] says from them
-//! what the machine can do for which chip. Nothing that is looked at fails the whole: what could not be
-//! found out is part of the answer.
+//! There is one file for each thing that is examined, each a function from paths to plain data ([`facts`])
+//! that judges nothing. [`findings`] turns the facts into problems with their fixes, and [`readiness`] says
+//! from the findings what the machine can do for which chip; both are pure. Nothing that is examined fails
+//! the whole: what could not be found out is part of the answer.
 
 pub mod devices;
 pub mod driver;
+pub mod facts;
 pub mod findings;
 pub mod folders;
 pub mod host;
 pub mod hub;
 pub mod instance;
+mod kernel_file;
 pub mod libtorch;
 pub mod neuron_ls;
 pub mod readiness;
 pub mod runtime;
+mod scratch;
 pub mod sdk;
 pub mod skew;
+mod thread_result;
 
-use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
-use anyhow::{Context as _, Result};
 use serde::Serialize;
-use tempfile::TempDir;
 
-use crate::cleanup::{self, Registration};
-use crate::doctor::devices::Devices;
-use crate::doctor::driver::Driver;
+use crate::doctor::facts::MachineFacts;
 use crate::doctor::findings::Finding;
-use crate::doctor::folders::{Folder, Place};
-use crate::doctor::host::Host;
-use crate::doctor::hub::Hub;
-use crate::doctor::instance::Instance;
-use crate::doctor::libtorch::Libtorch;
-use crate::doctor::neuron_ls::NeuronLs;
+use crate::doctor::folders::NamedFolder;
 use crate::doctor::readiness::Readiness;
-use crate::doctor::runtime::Library;
-use crate::doctor::sdk::Environment;
+use crate::doctor::thread_result::joined;
 use crate::executor::probe::Places;
-use crate::files;
 use crate::hub::HubAccess;
 use crate::profile::ChipProfile;
 
 /// The version of what `--format json` prints; raised when a key changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Where to look, and for what.
+/// Where to look, and for which chips.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct ExaminationOptions<'a> {
     pub places: &'a Places,
-    /// The chips that are asked about.
+    /// The chips to judge the machine for.
     pub chips: &'a [ChipProfile],
-    /// All chips there are, by which devices and instances are known.
+    /// All chips that neuronc knows, to tell whose devices and instance these are.
     pub known: &'a [ChipProfile],
     pub hub: &'a HubAccess,
-    pub folders: &'a [Place],
+    pub folders: &'a [NamedFolder],
 }
 
-/// Everything that was found out, without any judgement.
+/// The answer of `neuronc doctor`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Machine {
-    pub instance: Instance,
-    pub host: Host,
-    pub folders: Vec<Folder>,
-    pub libtorch: Libtorch,
-    pub devices: Devices,
-    pub neuron_ls: NeuronLs,
-    pub driver: Driver,
-    /// The runtime libraries of the machine; those that come with an environment are with it.
-    pub runtime: Vec<Library>,
-    pub sdk: Vec<Environment>,
-    pub hub: Hub,
-}
-
-/// The answer.
-#[derive(Debug, Clone, Serialize)]
-pub struct Diagnosis {
+pub struct MachineDiagnosis {
     pub schema_version: u32,
-    /// What the machine can do for which chip, in a sentence.
+    /// One sentence: which chips the machine can trace and serve for, and what it lacks for others.
     pub answer: String,
     pub chips: Vec<Readiness>,
     pub findings: Vec<Finding>,
-    pub machine: Machine,
+    pub machine: MachineFacts,
 }
 
-/// Looks at the machine and says what it can do.
-pub fn diagnose(asked: &Asked) -> Diagnosis {
-    let machine = examine(asked);
-    let findings = findings::find(&machine, asked.chips);
-    let chips = readiness::of(asked.chips, &findings);
-    Diagnosis {
+/// Examines the machine and judges it for the chips of `options`.
+pub fn diagnose(options: &ExaminationOptions) -> MachineDiagnosis {
+    let machine = examine(options);
+    let findings = findings::find(&machine, options.chips);
+    let chips = readiness::of(options.chips, &findings);
+    MachineDiagnosis {
         schema_version: SCHEMA_VERSION,
         answer: readiness::sentence(&chips),
         chips,
@@ -101,63 +76,29 @@ pub fn diagnose(asked: &Asked) -> Diagnosis {
     }
 }
 
-/// Looks at everything; what waits for others runs at the same time.
-fn examine(asked: &Asked) -> Machine {
-    let Asked { places, chips, .. } = *asked;
+/// Collects the facts; the Hub, the SDK environments and `neuron-ls`, which make us wait, are asked at
+/// the same time.
+fn examine(options: &ExaminationOptions) -> MachineFacts {
+    let ExaminationOptions { places, chips, .. } = *options;
     let root = places.root.as_path();
     thread::scope(|scope| {
-        let hub = scope.spawn(|| hub::look(asked.hub));
-        let sdk = scope.spawn(|| sdk::look(places, chips));
-        let neuron_ls = scope.spawn(|| neuron_ls::look(places));
-        let libtorch = libtorch::look(places);
-        let devices = devices::look(root);
+        let hub = scope.spawn(|| hub::examine(options.hub));
+        let sdk = scope.spawn(|| sdk::examine(places, chips));
+        let neuron_ls = scope.spawn(|| neuron_ls::examine(places));
+        let libtorch = libtorch::examine(places);
+        let devices = devices::examine(root);
         let neuron_ls = joined(neuron_ls);
-        Machine {
-            instance: instance::look(root, asked.known, &devices, &neuron_ls),
-            host: host::look(root),
-            folders: folders::look(asked.folders),
+        MachineFacts {
+            instance: instance::examine(root, options.known, &devices, &neuron_ls),
+            host: host::examine(root),
+            folders: folders::examine(options.folders),
             libtorch,
-            driver: driver::look(root),
-            runtime: runtime::look(root, chips),
+            driver: driver::examine(root),
+            runtime: runtime::examine(root, chips),
             devices,
             neuron_ls,
             sdk: joined(sdk),
             hub: joined(hub),
         }
     })
-}
-
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-/// A folder for the log of a program; it goes with the value, and on a signal.
-struct Scratch {
-    folder: TempDir,
-    _registration: Registration,
-}
-
-impl Scratch {
-    fn new(parent: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("neuronc-doctor-")
-            .tempdir_in(parent)
-            .with_context(|| format!("creating a folder in `{}`", parent.display()))?;
-        Ok(Self {
-            _registration: cleanup::folder(folder.path()),
-            folder,
-        })
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.path().join("log")
-    }
-}
-
-/// The text of a small file of the kernel, without the white space around it; `None` where there is no
-/// such file or nothing in it.
-fn fact(path: &Path) -> Option<String> {
-    let text = files::read_text(path).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What AWS's `neuron-ls` says: the devices, their cores, and which processes hold them.
+//! Runs AWS's `neuron-ls`, which lists devices, their cores, and the processes that hold them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,37 +10,38 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Log, Program};
-use crate::doctor::Scratch;
+use crate::doctor::scratch::Scratch;
 use crate::executor::probe::Places;
 use crate::files;
 
-/// Where the SDK's packages put it.
+/// Path below the root where the SDK's packages install the tool.
 const INSTALLED: &str = "opt/aws/neuron/bin/neuron-ls";
 
-/// A driver that hangs keeps the tool waiting.
+/// Limit for the tool, since it hangs where the driver does.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A longer answer is none: sixteen devices take some kilobytes.
+/// A longer answer is refused; sixteen devices take some kilobytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// The variables by which a process says which cores it takes.
+/// The environment variables in which a process asks the runtime for cores.
 const CORE_VARIABLES: [&str; 2] = ["NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"];
 
+/// The tool and its answer.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NeuronLs {
     pub program: Option<PathBuf>,
-    pub devices: Vec<Listed>,
-    /// Why it did not answer.
+    pub devices: Vec<ListedDevice>,
+    /// The reason why it did not answer.
     pub problem: Option<String>,
 }
 
-/// A device as `neuron-ls -j` shows it. Older versions leave out what is optional here.
+/// A device as `neuron-ls -j` prints it. Optional fields are those that older versions lack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct ListedDevice {
     pub neuron_device: u32,
-    /// Logical cores, where the chip groups cores.
+    /// Number of cores: of logical ones, where the chip groups cores.
     pub nc_count: u32,
-    /// Bytes.
+    /// Memory of the device in bytes.
     #[serde(default)]
     pub memory_size: Option<u64>,
     #[serde(default)]
@@ -50,27 +51,27 @@ pub struct Listed {
     #[serde(default)]
     pub instance_type: Option<String>,
     #[serde(default, deserialize_with = "none_is_empty")]
-    pub neuron_processes: Vec<Process>,
+    pub neuron_processes: Vec<CoreHolder>,
 }
 
 /// A process that holds cores of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
+pub struct CoreHolder {
     pub pid: u32,
     #[serde(default)]
     pub command: String,
     #[serde(default)]
     pub neuron_runtime_version: Option<String>,
-    /// The cores that it asked for in its environment, where that can be read.
+    /// Its variables about cores, by name; empty where its environment cannot be read.
     #[serde(default, skip_deserializing)]
     pub asked_for: BTreeMap<String, String>,
 }
 
-fn none_is_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Process>, D::Error> {
+fn none_is_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<CoreHolder>, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
-pub fn look(places: &Places) -> NeuronLs {
+pub fn examine(places: &Places) -> NeuronLs {
     let Some(program) = find(places) else {
         return NeuronLs::default();
     };
@@ -89,7 +90,7 @@ pub fn look(places: &Places) -> NeuronLs {
     }
 }
 
-/// The installed one, else that on the `PATH`.
+/// Path of the tool: the installed one, else the first on `PATH`.
 fn find(places: &Places) -> Option<PathBuf> {
     let path = places.path.as_deref().unwrap_or_default().as_bytes();
     let folders = path.split(|byte| *byte == b':');
@@ -99,7 +100,7 @@ fn find(places: &Places) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn ask(program: &Path, temporary: &Path) -> Result<Vec<Listed>> {
+fn ask(program: &Path, temporary: &Path) -> Result<Vec<ListedDevice>> {
     let scratch = Scratch::new(temporary)?;
     let program = Program {
         path: program.to_owned(),
@@ -119,15 +120,16 @@ fn ask(program: &Path, temporary: &Path) -> Result<Vec<Listed>> {
     parse(&answer)
 }
 
-fn parse(answer: &str) -> Result<Vec<Listed>> {
+fn parse(answer: &str) -> Result<Vec<ListedDevice>> {
     serde_json::from_str(answer)
         .context("its answer to `-j` is not the list of devices that it should be")
 }
 
-/// What a process says in its environment about the cores it takes; nothing else is kept of that.
+/// The variables about cores in the environment of a process; the others, which may hold secrets, are
+/// dropped.
 fn asked_for(root: &Path, pid: u32) -> BTreeMap<String, String> {
     let path = root.join("proc").join(pid.to_string()).join("environ");
-    // That of another user's process is not for us.
+    // It cannot be read for a process of another user.
     let bytes = files::read(&path).unwrap_or_default();
     let variables = bytes.split(|byte| *byte == 0);
     let pairs = variables.filter_map(|text| std::str::from_utf8(text).ok()?.split_once('='));
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_list_of_devices_is_no_answer() {
+    fn an_answer_must_be_a_list_of_devices() {
         for wrong in ["", "neuron-ls: command failed", "{}", "[{}]", "[1]"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

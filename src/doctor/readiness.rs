@@ -1,18 +1,18 @@
-//! What the machine can do for each chip, from the findings alone.
+//! Derives from the findings what the machine can do for each chip.
 
 use serde::Serialize;
 
-use crate::doctor::findings::{Finding, Work};
+use crate::doctor::findings::{Capability, Finding};
 use crate::profile::ChipProfile;
 
-/// What the machine can do for a chip.
+/// The readiness of the machine for a chip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     pub chip: String,
     pub title: String,
     pub trace: bool,
     pub serve: bool,
-    /// What is in the way, in a few words each.
+    /// Missing things, in a few words each.
     pub lacks: Vec<&'static str>,
 }
 
@@ -22,6 +22,7 @@ impl Readiness {
     }
 }
 
+/// The readiness for each of `chips`.
 pub fn of(chips: &[ChipProfile], findings: &[Finding]) -> Vec<Readiness> {
     let readiness = |chip: &ChipProfile| {
         let own: Vec<&Finding> = findings.iter().filter(|f| f.is_about(&chip.name)).collect();
@@ -35,15 +36,15 @@ pub fn of(chips: &[ChipProfile], findings: &[Finding]) -> Vec<Readiness> {
         Readiness {
             chip: chip.name.clone(),
             title: chip.title.clone(),
-            trace: can(Work::Trace),
-            serve: can(Work::Serve),
+            trace: can(Capability::Trace),
+            serve: can(Capability::Serve),
             lacks,
         }
     };
     chips.iter().map(readiness).collect()
 }
 
-/// Everything in one sentence: `this machine can trace and serve for cpu; for inf2 it lacks a device`.
+/// All in one sentence: `this machine can trace and serve for cpu; for inf2 it lacks a device`.
 pub fn sentence(chips: &[Readiness]) -> String {
     let of = |trace: bool, serve: bool| {
         let fit = move |c: &&Readiness| (c.trace, c.serve) == (trace, serve);
@@ -88,7 +89,7 @@ pub fn sentence(chips: &[Readiness]) -> String {
     parts.join("; ")
 }
 
-/// The chips that are not ready, with those together that lack the same for the same.
+/// The chips that are not ready; those that lack the same things for the same capability are grouped.
 fn lacking(chips: &[Readiness]) -> Vec<(&Readiness, Vec<&str>)> {
     let mut groups: Vec<(&Readiness, Vec<&str>)> = Vec::new();
     for chip in chips.iter().filter(|chip| !chip.is_ready()) {
@@ -115,12 +116,12 @@ pub fn list(names: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    fn chip(name: &str, can: &[Work], lacks: &[&'static str]) -> Readiness {
+    fn chip(name: &str, can: &[Capability], lacks: &[&'static str]) -> Readiness {
         Readiness {
             chip: name.to_owned(),
             title: name.to_owned(),
-            trace: can.contains(&Work::Trace),
-            serve: can.contains(&Work::Serve),
+            trace: can.contains(&Capability::Trace),
+            serve: can.contains(&Capability::Serve),
             lacks: lacks.to_vec(),
         }
     }
@@ -128,10 +129,10 @@ mod tests {
     #[test]
     fn the_sentence_says_what_can_be_done_and_what_is_missing() {
         let all = [
-            chip("cpu", &[Work::Trace, Work::Serve], &[]),
+            chip("cpu", &[Capability::Trace, Capability::Serve], &[]),
             chip("inf1", &[], &["a device", "the SDK"]),
-            chip("inf2", &[Work::Trace], &["a device"]),
-            chip("trn1", &[Work::Trace], &["a device"]),
+            chip("inf2", &[Capability::Trace], &["a device"]),
+            chip("trn1", &[Capability::Trace], &["a device"]),
         ];
         assert_eq!(
             sentence(&all),

@@ -1,4 +1,4 @@
-//! The runtime library, through which everything on the host talks to the driver.
+//! Examines the Neuron runtime library, through which programs talk to the driver.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,21 +8,22 @@ use serde::Serialize;
 use crate::files;
 use crate::profile::ChipProfile;
 
-/// Links to links are followed so often.
+/// A chain of more symbolic links than this is not followed.
 const LINKS_MAX: usize = 16;
 
+/// A runtime library: where it should be, and what was found there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Library {
-    /// Where it is looked for, as the profile says.
+pub struct RuntimeLibrary {
+    /// The path that the profile gives.
     pub path: PathBuf,
-    /// The file that it is; absent where there is none.
+    /// The file at the end of the links; absent where there is none.
     pub file: Option<PathBuf>,
-    /// As in the name of that file: `2.33.10.0`.
+    /// The version in the name of that file, such as `2.33.10.0`.
     pub version: Option<String>,
 }
 
-/// The libraries that `chips` take from the machine, each once.
-pub fn look(root: &Path, chips: &[ChipProfile]) -> Vec<Library> {
+/// Examines the libraries that `chips` take from the machine, each once.
+pub fn examine(root: &Path, chips: &[ChipProfile]) -> Vec<RuntimeLibrary> {
     let named = chips.iter().filter_map(|chip| of_machine(chip));
     let mut paths: Vec<&Path> = named.collect();
     paths.sort_unstable();
@@ -30,16 +31,16 @@ pub fn look(root: &Path, chips: &[ChipProfile]) -> Vec<Library> {
     paths.into_iter().map(|path| library(path, root)).collect()
 }
 
-/// Where the chip's runtime library is, unless it comes with an environment.
+/// Path of the chip's runtime library; `None` where the library comes with a Python environment.
 pub fn of_machine(chip: &ChipProfile) -> Option<&Path> {
     let path = Path::new(chip.sdk.as_ref()?.runtime_library.as_ref()?);
     path.is_absolute().then_some(path)
 }
 
 /// The library at `path` on a machine whose files lie below `root`.
-pub fn library(path: &Path, root: &Path) -> Library {
+pub fn library(path: &Path, root: &Path) -> RuntimeLibrary {
     let file = file(&below(root, path), root);
-    Library {
+    RuntimeLibrary {
         path: path.to_owned(),
         version: file.as_deref().and_then(version),
         file,
@@ -59,15 +60,17 @@ fn file(path: &Path, root: &Path) -> Option<PathBuf> {
             return kind.is_file().then_some(path);
         }
         let target = fs::read_link(&path).ok()?;
-        path = match target.is_absolute() {
-            true => below(root, &target),
-            false => files::parent(&path).join(target),
+        path = if target.is_absolute() {
+            below(root, &target)
+        } else {
+            files::parent(&path).join(target)
         };
     }
     None
 }
 
-/// `2.33.10.0` of `libnrt.so.2.33.10.0`; the plain `1` of the link is no version.
+/// `2.33.10.0` of `libnrt.so.2.33.10.0`; `None` for `libnrt.so.1`, whose `1` is not a version but the
+/// name of the interface.
 fn version(file: &Path) -> Option<String> {
     let name = file.file_name()?.to_str()?;
     let (_, version) = name.split_once(".so.")?;
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nothing_or_to_itself_is_no_library() {
+    fn a_link_to_nothing_or_to_itself_is_not_a_library() {
         let root = tempfile::tempdir().unwrap();
         symlink("libnrt.so.2.1.0.0", root.path().join("gone.so.1")).unwrap();
         symlink("round.so.1", root.path().join("round.so.1")).unwrap();

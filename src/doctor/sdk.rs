@@ -1,4 +1,4 @@
-//! The Python environments that may hold an SDK: what each has, and which chips it serves.
+//! Examines the Python environments that may hold an SDK: their packages, and the chips they serve.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,39 +7,39 @@ use std::thread;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::doctor::joined;
-use crate::doctor::runtime::{self, Library};
+use crate::doctor::runtime::{self, RuntimeLibrary};
+use crate::doctor::thread_result::joined;
 use crate::executor::events::Probed;
 use crate::executor::interpreter::{self, Candidate, Need, Script};
 use crate::executor::probe::Places;
 use crate::profile::{ChipProfile, Sdk};
 
-/// An interpreter that is here.
+/// A Python interpreter that exists, and what it offers each chip.
 #[derive(Debug, Clone, Serialize)]
-pub struct Environment {
+pub struct SdkEnvironment {
     pub python: PathBuf,
-    /// Why it was looked at: the chip's profile, `--sdk` or `PATH`.
+    /// Who names it: the profile of a chip, `--sdk` or `PATH`.
     pub origin: &'static str,
-    /// What it says of itself.
+    /// Its version and packages, as it reports them; absent where it failed.
     pub probed: Option<Probed>,
-    /// Why it says nothing.
+    /// The reason of the failure.
     pub problem: Option<String>,
-    /// By chip, for those that may use it.
-    pub chips: BTreeMap<String, Fit>,
+    /// What it offers, by the name of each chip that may use it.
+    pub chips: BTreeMap<String, SdkFit>,
 }
 
-/// What an environment is to a chip.
+/// What an environment offers a chip.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Fit {
-    /// Why it is not the chip's SDK.
+pub struct SdkFit {
+    /// The reason why it is not the chip's SDK; absent where it is.
     pub problem: Option<String>,
     /// The SDK's library for libtorch; absent where the environment has none.
     pub plugin: Option<PathBuf>,
     /// The runtime library, where it comes with the environment.
-    pub runtime: Option<Library>,
+    pub runtime: Option<RuntimeLibrary>,
 }
 
-impl Environment {
+impl SdkEnvironment {
     pub fn serves(&self, chip: &str) -> bool {
         self.chips
             .get(chip)
@@ -47,13 +47,13 @@ impl Environment {
     }
 }
 
-/// All environments that are here, in the order in which a chip takes the first that serves it.
-pub fn look(places: &Places, chips: &[ChipProfile]) -> Vec<Environment> {
+/// Examines all environments that exist, in the order in which a chip takes the first that serves it.
+pub fn examine(places: &Places, chips: &[ChipProfile]) -> Vec<SdkEnvironment> {
     let chips: Vec<&ChipProfile> = chips.iter().filter(|chip| chip.sdk.is_some()).collect();
     if chips.is_empty() {
         return Vec::new();
     }
-    // Each takes seconds: torch is imported.
+    // In parallel, since each imports torch, which takes seconds.
     thread::scope(|scope| {
         let probes: Vec<_> = candidates(places, &chips)
             .into_iter()
@@ -67,8 +67,8 @@ pub fn look(places: &Places, chips: &[ChipProfile]) -> Vec<Environment> {
     })
 }
 
-/// The interpreters that exist, each once, with the names of the chips that may use them. As for
-/// tracing, one that the user names is the only candidate; the others are shown nevertheless.
+/// The interpreters that exist, each once, with the names of the chips that may use them. Where the
+/// user names one, no chip may use the others, as for tracing; they are shown nevertheless.
 fn candidates(places: &Places, chips: &[&ChipProfile]) -> Vec<(Candidate, Vec<String>)> {
     let mut found: Vec<(Candidate, Vec<String>)> = Vec::new();
     let mut add = |candidate: Candidate, users: Vec<String>| {
@@ -97,7 +97,7 @@ fn candidates(places: &Places, chips: &[&ChipProfile]) -> Vec<(Candidate, Vec<St
     found
 }
 
-fn environment(candidate: &Candidate, users: &[&ChipProfile], places: &Places) -> Environment {
+fn environment(candidate: &Candidate, users: &[&ChipProfile], places: &Places) -> SdkEnvironment {
     let mut modules = vec!["torch"];
     let sdks = users.iter().filter_map(|chip| chip.sdk.as_ref());
     modules.extend(sdks.map(|sdk| sdk.module.as_str()));
@@ -111,14 +111,14 @@ fn environment(candidate: &Candidate, users: &[&ChipProfile], places: &Places) -
         let sdk = chip.sdk.as_ref()?;
         let fit = match &probed {
             Some(probed) => fit(probed, sdk),
-            None => Fit {
+            None => SdkFit {
                 problem: problem.clone(),
-                ..Fit::default()
+                ..SdkFit::default()
             },
         };
         Some((chip.name.clone(), fit))
     };
-    Environment {
+    SdkEnvironment {
         python: candidate.path.clone(),
         origin: candidate.origin,
         chips: users.iter().filter_map(fit).collect(),
@@ -127,13 +127,14 @@ fn environment(candidate: &Candidate, users: &[&ChipProfile], places: &Places) -
     }
 }
 
-/// Each probe has a script of its own: it writes beside it.
+/// Imports `modules` with the interpreter. Each probe has a script file of its own, since it writes
+/// its result beside it.
 fn probe(python: &Path, modules: &[&str], temporary: &Path) -> Result<Probed> {
     let script = Script::write(temporary)?;
     interpreter::probe(python, modules, &script)
 }
 
-fn fit(probed: &Probed, sdk: &Sdk) -> Fit {
+fn fit(probed: &Probed, sdk: &Sdk) -> SdkFit {
     let inside = |relative: &str| {
         let folders = probed.site_packages.iter();
         let mut paths = folders.map(|folder| Path::new(folder).join(relative));
@@ -142,10 +143,10 @@ fn fit(probed: &Probed, sdk: &Sdk) -> Fit {
     let relative = sdk.runtime_library.as_deref().map(Path::new);
     let relative = relative.filter(|path| path.is_relative());
     let runtime = relative.and_then(Path::to_str).and_then(inside);
-    Fit {
+    SdkFit {
         problem: interpreter::problem(probed, Need::Sdk(sdk)),
         plugin: inside(&sdk.plugin),
-        // An interpreter names its folders as they are on the machine that runs it.
+        // The interpreter ran on this machine, so its paths do not begin at `NEURONC_ROOT`.
         runtime: runtime.map(|path| runtime::library(&path, Path::new("/"))),
     }
 }

@@ -1,58 +1,58 @@
-//! Which driver on the host goes with which runtime library, which may be that of a container.
+//! Rules on which driver of a host works with which runtime library, which may be that of a container.
 
 use crate::profile::reaches;
 
-/// One of the two that must fit together.
+/// One of the two components that must fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum Component {
     Driver,
     Runtime,
 }
 
-impl Part {
+impl Component {
     pub fn name(self) -> &'static str {
         match self {
-            Part::Driver => "driver",
-            Part::Runtime => "runtime library",
+            Component::Driver => "driver",
+            Component::Runtime => "runtime library",
         }
     }
 }
 
-/// From a version of one part on, the other must have reached one.
+/// From version `from` of `component` on, `needs` must be of version `at_least` or newer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Rule {
-    pub part: Part,
+pub struct SkewRule {
+    pub component: Component,
     pub from: &'static str,
-    pub needs: Part,
+    pub needs: Component,
     pub at_least: &'static str,
 }
 
-/// Both are in the README of AWS's deep learning containers for Neuron, as of SDK 2.32.0.
-const RULES: [Rule; 2] = [
+/// Both rules are in the README of AWS's deep learning containers for Neuron, as of SDK 2.32.0.
+const RULES: [SkewRule; 2] = [
     // Runtime 2.32, of SDK 2.30, does not work with drivers up to 2.26.
-    Rule {
-        part: Part::Runtime,
+    SkewRule {
+        component: Component::Runtime,
         from: "2.32",
-        needs: Part::Driver,
+        needs: Component::Driver,
         at_least: "2.27",
     },
     // Driver 2.29, of SDK 2.31, needs a runtime from 2.33 on.
-    Rule {
-        part: Part::Driver,
+    SkewRule {
+        component: Component::Driver,
         from: "2.29",
-        needs: Part::Runtime,
+        needs: Component::Runtime,
         at_least: "2.33",
     },
 ];
 
-/// The rule that these versions break, if they break one.
-pub fn broken(driver: &str, runtime: &str) -> Option<&'static Rule> {
-    let version = |part| match part {
-        Part::Driver => driver,
-        Part::Runtime => runtime,
+/// The rule that these two versions break; `None` where they fit together.
+pub fn broken(driver: &str, runtime: &str) -> Option<&'static SkewRule> {
+    let version = |component| match component {
+        Component::Driver => driver,
+        Component::Runtime => runtime,
     };
     RULES.iter().find(|rule| {
-        reaches(version(rule.part), rule.from) && !reaches(version(rule.needs), rule.at_least)
+        reaches(version(rule.component), rule.from) && !reaches(version(rule.needs), rule.at_least)
     })
 }
 
@@ -79,10 +79,10 @@ mod tests {
     #[test]
     fn a_container_too_new_or_too_old_for_its_host_is_found() {
         let new = broken("2.26.10.0", "2.32.31.0").unwrap();
-        assert_eq!((new.needs, new.at_least), (Part::Driver, "2.27"));
+        assert_eq!((new.needs, new.at_least), (Component::Driver, "2.27"));
         assert_eq!(broken("2.27.4.0", "2.32.31.0"), None);
         let old = broken("2.29.0.0", "2.32.31.0").unwrap();
-        assert_eq!((old.needs, old.at_least), (Part::Runtime, "2.33"));
+        assert_eq!((old.needs, old.at_least), (Component::Runtime, "2.33"));
         assert_eq!(broken("2.28.0.0", "2.31.24.0"), None);
     }
 }

@@ -8,13 +8,16 @@ use crate::cli::environment::Environment;
 use crate::cli::terminal::interrupt;
 use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::cli::terminal::wrap::wrap;
-use crate::doctor::devices::Device;
-use crate::doctor::findings::{Finding, Severity};
-use crate::doctor::folders::Folder;
-use crate::doctor::hub::{Hub, State};
-use crate::doctor::neuron_ls::{NeuronLs, Process};
+use crate::doctor::devices::DeviceNode;
+use crate::doctor::facts::MachineFacts;
+use crate::doctor::findings::{Finding, FindingSeverity};
+use crate::doctor::folders::FolderFacts;
+use crate::doctor::host::HostFacts;
+use crate::doctor::hub::{HubFacts, HubState};
+use crate::doctor::neuron_ls::{CoreHolder, NeuronLs};
 use crate::doctor::readiness::{self, Readiness};
-use crate::doctor::{self, Asked, Diagnosis, Machine, host, sdk};
+use crate::doctor::sdk::SdkEnvironment;
+use crate::doctor::{self, ExaminationOptions, MachineDiagnosis};
 use crate::failure::{Class, Failure};
 use crate::host_memory::HostMemory;
 use crate::profile::{self, ChipProfile};
@@ -70,7 +73,7 @@ pub(in crate::cli) fn run(args: &DoctorArgs, environment: &Environment) -> Resul
     let mut places = environment.places.clone();
     places.sdk.clone_from(&args.sdk);
     let known = [chips.clone(), known].concat();
-    let diagnosis = doctor::diagnose(&Asked {
+    let diagnosis = doctor::diagnose(&ExaminationOptions {
         places: &places,
         chips: &chips,
         known: &known,
@@ -103,16 +106,16 @@ fn not_ready(chips: &[ChipProfile]) -> Failure {
     .help("each problem is in the answer, with its fix")
 }
 
-fn text(diagnosis: &Diagnosis) -> String {
-    let Diagnosis {
+fn text(diagnosis: &MachineDiagnosis) -> String {
+    let MachineDiagnosis {
         machine, findings, ..
     } = diagnosis;
     let mut lines = vec![wrap("", &diagnosis.answer), String::new()];
     lines.extend(facts(machine));
     let groups = [
-        (Severity::Problem, "problems"),
-        (Severity::Warning, "warnings"),
-        (Severity::Note, "notes"),
+        (FindingSeverity::Problem, "problems"),
+        (FindingSeverity::Warning, "warnings"),
+        (FindingSeverity::Note, "notes"),
     ];
     for (severity, title) in groups {
         let mut group = findings
@@ -151,7 +154,7 @@ fn labelled<'a>(label: &str, texts: impl Iterator<Item = &'a str>) -> Vec<String
 }
 
 /// What was found out, one label for each thing.
-fn facts(machine: &Machine) -> Vec<String> {
+fn facts(machine: &MachineFacts) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |label: &str, texts: Vec<String>| {
         for (index, text) in texts.iter().enumerate() {
@@ -177,7 +180,7 @@ fn facts(machine: &Machine) -> Vec<String> {
     lines
 }
 
-fn processor(host: &host::Host) -> Vec<String> {
+fn processor(host: &HostFacts) -> Vec<String> {
     let count = host.processors_usable.or(host.processors);
     let count = count.map_or(String::new(), |count| format!(", {count} usable"));
     let model = host.model.as_deref().unwrap_or("of unknown model");
@@ -211,17 +214,17 @@ fn gibibytes(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1u32 << 30))
 }
 
-fn disk(folder: &Folder) -> String {
+fn disk(folder: &FolderFacts) -> String {
     let free = folder.free_bytes.map_or("unknown".to_owned(), gibibytes);
-    let place = &folder.place;
+    let named = &folder.named;
     format!(
         "{free} free for {}: `{}`",
-        place.purpose,
-        place.path.display()
+        named.purpose,
+        named.path.display()
     )
 }
 
-fn libtorch(machine: &Machine) -> String {
+fn libtorch(machine: &MachineFacts) -> String {
     let libtorch = &machine.libtorch;
     match (&libtorch.version, &libtorch.executor_version) {
         (Some(version), Some(executor)) => format!("{version}, in neuronc-torch {executor}"),
@@ -229,13 +232,13 @@ fn libtorch(machine: &Machine) -> String {
     }
 }
 
-fn devices(machine: &Machine) -> Vec<String> {
+fn devices(machine: &MachineFacts) -> Vec<String> {
     let nodes = &machine.devices.nodes;
     if nodes.is_empty() {
         return vec!["none".to_owned()];
     }
     let listed = &machine.neuron_ls.devices;
-    let of = |device: &Device| {
+    let of = |device: &DeviceNode| {
         let tool = listed.iter().find(|l| l.neuron_device == device.number);
         let name = device.name.as_deref().map(|name| format!("{name}, "));
         let cores = tool.map(|listed| listed.nc_count).or(device.cores);
@@ -267,7 +270,7 @@ fn devices(machine: &Machine) -> Vec<String> {
 const COMMAND_CHARACTERS_MAX: usize = 40;
 
 fn holders(neuron_ls: &NeuronLs) -> Vec<String> {
-    let line = |device: u32, process: &Process| {
+    let line = |device: u32, process: &CoreHolder| {
         let command: String = process
             .command
             .chars()
@@ -292,7 +295,7 @@ fn holders(neuron_ls: &NeuronLs) -> Vec<String> {
     held.collect()
 }
 
-fn driver(machine: &Machine) -> String {
+fn driver(machine: &MachineFacts) -> String {
     match (&machine.driver.version, machine.driver.is_loaded()) {
         (Some(version), _) => version.clone(),
         (None, true) => "loaded, of unknown version".to_owned(),
@@ -300,7 +303,7 @@ fn driver(machine: &Machine) -> String {
     }
 }
 
-fn runtime(machine: &Machine) -> Vec<String> {
+fn runtime(machine: &MachineFacts) -> Vec<String> {
     let inside = machine.sdk.iter().flat_map(|sdk| sdk.chips.values());
     let inside = inside.filter_map(|fit| fit.runtime.as_ref());
     let all = machine.runtime.iter().chain(inside);
@@ -317,8 +320,8 @@ fn runtime(machine: &Machine) -> Vec<String> {
     }
 }
 
-fn environments(sdk: &[sdk::Environment]) -> Vec<String> {
-    let line = |environment: &sdk::Environment| {
+fn environments(sdk: &[SdkEnvironment]) -> Vec<String> {
+    let line = |environment: &SdkEnvironment| {
         let python = format!("`{}`", environment.python.display());
         let Some(probed) = &environment.probed else {
             return format!("{python}: it does not answer");
@@ -349,14 +352,14 @@ fn environments(sdk: &[sdk::Environment]) -> Vec<String> {
     }
 }
 
-fn hub(hub: &Hub) -> String {
+fn hub(hub: &HubFacts) -> String {
     let endpoint = &hub.endpoint;
     let token = if hub.with_token { ", with a token" } else { "" };
     match (hub.state, hub.millis) {
-        (State::Answers, Some(millis)) => format!("{endpoint} answers in {millis} ms{token}"),
-        (State::Answers, None) => format!("{endpoint} answers{token}"),
-        (State::Offline, _) => "offline: only the cache is used".to_owned(),
-        (State::RejectsToken, _) => format!("{endpoint} rejects the token"),
-        (State::Unreachable, _) => format!("{endpoint} cannot be asked"),
+        (HubState::Answers, Some(millis)) => format!("{endpoint} answers in {millis} ms{token}"),
+        (HubState::Answers, None) => format!("{endpoint} answers{token}"),
+        (HubState::Offline, _) => "offline: only the cache is used".to_owned(),
+        (HubState::RejectsToken, _) => format!("{endpoint} rejects the token"),
+        (HubState::Unreachable, _) => format!("{endpoint} cannot be asked"),
     }
 }

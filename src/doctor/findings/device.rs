@@ -1,24 +1,23 @@
-//! Devices, driver and runtime library of a Neuron chip, and whether they fit together.
+//! Findings about devices, driver and runtime library of a Neuron chip.
 
-use crate::doctor::Machine;
-use crate::doctor::findings::{Finding, Work};
-use crate::doctor::neuron_ls::Listed;
-use crate::doctor::runtime::{self, Library};
-use crate::doctor::skew::{self, Part};
+use crate::doctor::facts::MachineFacts;
+use crate::doctor::findings::{Capability, Finding};
+use crate::doctor::neuron_ls::ListedDevice;
+use crate::doctor::runtime::{self, RuntimeLibrary};
+use crate::doctor::skew::{self, Component};
 use crate::profile::{ChipProfile, Sdk, reaches};
 
-const SERVE: &[Work] = &[Work::Serve];
+const SERVE: &[Capability] = &[Capability::Serve];
 
-/// The chip's devices are here, or it is not known whose they are.
-fn has_devices(machine: &Machine, chip: &ChipProfile) -> bool {
+/// True when the machine has devices of the chip, or devices of which the chip is not known.
+fn has_devices(machine: &MachineFacts, chip: &ChipProfile) -> bool {
     let owner = machine.instance.chip.as_ref();
     !machine.devices.nodes.is_empty() && owner.is_none_or(|owner| *owner == chip.name)
 }
 
-pub(super) fn of_chip(machine: &Machine, chip: &ChipProfile, sdk: &Sdk) -> Vec<Finding> {
-    let found = match has_devices(machine, chip) {
-        false => vec![no_device(machine, chip)],
-        true => [
+pub(super) fn of_chip(machine: &MachineFacts, chip: &ChipProfile, sdk: &Sdk) -> Vec<Finding> {
+    let found = if has_devices(machine, chip) {
+        [
             unknown_devices(machine),
             not_loaded(machine),
             driver_too_new(machine, sdk),
@@ -31,12 +30,14 @@ pub(super) fn of_chip(machine: &Machine, chip: &ChipProfile, sdk: &Sdk) -> Vec<F
         ]
         .into_iter()
         .flatten()
-        .collect(),
+        .collect()
+    } else {
+        vec![no_device(machine, chip)]
     };
     found.into_iter().map(|finding| finding.of(chip)).collect()
 }
 
-fn no_device(machine: &Machine, chip: &ChipProfile) -> Finding {
+fn no_device(machine: &MachineFacts, chip: &ChipProfile) -> Finding {
     let finding = |what: &str| Finding::problem("no-device", SERVE, "a device", what);
     let owner = machine.instance.chip.as_deref();
     if !machine.devices.nodes.is_empty() {
@@ -71,7 +72,7 @@ fn no_device(machine: &Machine, chip: &ChipProfile) -> Finding {
         .fix("run on an instance with that chip, or for `--chip cpu`; tracing needs no device")
 }
 
-fn unknown_devices(machine: &Machine) -> Option<Finding> {
+fn unknown_devices(machine: &MachineFacts) -> Option<Finding> {
     let finding = Finding::warning("unknown-devices", "which chip the devices are is not known")
         .why(
             "neither the driver nor `neuron-ls` nor the type of instance tells; they are taken for \
@@ -81,7 +82,7 @@ fn unknown_devices(machine: &Machine) -> Option<Finding> {
     machine.instance.chip.is_none().then_some(finding)
 }
 
-fn not_loaded(machine: &Machine) -> Option<Finding> {
+fn not_loaded(machine: &MachineFacts) -> Option<Finding> {
     let finding = Finding::problem(
         "driver-not-loaded",
         SERVE,
@@ -94,7 +95,7 @@ fn not_loaded(machine: &Machine) -> Option<Finding> {
     is_missing.then_some(finding)
 }
 
-fn driver_unknown(machine: &Machine) -> Option<Finding> {
+fn driver_unknown(machine: &MachineFacts) -> Option<Finding> {
     let finding = Finding::warning(
         "driver-version-unknown",
         "the version of the driver is not known",
@@ -105,7 +106,7 @@ fn driver_unknown(machine: &Machine) -> Option<Finding> {
     is_unknown.then_some(finding)
 }
 
-fn driver_too_new(machine: &Machine, sdk: &Sdk) -> Option<Finding> {
+fn driver_too_new(machine: &MachineFacts, sdk: &Sdk) -> Option<Finding> {
     let version = machine.driver.version.as_deref()?;
     let ceiling = sdk.driver_ceiling.as_deref()?;
     let parts = ceiling.split('.').count();
@@ -125,9 +126,9 @@ fn driver_too_new(machine: &Machine, sdk: &Sdk) -> Option<Finding> {
     })
 }
 
-/// The library that the chip's programs load: of the machine, or of the first environment that serves
-/// the chip.
-fn library<'a>(machine: &'a Machine, chip: &ChipProfile) -> Option<&'a Library> {
+/// The library that programs for the chip load: that of the machine, or of the first environment that
+/// serves the chip.
+fn library<'a>(machine: &'a MachineFacts, chip: &ChipProfile) -> Option<&'a RuntimeLibrary> {
     match runtime::of_machine(chip) {
         Some(path) => machine.runtime.iter().find(|library| library.path == path),
         None => {
@@ -138,7 +139,7 @@ fn library<'a>(machine: &'a Machine, chip: &ChipProfile) -> Option<&'a Library> 
     .filter(|library| library.file.is_some())
 }
 
-fn runtime_library(machine: &Machine, chip: &ChipProfile, sdk: &Sdk) -> Option<Finding> {
+fn runtime_library(machine: &MachineFacts, chip: &ChipProfile, sdk: &Sdk) -> Option<Finding> {
     let wanted = sdk.runtime_library.as_deref()?;
     let missing = |fix: String| {
         Finding::problem(
@@ -157,7 +158,7 @@ fn runtime_library(machine: &Machine, chip: &ChipProfile, sdk: &Sdk) -> Option<F
         Some(_) => Some(missing(
             "install the package `aws-neuronx-runtime-lib`".to_owned(),
         )),
-        // Without an environment there is nothing that could hold it, and that is said.
+        // Without an environment, the finding `no-sdk` already says what to install.
         None => machine
             .sdk
             .iter()
@@ -170,17 +171,17 @@ fn package(sdk: &Sdk) -> String {
     sdk.module.replace('_', "-")
 }
 
-fn contradiction(machine: &Machine, chip: &ChipProfile) -> Option<Finding> {
+fn contradiction(machine: &MachineFacts, chip: &ChipProfile) -> Option<Finding> {
     let driver = machine.driver.version.as_deref()?;
     let runtime = library(machine, chip)?.version.as_deref()?;
     let rule = skew::broken(driver, runtime)?;
     let (needs, at_least) = (rule.needs.name(), rule.at_least);
     let fix = match rule.needs {
-        Part::Driver => format!(
+        Component::Driver => format!(
             "bring `aws-neuronx-dkms` on the host to {at_least} or newer, or take a container of an \
              older SDK"
         ),
-        Part::Runtime => format!(
+        Component::Runtime => format!(
             "take a container of a newer SDK, or bring `aws-neuronx-runtime-lib` to {at_least} or \
              newer"
         ),
@@ -193,13 +194,13 @@ fn contradiction(machine: &Machine, chip: &ChipProfile) -> Option<Finding> {
     )
     .why(format!(
         "from {} {} on, the {needs} must be {at_least} or newer",
-        rule.part.name(),
+        rule.component.name(),
         rule.from
     ));
     Some(finding.fix(fix))
 }
 
-fn fewer_devices(machine: &Machine) -> Option<Finding> {
+fn fewer_devices(machine: &MachineFacts) -> Option<Finding> {
     let row = machine.instance.row.as_ref()?;
     let here = machine.devices.nodes.len();
     let all = usize::try_from(row.devices).ok()?;
@@ -215,7 +216,7 @@ fn fewer_devices(machine: &Machine) -> Option<Finding> {
     })
 }
 
-fn neuron_ls(machine: &Machine) -> Option<Finding> {
+fn neuron_ls(machine: &MachineFacts) -> Option<Finding> {
     let tool = &machine.neuron_ls;
     let install = "install the package `aws-neuronx-tools`";
     if tool.program.is_none() {
@@ -242,23 +243,24 @@ fn neuron_ls(machine: &Machine) -> Option<Finding> {
     })
 }
 
-fn held(machine: &Machine) -> Option<Finding> {
+fn held(machine: &MachineFacts) -> Option<Finding> {
     let listed = &machine.neuron_ls.devices;
-    let is_held = |device: &&Listed| !device.neuron_processes.is_empty();
-    let held: Vec<&Listed> = listed.iter().filter(is_held).collect();
+    let is_held = |device: &&ListedDevice| !device.neuron_processes.is_empty();
+    let held: Vec<&ListedDevice> = listed.iter().filter(is_held).collect();
     let who = held.iter().flat_map(|device| {
         let number = device.neuron_device;
         let line = move |pid| format!("process {pid} holds cores of device {number}");
         device.neuron_processes.iter().map(move |p| line(p.pid))
     });
     let why: Vec<String> = who.collect();
-    let what = match held.len() == listed.len() {
-        true => "every device is held by another process".to_owned(),
-        false => format!(
+    let what = if held.len() == listed.len() {
+        "every device is held by another process".to_owned()
+    } else {
+        format!(
             "{} of {} devices are held by other processes",
             held.len(),
             listed.len()
-        ),
+        )
     };
     (!held.is_empty()).then(|| {
         Finding::warning("held-devices", what)

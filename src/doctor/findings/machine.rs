@@ -1,19 +1,19 @@
-//! What every chip needs of the machine: the executor, memory, disk and the Hub.
+//! Findings about what every chip needs: the executor, memory, disk and the Hub.
 
-use crate::doctor::Machine;
-use crate::doctor::findings::{Finding, Work};
-use crate::doctor::folders::{Folder, Place};
-use crate::doctor::hub::State;
+use crate::doctor::facts::MachineFacts;
+use crate::doctor::findings::{Capability, Finding};
+use crate::doctor::folders::{FolderFacts, NamedFolder};
+use crate::doctor::hub::HubState;
 use crate::executor::job::PROTOCOL;
 use crate::profile::{ChipProfile, CompilerKind};
 
-const BOTH: &[Work] = &[Work::Trace, Work::Serve];
+const BOTH: &[Capability] = &[Capability::Trace, Capability::Serve];
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Our choice: a model of a few hundred megabytes, its bundle and what a compiler leaves need less.
+/// Our choice: a model of a few hundred megabytes, its bundle and the files of a compiler take less.
 const FREE_BYTES_MIN: u64 = 2 << 30;
 
-pub(super) fn of_host(machine: &Machine, chips: &[ChipProfile]) -> Vec<Finding> {
+pub(super) fn of_host(machine: &MachineFacts, chips: &[ChipProfile]) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(libtorch(machine));
     found.extend(chips.iter().filter_map(|chip| memory(machine, chip)));
@@ -23,13 +23,13 @@ pub(super) fn of_host(machine: &Machine, chips: &[ChipProfile]) -> Vec<Finding> 
     found
 }
 
-fn libtorch(machine: &Machine) -> Option<Finding> {
+fn libtorch(machine: &MachineFacts) -> Option<Finding> {
     let libtorch = &machine.libtorch;
     let broken = |what: &str| Finding::problem("no-libtorch", BOTH, "a working libtorch", what);
     let together = "install `neuronc` and `neuronc-torch` of one release into one folder; in the \
                     repository run `make build`";
     if let Some(problem) = &libtorch.problem {
-        // The words of a failure on what to do are ours, below.
+        // Its help is for `neuronc trace`; the fix below replaces it.
         let why = problem.split("\n  help:").next().unwrap_or_default();
         return Some(
             broken("the executor `neuronc-torch`, which holds libtorch, does not work")
@@ -44,8 +44,8 @@ fn libtorch(machine: &Machine) -> Option<Finding> {
     Some(other.fix(together))
 }
 
-/// Only where a compilation could start at all.
-fn memory(machine: &Machine, chip: &ChipProfile) -> Option<Finding> {
+/// Too little memory to compile, where the machine has the SDK to compile at all.
+fn memory(machine: &MachineFacts, chip: &ChipProfile) -> Option<Finding> {
     let needed = chip.sdk.as_ref()?.compile_memory.base_gib * GIB;
     let usable = machine.host.memory.usable()?;
     let can_compile = machine.sdk.iter().any(|sdk| sdk.serves(&chip.name));
@@ -67,10 +67,10 @@ fn memory(machine: &Machine, chip: &ChipProfile) -> Option<Finding> {
     })
 }
 
-fn bf16(machine: &Machine, chip: &ChipProfile) -> Option<Finding> {
+fn bf16(machine: &MachineFacts, chip: &ChipProfile) -> Option<Finding> {
     let host = &machine.host;
     let is_host = chip.compiler.kind == CompilerKind::Libtorch;
-    // A processor that says nothing of itself is not judged.
+    // Nothing is known about a processor without a list of features.
     let lacks = !host.features.is_empty() && !host.multiplies_bf16();
     (is_host && lacks).then(|| {
         Finding::note("no-bf16", "the processor has no instructions for bf16")
@@ -79,13 +79,13 @@ fn bf16(machine: &Machine, chip: &ChipProfile) -> Option<Finding> {
     })
 }
 
-fn folders(machine: &Machine) -> Vec<Finding> {
-    let judge = |folder: &Folder| {
-        let Place {
+fn folders(machine: &MachineFacts) -> Vec<Finding> {
+    let judge = |folder: &FolderFacts| {
+        let NamedFolder {
             purpose,
             variable,
             path,
-        } = &folder.place;
+        } = &folder.named;
         let path = path.display();
         if !folder.writable {
             return Some(
@@ -116,13 +116,13 @@ fn folders(machine: &Machine) -> Vec<Finding> {
     machine.folders.iter().filter_map(judge).collect()
 }
 
-fn hub(machine: &Machine) -> Option<Finding> {
+fn hub(machine: &MachineFacts) -> Option<Finding> {
     let hub = &machine.hub;
     let endpoint = &hub.endpoint;
     let local = "name a folder that holds the model, or use `--offline` with what the cache holds";
     match hub.state {
-        State::Answers => None,
-        State::Offline => Some(
+        HubState::Answers => None,
+        HubState::Offline => Some(
             Finding::note(
                 "hub-offline",
                 "the Hub is not asked, and only its cache is used",
@@ -130,13 +130,13 @@ fn hub(machine: &Machine) -> Option<Finding> {
             .why("`--offline`, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE says so")
             .fix("to download models, run without them"),
         ),
-        State::RejectsToken => Some(
+        HubState::RejectsToken => Some(
             Finding::warning("hub-token", format!("{endpoint} rejects the token")).fix(
                 "set HF_TOKEN to a valid token, or unset it and remove the token file for public \
                  models",
             ),
         ),
-        State::Unreachable => Some(
+        HubState::Unreachable => Some(
             Finding::warning("hub-unreachable", format!("{endpoint} cannot be asked"))
                 .why(hub.problem.clone().unwrap_or_default())
                 .fix(format!(

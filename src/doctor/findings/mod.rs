@@ -1,4 +1,4 @@
-//! What is wrong with a machine, and what to do about it: a pure function of what was found out.
+//! Judges the facts about a machine: what is wrong with it, and how to fix that.
 //!
 //! A problem keeps the machine from tracing or serving for a chip; a warning may lead to one or to
 //! surprises; a note is good to know.
@@ -9,36 +9,37 @@ mod sdk;
 
 use serde::Serialize;
 
-use crate::doctor::Machine;
+use crate::doctor::facts::MachineFacts;
 use crate::profile::ChipProfile;
 
-/// What a machine does for a chip.
+/// Something that a machine can do for a chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Work {
+pub enum Capability {
     Trace,
     Serve,
 }
 
+/// Severity of a finding, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Severity {
+pub enum FindingSeverity {
     Problem,
     Warning,
     Note,
 }
 
-/// Something that is not as it should be.
+/// One thing that is not as it should be, with its fix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Stays the same from release to release.
+    /// Name of the finding, which stays the same from release to release.
     pub id: &'static str,
-    pub severity: Severity,
-    /// The chips concerned; empty where it is the machine as a whole.
+    pub severity: FindingSeverity,
+    /// The chips concerned; empty where the machine as a whole is.
     pub chips: Vec<String>,
-    /// What it keeps the machine from doing for these chips.
-    pub blocks: Vec<Work>,
-    /// What is missing, in a few words.
+    /// The capabilities that the machine lacks for these chips because of it.
+    pub blocks: Vec<Capability>,
+    /// The missing thing in a few words; present for problems only.
     pub lacks: Option<&'static str>,
     pub what: String,
     pub why: Option<String>,
@@ -46,7 +47,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(id: &'static str, severity: Severity, what: impl Into<String>) -> Self {
+    fn new(id: &'static str, severity: FindingSeverity, what: impl Into<String>) -> Self {
         Self {
             id,
             severity,
@@ -59,26 +60,26 @@ impl Finding {
         }
     }
 
-    /// Something that is in the way of `blocks`; `lacks` says in a few words what is missing.
+    /// A problem that prevents `blocks`; `lacks` names the missing thing in a few words.
     fn problem(
         id: &'static str,
-        blocks: &[Work],
+        blocks: &[Capability],
         lacks: &'static str,
         what: impl Into<String>,
     ) -> Self {
         Self {
             blocks: blocks.to_vec(),
             lacks: Some(lacks),
-            ..Self::new(id, Severity::Problem, what)
+            ..Self::new(id, FindingSeverity::Problem, what)
         }
     }
 
     fn warning(id: &'static str, what: impl Into<String>) -> Self {
-        Self::new(id, Severity::Warning, what)
+        Self::new(id, FindingSeverity::Warning, what)
     }
 
     fn note(id: &'static str, what: impl Into<String>) -> Self {
-        Self::new(id, Severity::Note, what)
+        Self::new(id, FindingSeverity::Note, what)
     }
 
     fn why(mut self, why: impl Into<String>) -> Self {
@@ -101,8 +102,8 @@ impl Finding {
     }
 }
 
-/// Everything that is wrong, the worst first; what concerns several chips alike is said once.
-pub fn find(machine: &Machine, chips: &[ChipProfile]) -> Vec<Finding> {
+/// All findings, the worst first. Findings that differ only in their chip are merged into one.
+pub fn find(machine: &MachineFacts, chips: &[ChipProfile]) -> Vec<Finding> {
     let neuron = chips.iter().filter_map(|chip| {
         let sdk = chip.sdk.as_ref()?;
         let mut found = device::of_chip(machine, chip, sdk);

@@ -1,17 +1,17 @@
-//! The SDK of a Neuron chip: whether an environment has it, and has all of it.
+//! Findings about the SDK of a Neuron chip: whether an environment has it, and all of it.
 
-use crate::doctor::Machine;
-use crate::doctor::findings::{Finding, Work};
-use crate::doctor::sdk::{Environment, Fit};
+use crate::doctor::facts::MachineFacts;
+use crate::doctor::findings::{Capability, Finding};
+use crate::doctor::sdk::{SdkEnvironment, SdkFit};
 use crate::executor::events::Probed;
 use crate::profile::{ChipProfile, Sdk};
 
-const BOTH: &[Work] = &[Work::Trace, Work::Serve];
+const BOTH: &[Capability] = &[Capability::Trace, Capability::Serve];
 
-/// What the package of the public index says when it is imported.
+/// Part of the message with which the placeholder package of the public index fails to import.
 const PLACEHOLDER: &str = "WRONG PACKAGE";
 
-pub(super) fn of_chip(machine: &Machine, chip: &ChipProfile, sdk: &Sdk) -> Vec<Finding> {
+pub(super) fn of_chip(machine: &MachineFacts, chip: &ChipProfile, sdk: &Sdk) -> Vec<Finding> {
     let candidates = machine.sdk.iter().filter_map(|environment| {
         let fit = environment.chips.get(&chip.name)?;
         Some((environment, fit))
@@ -25,7 +25,7 @@ pub(super) fn of_chip(machine: &Machine, chip: &ChipProfile, sdk: &Sdk) -> Vec<F
     found.into_iter().map(|finding| finding.of(chip)).collect()
 }
 
-fn none(candidates: &[(&Environment, &Fit)], sdk: &Sdk) -> Finding {
+fn none(candidates: &[(&SdkEnvironment, &SdkFit)], sdk: &Sdk) -> Finding {
     let placeholder = candidates
         .iter()
         .find(|(environment, _)| is_placeholder(environment.probed.as_ref(), sdk));
@@ -49,9 +49,10 @@ fn none(candidates: &[(&Environment, &Fit)], sdk: &Sdk) -> Finding {
         format!("`{}`: {problem}", environment.python.display())
     });
     let tried: Vec<String> = tried.collect();
-    let why = match tried.is_empty() {
-        true => "no known environment is here, and no `python3` on `PATH`".to_owned(),
-        false => tried.join("\n"),
+    let why = if tried.is_empty() {
+        "no known environment is here, and no `python3` on `PATH`".to_owned()
+    } else {
+        tried.join("\n")
     };
     Finding::problem(
         "no-sdk",
@@ -75,8 +76,13 @@ fn is_placeholder(probed: Option<&Probed>, sdk: &Sdk) -> bool {
     why.is_some_and(|why| why.contains(PLACEHOLDER))
 }
 
-/// What an environment that serves a chip lacks beside the module itself.
-fn complete(environment: &Environment, fit: &Fit, chip: &ChipProfile, sdk: &Sdk) -> Vec<Finding> {
+/// Findings about an environment that has the SDK's module: missing parts, and other versions.
+fn complete(
+    environment: &SdkEnvironment,
+    fit: &SdkFit,
+    chip: &ChipProfile,
+    sdk: &Sdk,
+) -> Vec<Finding> {
     let python = environment.python.display();
     let packages = environment.probed.as_ref().map(|probed| &probed.packages);
     let mut found = Vec::new();
@@ -87,7 +93,7 @@ fn complete(environment: &Environment, fit: &Fit, chip: &ChipProfile, sdk: &Sdk)
         found.push(
             Finding::problem(
                 "no-compiler",
-                &[Work::Trace],
+                &[Capability::Trace],
                 "the compiler",
                 format!("the compiler `{compiler}` is not installed beside the SDK"),
             )
@@ -100,7 +106,7 @@ fn complete(environment: &Environment, fit: &Fit, chip: &ChipProfile, sdk: &Sdk)
         found.push(
             Finding::problem(
                 "no-plugin",
-                &[Work::Serve],
+                &[Capability::Serve],
                 "the SDK's library for libtorch",
                 "the SDK's library for libtorch is missing",
             )

@@ -90,9 +90,10 @@ impl Remains {
 
     fn add(&mut self, thing: Thing) -> u64 {
         self.next += 1;
-        match self.is_over {
-            true => thing.end(),
-            false => drop(self.things.insert(self.next, thing)),
+        if self.is_over {
+            thing.end();
+        } else {
+            drop(self.things.insert(self.next, thing));
         }
         self.next
     }

@@ -85,9 +85,10 @@ pub fn check_writable(path: &Path) -> Result<()> {
     let is_new = !path.exists();
     let opened = File::options().create(true).append(true).open(path);
     opened.with_context(|| format!("creating `{}`", path.display()))?;
-    match is_new {
-        true => fs::remove_file(path).with_context(|| format!("removing `{}`", path.display())),
-        false => Ok(()),
+    if is_new {
+        fs::remove_file(path).with_context(|| format!("removing `{}`", path.display()))
+    } else {
+        Ok(())
     }
 }
 

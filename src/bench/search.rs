@@ -110,9 +110,10 @@ impl Search {
     /// Whether the promise held at the rate of [`Self::rate`].
     pub fn tried(&mut self, holds: bool) {
         self.steps += 1;
-        match holds {
-            true => self.held = Some(self.next),
-            false => self.broke = Some(self.next),
+        if holds {
+            self.held = Some(self.next);
+        } else {
+            self.broke = Some(self.next);
         }
         self.next = match (self.held, self.broke) {
             (Some(held), Some(broke)) => f64::midpoint(held, broke),

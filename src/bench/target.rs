@@ -186,14 +186,12 @@ fn way<'a>(url: &'a str, trust: &Trust) -> Result<(Way, &'a str, &'a str)> {
     let address = (host, port).to_socket_addrs();
     let address = address.ok().and_then(|mut all| all.next());
     let address = address.ok_or_else(|| refuse("its host has no address"))?;
-    let way = match is_tls {
-        false => Way::plain(address),
-        true => {
-            let name = ServerName::try_from(host.to_owned());
-            let name =
-                name.map_err(|_| refuse("its host is no name that a certificate can have"))?;
-            Way::tls(address, name, trust.client()?)
-        }
+    let way = if is_tls {
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|_| refuse("its host is no name that a certificate can have"))?;
+        Way::tls(address, name, trust.client()?)
+    } else {
+        Way::plain(address)
     };
     Ok((way, authority, path))
 }

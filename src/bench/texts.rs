@@ -79,9 +79,10 @@ impl fmt::Display for Lengths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (low, high)) in self.0.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
-            match low == high {
-                true => write!(f, "{comma}{low}")?,
-                false => write!(f, "{comma}{low}-{high}")?,
+            if low == high {
+                write!(f, "{comma}{low}")?
+            } else {
+                write!(f, "{comma}{low}-{high}")?
             }
         }
         Ok(())
@@ -106,11 +107,12 @@ impl Source {
         let text = files::read_text(path)?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let lines: Vec<String> = lines.map(str::to_owned).collect();
-        match lines.is_empty() {
-            true => Err(Failure::usage(format!("`{}` has no text", path.display()))
+        if lines.is_empty() {
+            Err(Failure::usage(format!("`{}` has no text", path.display()))
                 .help("write one text a line")
-                .into()),
-            false => Ok(Self::Lines(lines)),
+                .into())
+        } else {
+            Ok(Self::Lines(lines))
         }
     }
 

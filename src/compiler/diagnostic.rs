@@ -266,9 +266,10 @@ impl Evidence {
     fn help(&self, cause: Cause) -> String {
         let entry = match cause {
             Cause::Time | Cause::Disk | Cause::Sdk => None,
-            Cause::HostMemory => explain::lookup(match self.tells(&["[F137]"]) {
-                true => "F137",
-                false => KILLED_ENTRY,
+            Cause::HostMemory => explain::lookup(if self.tells(&["[F137]"]) {
+                "F137"
+            } else {
+                KILLED_ENTRY
             }),
             _ => self.texts().find_map(explain::advice_for),
         };

@@ -228,9 +228,10 @@ fn link_folder(from: &Path, to: &Path) -> Result<()> {
     files::create_folder(to)?;
     for name in files::list(from)? {
         let (source, place) = (from.join(&name), to.join(&name));
-        match source.is_dir() {
-            true => link_folder(&source, &place)?,
-            false => link(&source, &place)?,
+        if source.is_dir() {
+            link_folder(&source, &place)?
+        } else {
+            link(&source, &place)?
         }
     }
     Ok(())

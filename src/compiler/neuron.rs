@@ -110,12 +110,11 @@ pub fn compile(
             }
         }
     })?;
-    match failures.is_empty() {
-        true => Ok(compiled),
-        false => {
-            let kept: Vec<Bucket> = compiled.into_keys().collect();
-            Err(diagnostic::all(failures, &kept))
-        }
+    if failures.is_empty() {
+        Ok(compiled)
+    } else {
+        let kept: Vec<Bucket> = compiled.into_keys().collect();
+        Err(diagnostic::all(failures, &kept))
     }
 }
 

@@ -149,9 +149,10 @@ pub(in crate::cli) fn run(args: &BenchArgs, environment: &Environment) -> Result
     let folder = tempfile::tempdir().context("creating a folder for the server's log")?;
     let _registration = cleanup::folder(folder.path());
     let interruption = interrupt::clean_up_on_signals()?;
-    let mut server = match args.is_elsewhere() {
-        true => None,
-        false => Some(args.start(environment, folder.path())?),
+    let mut server = if args.is_elsewhere() {
+        None
+    } else {
+        Some(args.start(environment, folder.path())?)
     };
     let url = server.as_ref().map_or(&args.target, |server| &server.url);
     let trust = Trust::new(args.ca_cert.as_deref())?;

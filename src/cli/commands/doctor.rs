@@ -88,9 +88,10 @@ pub(in crate::cli) fn run(args: &DoctorArgs, environment: &Environment) -> Resul
         1 => true,
         _ => chip.chip == HOST,
     });
-    match judged.all(Readiness::is_ready) {
-        true => Ok(()),
-        false => Err(not_ready(&chips).into()),
+    if judged.all(Readiness::is_ready) {
+        Ok(())
+    } else {
+        Err(not_ready(&chips).into())
     }
 }
 
@@ -133,9 +134,10 @@ fn text(diagnosis: &MachineDiagnosis) -> String {
 /// A finding; its chips are only named where it may not be about all.
 fn shown(finding: &Finding, chips: usize) -> String {
     let names: Vec<&str> = finding.chips.iter().map(String::as_str).collect();
-    let what = match names.is_empty() || chips == 1 {
-        true => finding.what.clone(),
-        false => format!("{}: {}", readiness::list(&names), finding.what),
+    let what = if names.is_empty() || chips == 1 {
+        finding.what.clone()
+    } else {
+        format!("{}: {}", readiness::list(&names), finding.what)
     };
     let mut lines = vec![wrap("- ", &what)];
     if let Some(why) = &finding.why {
@@ -184,9 +186,10 @@ fn processor(host: &HostFacts) -> Vec<String> {
     let count = host.processors_usable.or(host.processors);
     let count = count.map_or(String::new(), |count| format!(", {count} usable"));
     let model = host.model.as_deref().unwrap_or("of unknown model");
-    let features = match host.features.is_empty() {
-        true => "no feature that matters is known".to_owned(),
-        false => host.features.join(" "),
+    let features = if host.features.is_empty() {
+        "no feature that matters is known".to_owned()
+    } else {
+        host.features.join(" ")
     };
     vec![format!("{model}{count}"), features]
 }
@@ -259,9 +262,12 @@ fn devices(machine: &MachineFacts) -> Vec<String> {
             _ => lines.push((device.number, device.number, what)),
         }
     }
-    let line = |(first, last, what): &(u32, u32, String)| match first == last {
-        true => format!("{first}: {what}"),
-        false => format!("{first} to {last}: {what} each"),
+    let line = |(first, last, what): &(u32, u32, String)| {
+        if first == last {
+            format!("{first}: {what}")
+        } else {
+            format!("{first} to {last}: {what} each")
+        }
     };
     lines.iter().map(line).collect()
 }
@@ -276,9 +282,10 @@ fn holders(neuron_ls: &NeuronLs) -> Vec<String> {
             .chars()
             .take(COMMAND_CHARACTERS_MAX)
             .collect();
-        let command = match command.is_empty() {
-            true => String::new(),
-            false => format!(" (`{command}`)"),
+        let command = if command.is_empty() {
+            String::new()
+        } else {
+            format!(" (`{command}`)")
         };
         let asked = process.asked_for.iter();
         let asked: Vec<String> = asked.map(|(n, value)| format!(", {n}={value}")).collect();
@@ -314,9 +321,10 @@ fn runtime(machine: &MachineFacts) -> Vec<String> {
     });
     let mut lines: Vec<String> = lines.collect();
     lines.dedup();
-    match lines.is_empty() {
-        true => vec!["none".to_owned()],
-        false => lines,
+    if lines.is_empty() {
+        vec!["none".to_owned()]
+    } else {
+        lines
     }
 }
 
@@ -328,9 +336,10 @@ fn environments(sdk: &[SdkEnvironment]) -> Vec<String> {
         };
         let serves = environment.chips.keys().filter(|c| environment.serves(c));
         let serves: Vec<&str> = serves.map(String::as_str).collect();
-        let serves = match serves.is_empty() {
-            true => "of no use for a Neuron chip".to_owned(),
-            false => format!("for {}", readiness::list(&serves)),
+        let serves = if serves.is_empty() {
+            "of no use for a Neuron chip".to_owned()
+        } else {
+            format!("for {}", readiness::list(&serves))
         };
         let named = [
             "torch",
@@ -346,9 +355,10 @@ fn environments(sdk: &[SdkEnvironment]) -> Vec<String> {
         let packages: String = packages.collect();
         format!("{python}, {serves}: Python {}{packages}", probed.python)
     };
-    match sdk.is_empty() {
-        true => vec!["none".to_owned()],
-        false => sdk.iter().map(line).collect(),
+    if sdk.is_empty() {
+        vec!["none".to_owned()]
+    } else {
+        sdk.iter().map(line).collect()
     }
 }
 

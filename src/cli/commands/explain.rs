@@ -76,9 +76,10 @@ pub(in crate::cli) fn run(args: &ExplainArgs) -> Result<()> {
             answers,
         })?,
     }
-    match unknown.is_empty() {
-        true => Ok(()),
-        false => Err(unknown_codes(&unknown).into()),
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(unknown_codes(&unknown).into())
     }
 }
 
@@ -110,12 +111,13 @@ fn unknown_codes(unknown: &[String]) -> Failure {
     let names = name_list(shown.iter().map(String::as_str));
     let near = unknown.iter().flat_map(|code| explain::nearest(code));
     let near: Vec<&str> = near.take(6).collect();
-    let help = match near.is_empty() {
-        true => "`neuronc explain` lists what is known".to_owned(),
-        false => format!(
+    let help = if near.is_empty() {
+        "`neuronc explain` lists what is known".to_owned()
+    } else {
+        format!(
             "near {them}: {}\n`neuronc explain` lists what is known",
             name_list(near)
-        ),
+        )
     };
     Failure::usage(format!("{names} {verb} not known")).help(help)
 }
@@ -188,9 +190,10 @@ fn label(entry: &Entry) -> String {
     let more: Vec<String> = numbers
         .filter(|number| !entry.name.ends_with(&format!(" {number}")))
         .collect();
-    match more.is_empty() {
-        true => entry.name.clone(),
-        false => format!("{} ({})", entry.name, more.join(", ")),
+    if more.is_empty() {
+        entry.name.clone()
+    } else {
+        format!("{} ({})", entry.name, more.join(", "))
     }
 }
 

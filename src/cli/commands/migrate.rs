@@ -76,9 +76,10 @@ fn read(folder: &Path) -> Result<Vec<Setting>> {
             settings.extend(parse(file, &files::read_text(&path)?));
         } else if file == PLACES[0] {
             let shown = folder.display();
-            let why = match folder.is_dir() {
-                true => "it says how many cores and models there are",
-                false => "there is no such folder",
+            let why = if folder.is_dir() {
+                "it says how many cores and models there are"
+            } else {
+                "there is no such folder"
             };
             return Err(Failure::usage(format!("`{shown}` has no `{file}`"))
                 .why(why)
@@ -209,9 +210,10 @@ fn rest(settings: &[Setting]) -> String {
             let _ = write!(text, "\n#   {}: {}", setting.origin(), left_out(key));
         }
     }
-    match text.is_empty() {
-        true => text,
-        false => format!("\n# Not carried over:{text}\n"),
+    if text.is_empty() {
+        text
+    } else {
+        format!("\n# Not carried over:{text}\n")
     }
 }
 

@@ -77,15 +77,16 @@ pub(in crate::cli) fn run(args: &RehearseArgs, environment: &Environment) -> Res
         AnswerFormat::Text => print::answer(&text(&rehearsal))?,
         AnswerFormat::Json => print::json(&rehearsal)?,
     }
-    match rehearsal.passed {
-        true => Ok(()),
-        false => Err(Failure::new(
+    if rehearsal.passed {
+        Ok(())
+    } else {
+        Err(Failure::new(
             Class::Negative,
             format!("something stands against compiling for {}", rehearsal.chip),
         )
         .why(rehearsal.problems.join("\n"))
         .help("smaller buckets need less memory; `neuronc report --for` shows every operator")
-        .into()),
+        .into())
     }
 }
 
@@ -191,16 +192,17 @@ fn headline(rehearsal: &Rehearsal) -> String {
     let Rehearsal { model, chip, .. } = rehearsal;
     let buckets = print::counted(rehearsal.buckets.len(), "bucket");
     let lowered = rehearsal.buckets.iter().filter(|b| b.lowering.is_some());
-    match rehearsal.passed {
-        true => format!(
+    if rehearsal.passed {
+        format!(
             "nothing stands against compiling {model} for {chip}\n\
              {buckets} traced, {} lowered, none compiled\n",
             lowered.count()
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{model} will hardly compile for {chip}: {} in {buckets}\n",
             print::counted(rehearsal.problems.len(), "problem")
-        ),
+        )
     }
 }
 

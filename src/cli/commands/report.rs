@@ -136,9 +136,10 @@ impl ReportArgs {
     }
 
     fn colour(&self) -> Colour {
-        match self.output.is_none() && stdout().is_terminal() {
-            true => Colour::Always,
-            false => Colour::Never,
+        if self.output.is_none() && stdout().is_terminal() {
+            Colour::Always
+        } else {
+            Colour::Never
         }
     }
 

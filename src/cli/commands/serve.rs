@@ -225,9 +225,10 @@ fn start_log() {
             "info,hf_hub=off,opentelemetry_sdk=warn,opentelemetry-otlp=warn",
         ));
     // Set only once: `serve` is the only command that logs.
-    let _ = match stderr().is_terminal() {
-        true => log.try_init(),
-        false => log.json().try_init(),
+    let _ = if stderr().is_terminal() {
+        log.try_init()
+    } else {
+        log.json().try_init()
     };
 }
 

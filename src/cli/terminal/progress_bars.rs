@@ -19,9 +19,10 @@ pub(in crate::cli) struct Bars {
 
 impl Bars {
     pub(in crate::cli) fn new() -> Self {
-        let target = match stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
+        let target = if stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
         };
         Self {
             all: MultiProgress::with_draw_target(target),

@@ -94,9 +94,10 @@ pub(in crate::cli) fn run(args: &PlaceArgs, environment: &Environment) -> Result
     };
     let placement = target.place(&args.placement, &opened, environment)?;
     let notes = notes(&opened, &target, &placement);
-    let capacity = match args.simulate {
-        true => expected(args, &opened, &target, &placement)?,
-        false => Vec::new(),
+    let capacity = if args.simulate {
+        expected(args, &opened, &target, &placement)?
+    } else {
+        Vec::new()
     };
     match args.format {
         AnswerFormat::Json => print::json(&Answer {

@@ -172,9 +172,10 @@ fn break_list(list: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for part in list.split_inclusive(',') {
         let last = lines.len() - 1;
-        match lines[last].len() + part.len() <= LIST_COLUMNS || lines[last].is_empty() {
-            true => lines[last].push_str(part),
-            false => lines.push(part.to_owned()),
+        if lines[last].len() + part.len() <= LIST_COLUMNS || lines[last].is_empty() {
+            lines[last].push_str(part)
+        } else {
+            lines.push(part.to_owned())
         }
     }
     lines
@@ -188,9 +189,10 @@ fn models(placement: &Placement) -> String {
     );
     for (index, model) in placement.models.iter().enumerate() {
         let memory = &model.memory;
-        let weights = match memory.weights_shared {
-            true => format!("{} shared", gib(memory.weights)),
-            false => format!("{} x {}", memory.weight_copies, gib(memory.weights)),
+        let weights = if memory.weights_shared {
+            format!("{} shared", gib(memory.weights))
+        } else {
+            format!("{} x {}", memory.weight_copies, gib(memory.weights))
         };
         let _ = write!(
             text,

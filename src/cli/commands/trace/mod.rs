@@ -138,9 +138,10 @@ pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result
     };
     let target = Target {
         place: &place,
-        existing: match args.force {
-            true => Existing::ReplaceBundle,
-            false => Existing::Keep,
+        existing: if args.force {
+            Existing::ReplaceBundle
+        } else {
+            Existing::Keep
         },
     };
     let sdk = sdk.map(|sdk| (sdk, &environment));

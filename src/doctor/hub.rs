@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::hub::{self, HubAccess, Reach};
+use crate::hub::{self, HubAccess, Reachability};
 
 /// A Hub that needs longer counts as unreachable.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -50,12 +50,12 @@ pub fn examine(access: &HubAccess) -> HubFacts {
     }
     let start = Instant::now();
     match hub::reach(access, DEADLINE) {
-        Ok(Reach::Answers) => {
+        Ok(Reachability::Answers) => {
             hub.state = HubState::Answers;
             hub.millis = Some(start.elapsed().as_millis());
         }
-        Ok(Reach::RejectsToken) => hub.state = HubState::RejectsToken,
-        Ok(Reach::Trouble(reason)) => {
+        Ok(Reachability::RejectsToken) => hub.state = HubState::RejectsToken,
+        Ok(Reachability::Unreachable(reason)) => {
             hub.state = HubState::Unreachable;
             hub.problem = Some(reason);
         }

@@ -1,8 +1,8 @@
-//! The cache on disk, in the layout of Python's huggingface_hub: each finds what the other stored.
+//! The cache on disk, in the layout of Python's huggingface_hub, so that each finds the other's files.
 //!
 //! ```text
-//! models--org--name/refs/main                     the commit that a revision stood for
-//! models--org--name/trees/<commit>.json           the listing of a commit (huggingface_hub 2)
+//! models--org--name/refs/main                     the commit that a revision named
+//! models--org--name/trees/<commit>.json           the list of a commit's files (huggingface_hub 2)
 //! models--org--name/blobs/<digest>                content; `<digest>.incomplete` while it arrives
 //! models--org--name/snapshots/<commit>/a/b.json   a relative link to its blob
 //! .locks/models--org--name/<digest>.lock          held by the process that downloads the blob
@@ -19,15 +19,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::folder;
+use super::listing::{Digest, RemoteFile};
 use super::name::{is_commit, is_hex, is_plain};
-use super::{Digest, RemoteFile, folder};
 use crate::failure::{Class, Failure};
 use crate::files;
 
-/// The version of the listing format of huggingface_hub that is read and written.
+/// The version of huggingface_hub's format for lists of files that is read and written.
 const TREE_FORMAT: u32 = 1;
 
-/// How often a lock that another process holds is tried again.
+/// Pause between two attempts to take a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// The cache of one repository.
@@ -39,7 +40,7 @@ pub(super) struct RepoCache {
     name: String,
 }
 
-/// The listing of a commit, as huggingface_hub stores it.
+/// The list of a commit's files, as huggingface_hub stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tree {
     format_version: u32,
@@ -67,7 +68,8 @@ impl Tree {
         }
     }
 
-    /// The files; or why this could not have come from a Hub.
+    /// The files in our form. Paths and digests become paths in the cache, so an entry that would leave it is
+    /// refused; the error says which.
     pub(super) fn files(&self) -> Result<Vec<RemoteFile>, String> {
         let mut listed = Vec::new();
         for (path, entry) in &self.files {
@@ -122,21 +124,20 @@ impl RepoCache {
         self.path("blobs").join(digest.hex())
     }
 
-    /// Where the content of a blob gathers until it is complete.
+    /// File that gathers the content of a blob until it is complete.
     pub(super) fn partial(&self, digest: &Digest) -> PathBuf {
         self.path("blobs")
             .join(format!("{}.incomplete", digest.hex()))
     }
 
-    /// The commit that `revision` stood for when it was last downloaded.
+    /// The commit that `revision` named when it was last downloaded.
     pub(super) fn commit(&self, revision: &str) -> Option<String> {
         let text = files::read_text(&self.ref_path(revision)).ok()?;
         let commit = text.trim();
         is_commit(commit).then(|| commit.to_owned())
     }
 
-    /// The stored listing of a commit, which never changes. One that cannot be read, or could not have
-    /// come from a Hub, counts as absent.
+    /// The stored list of a commit, which never changes. One that is damaged or refused counts as absent.
     pub(super) fn tree(&self, commit: &str) -> Option<Tree> {
         let tree: Tree = files::read_json(&self.tree_path(commit)).ok()?;
         let usable = tree.format_version == TREE_FORMAT && tree.files().is_ok();
@@ -147,7 +148,7 @@ impl RepoCache {
         self.path("trees").join(format!("{commit}.json"))
     }
 
-    /// The files of a commit that are in the cache, for want of a listing.
+    /// The files of a commit that are in the cache, for a commit without a stored list.
     pub(super) fn scan(&self, commit: &str) -> Result<Vec<RemoteFile>> {
         let snapshot = self.snapshot(commit);
         if !snapshot.is_dir() {
@@ -155,6 +156,7 @@ impl RepoCache {
         }
         let mut found = folder::list(&snapshot)?;
         for file in &mut found {
+            // The link of a file names its blob, and the blob's name is the digest.
             file.digest = fs::read_link(snapshot.join(&file.path))
                 .ok()
                 .and_then(|target| digest_of_blob(&target));
@@ -162,30 +164,33 @@ impl RepoCache {
         Ok(found)
     }
 
-    /// Whether the snapshot has this file in full.
+    /// True when the snapshot has this file in full.
     pub(super) fn holds(&self, commit: &str, file: &RemoteFile) -> bool {
         is_file_of(&self.snapshot(commit).join(&file.path), file.bytes)
     }
 
-    /// Whether the content of this file is there, perhaps for another commit.
+    /// True when the content of this file is in the cache, perhaps for another commit.
     pub(super) fn holds_blob(&self, file: &RemoteFile) -> bool {
         file.digest
             .as_ref()
             .is_some_and(|digest| is_file_of(&self.blob(digest), file.bytes))
     }
 
-    /// Puts a file whose blob is there into the snapshot.
+    /// Links a file whose blob is in the cache into the snapshot.
     pub(super) fn link(&self, commit: &str, file: &RemoteFile) -> Result<()> {
         let Some(digest) = &file.digest else {
             return Ok(());
         };
         let pointer = self.snapshot(commit).join(&file.path);
         self.create_folder(files::parent(&pointer))?;
+        // From the folder of the link over `<commit>` and `snapshots` up to the repository. A relative link
+        // stays valid where the cache is mounted elsewhere.
         let up = "../".repeat(2 + file.path.matches('/').count());
         let target = PathBuf::from(format!("{up}blobs/{}", digest.hex()));
         let failed = |error| self.unwritable(&pointer, &error);
         match symlink(&target, &pointer) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Another process may have made the same link at the same time.
                 if fs::read_link(&pointer).is_ok_and(|now| now == target) {
                     return Ok(());
                 }
@@ -196,23 +201,24 @@ impl RepoCache {
         }
     }
 
-    /// Stores which commit a revision stands for.
-    pub(super) fn note_commit(&self, revision: &str, commit: &str) -> Result<()> {
+    /// Stores the commit that a revision names.
+    pub(super) fn store_commit(&self, revision: &str, commit: &str) -> Result<()> {
         if revision == commit || self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         self.replace(&self.ref_path(revision), commit.as_bytes())
     }
 
-    /// Stores the listing of a commit.
-    pub(super) fn note_tree(&self, commit: &str, tree: &Tree) -> Result<()> {
+    /// Stores the list of a commit's files.
+    pub(super) fn store_tree(&self, commit: &str, tree: &Tree) -> Result<()> {
         if self.tree(commit).is_some() {
             return Ok(());
         }
         self.replace(&self.tree_path(commit), &serde_json::to_vec_pretty(tree)?)
     }
 
-    /// Replaces a file as a whole, readable to whom the umask lets read: caches are shared.
+    /// Replaces a file as a whole: readers see the old content or the new one. Temporary files are readable by
+    /// their owner only, so the mode is set to what the umask allows, since users share caches.
     fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
         let folder = files::parent(path);
         self.create_folder(folder)?;
@@ -233,9 +239,9 @@ impl RepoCache {
         fs::create_dir_all(folder).map_err(|error| self.unwritable(folder, &error))
     }
 
-    /// Waits until this process alone may download a blob. The lock is that of Python's
-    /// huggingface_hub, and gives way when the process that holds it ends, however it ends.
-    /// `stall` bounds how long a holder may make no progress; `waiting` is called once, if at all.
+    /// Waits until this process alone may download a blob. It is the lock of Python's huggingface_hub, and
+    /// the kernel releases it when the process that holds it ends in whatever way. `stall` is the longest
+    /// time without progress of the holder; `waiting` is called once, if another process has the lock.
     pub(super) fn lock(
         &self,
         digest: &Digest,
@@ -259,6 +265,7 @@ impl RepoCache {
                 Err(TryLockError::Error(error)) => return Err(self.unlockable(&path, &error)),
                 Err(TryLockError::WouldBlock) => {}
             }
+            // The holder may be a Python process, so its progress is seen only in the size of its files.
             let arrived = self.arrived(digest);
             if seen.is_none() {
                 waiting();
@@ -277,7 +284,7 @@ impl RepoCache {
         }
     }
 
-    /// The bytes that any process has gathered for a blob; Python names its partial files
+    /// Bytes that all processes together have on disk for a blob; Python names its partial files
     /// `<digest>.<random>.incomplete`.
     fn arrived(&self, digest: &Digest) -> u64 {
         let entries = fs::read_dir(self.path("blobs")).into_iter().flatten();
@@ -330,7 +337,7 @@ impl RepoCache {
     }
 }
 
-/// The digest that the name of a blob is.
+/// The digest in the name of a blob; the length tells its kind.
 fn digest_of_blob(target: &Path) -> Option<Digest> {
     let hex = target.file_name()?.to_str()?;
     if is_hex(hex, 64) {

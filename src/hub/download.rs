@@ -1,4 +1,4 @@
-//! One file from the Hub into the cache: resumed, counted, compared with its digest, then moved into place.
+//! Downloads one file into the cache: it is resumed, compared with its digest, then moved into place.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -11,22 +11,23 @@ use sha1::{Digest as _, Sha1};
 use tokio::time::sleep;
 
 use super::cache::RepoCache;
+use super::error::{HubError, RequestSubject};
+use super::listing::{Digest, RemoteFile};
+use super::progress::DownloadProgress;
 use super::remote::Remote;
-use super::trouble::{Asked, Trouble};
-use super::{Digest, Progress, RemoteFile};
 use crate::failure::{Class, Failure};
 use crate::files;
 
-/// So many bytes make an attempt count as progress, after which the attempts count anew.
+/// An attempt that brings this many bytes counts as progress, after which attempts are counted anew.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
-/// Brings `file` of `commit` into the blobs of `cache`. Waits where another process is at it, and uses
-/// what that one brought. What arrived before a failure is kept, and the next call continues from it.
+/// Downloads `file` of `commit` into the blobs of `cache`. If another process downloads it, waits for that
+/// one and uses its result. Bytes that arrived before a failure are kept, and the next call continues.
 pub(super) fn download(
     remote: &Remote,
     cache: &RepoCache,
     (commit, file): (&str, &RemoteFile),
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(DownloadProgress<'_>),
 ) -> Result<()> {
     let digest = file
         .digest
@@ -36,19 +37,21 @@ pub(super) fn download(
     let blob = cache.blob(digest);
     cache.create_folder(files::parent(&blob))?;
     let patience = remote.patience();
+    // As long as a process that obeys the same bounds may make no progress.
     let stall = (patience.connect + patience.silence) * patience.attempts;
-    let waiting = &mut || progress(Progress::Waiting { file: name });
+    let waiting = &mut || progress(DownloadProgress::Waiting { file: name });
     let _lock = cache.lock(digest, stall, waiting)?;
+    // The process that had the lock may have downloaded the file meanwhile.
     if cache.holds_blob(file) {
-        progress(Progress::Finished { file: name });
+        progress(DownloadProgress::Finished { file: name });
         return Ok(());
     }
-    let mut asked = remote.asked(cache.id(), commit);
-    asked.file = Some(name);
+    let mut subject = remote.subject(cache.id(), commit);
+    subject.file = Some(name);
     let mut transfer = Transfer {
         remote,
         cache,
-        asked,
+        subject,
         file,
         partial: Partial::open(cache, digest)?,
         ranged: true,
@@ -56,13 +59,14 @@ pub(super) fn download(
     let mut resumed = transfer.partial.bytes > 0;
     loop {
         resumed |= remote.run(transfer.receive(progress))?;
-        progress(Progress::Checking { file: name });
+        progress(DownloadProgress::Checking { file: name });
         let actual = transfer.partial.digest(digest)?;
         if actual == digest.hex() {
             break;
         }
         transfer.partial.restart(cache)?;
-        // What was there before may have been another's; what was received in one go was not.
+        // Bytes of an earlier run may be those of another file, or of a server that ignored the range; they
+        // get a second chance. A file that came in one stream is damaged on the way, which repeats.
         if !std::mem::take(&mut resumed) {
             return Err(damaged(&transfer, digest, &actual).into());
         }
@@ -73,15 +77,17 @@ pub(super) fn download(
         ..
     } = transfer.partial;
     let failed = |error: io::Error| cache.unwritable(&path, &error);
+    // The rename must not reach the disk before the content: after a power failure the blob would be taken
+    // for complete.
     partial.sync_all().map_err(failed)?;
     fs::rename(&path, &blob).map_err(failed)?;
-    progress(Progress::Finished { file: name });
+    progress(DownloadProgress::Finished { file: name });
     Ok(())
 }
 
 fn damaged(transfer: &Transfer<'_>, expected: &Digest, actual: &str) -> Failure {
     let _ = fs::remove_file(&transfer.partial.path);
-    let Asked { endpoint, id, .. } = transfer.asked;
+    let RequestSubject { endpoint, id, .. } = transfer.subject;
     let kind = match expected {
         Digest::Sha256(_) => "sha256",
         Digest::GitBlob(_) => "git object id",
@@ -100,32 +106,34 @@ fn damaged(transfer: &Transfer<'_>, expected: &Digest, actual: &str) -> Failure 
     ))
 }
 
-/// A file on its way.
+/// A download under way.
 struct Transfer<'a> {
     remote: &'a Remote,
     cache: &'a RepoCache,
-    asked: Asked<'a>,
+    subject: RequestSubject<'a>,
     file: &'a RemoteFile,
     partial: Partial,
-    /// Whether the server heeds ranges, as far as is known.
+    /// False once the server has sent a whole file where a range was asked for.
     ranged: bool,
 }
 
-/// Why a stream ended before the file was complete.
-enum Stop {
-    Trouble(Trouble),
-    Error(anyhow::Error),
+/// The reason why a stream ended before the file was complete.
+enum TransferError {
+    /// On the side of the server; the next attempt may succeed.
+    Hub(HubError),
+    /// On our side, such as a full disk.
+    Local(anyhow::Error),
 }
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
-        Stop::Trouble(trouble)
+impl From<HubError> for TransferError {
+    fn from(error: HubError) -> Self {
+        TransferError::Hub(error)
     }
 }
 
 impl Transfer<'_> {
-    /// Receives until all bytes are there; says whether they came in more than one stream.
-    async fn receive(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<bool> {
+    /// Receives until all bytes are there; true when they came in more than one stream.
+    async fn receive(&mut self, progress: &mut dyn FnMut(DownloadProgress<'_>)) -> Result<bool> {
         let name = self.file.path.as_str();
         self.report_start(progress);
         let mut streams = 0;
@@ -133,10 +141,10 @@ impl Transfer<'_> {
         while self.partial.bytes < self.file.bytes {
             let before = self.partial.bytes;
             streams += 1;
-            let trouble = match self.receive_stream(progress).await {
+            let error = match self.receive_stream(progress).await {
                 Ok(()) => continue,
-                Err(Stop::Error(error)) => return Err(error),
-                Err(Stop::Trouble(trouble)) => trouble,
+                Err(TransferError::Local(error)) => return Err(error),
+                Err(TransferError::Hub(error)) => error,
             };
             let gained = self.partial.bytes.saturating_sub(before);
             attempt = if gained >= PROGRESS_BYTES {
@@ -144,55 +152,58 @@ impl Transfer<'_> {
             } else {
                 attempt + 1
             };
-            if !trouble.may_pass() || attempt >= self.remote.patience().attempts {
-                return Err(self.given_up(&trouble).into());
+            if !error.may_pass() || attempt >= self.remote.patience().attempts {
+                return Err(self.given_up(&error).into());
             }
-            let reason = trouble.reason();
-            progress(Progress::Retrying {
+            let reason = error.reason();
+            progress(DownloadProgress::Retrying {
                 file: name,
                 reason: &reason,
             });
-            sleep(self.remote.pause(attempt, &trouble)).await;
+            sleep(self.remote.pause(attempt, &error)).await;
         }
         Ok(streams > 1)
     }
 
-    /// Appends one stream to what is there.
-    async fn receive_stream(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Stop> {
+    /// Appends the bytes of one stream.
+    async fn receive_stream(
+        &mut self,
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
+    ) -> Result<(), TransferError> {
         let total = self.file.bytes;
         if !self.ranged && self.partial.bytes > 0 {
             self.start_over(progress)?;
         }
         let from = self.partial.bytes;
         let range = (from > 0).then_some(from..total);
-        let wanted = (self.asked.revision, self.file.path.as_str());
-        let (announced, content) = self.remote.content(self.asked.id, wanted, range).await?;
+        let path = (self.subject.revision, self.file.path.as_str());
+        let (announced, content) = self.remote.content(self.subject.id, path, range).await?;
         let mut content = pin!(content);
         match announced {
             Some(announced) if announced == total - from => {}
             _ if from > 0 => {
-                // The whole file comes, not the rest of it.
+                // The server ignored the range and sends the file from its beginning.
                 self.ranged = false;
                 self.start_over(progress)?;
             }
             Some(announced) => {
                 let what = format!("it announces {announced} bytes, the listing says {total}");
-                return Err(Trouble::Foreign(what).into());
+                return Err(HubError::Foreign(what).into());
             }
             None => {}
         }
         while self.partial.bytes < total {
-            let closed = || Trouble::Cut("the connection was closed early".to_owned());
+            let closed = || HubError::Cut("the connection was closed early".to_owned());
             let chunk = content.next().await.ok_or_else(closed)??;
             let count = chunk.as_ref().len() as u64;
             if count > total - self.partial.bytes {
                 let what = format!("it sends more than the {total} bytes of the listing");
-                return Err(Trouble::Foreign(what).into());
+                return Err(HubError::Foreign(what).into());
             }
             self.partial
                 .append(self.cache, chunk.as_ref())
-                .map_err(Stop::Error)?;
-            progress(Progress::Advanced {
+                .map_err(TransferError::Local)?;
+            progress(DownloadProgress::Advanced {
                 file: &self.file.path,
                 bytes: count,
             });
@@ -200,26 +211,31 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    fn start_over(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Stop> {
-        self.partial.restart(self.cache).map_err(Stop::Error)?;
+    fn start_over(
+        &mut self,
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
+    ) -> Result<(), TransferError> {
+        self.partial
+            .restart(self.cache)
+            .map_err(TransferError::Local)?;
         self.report_start(progress);
         Ok(())
     }
 
-    fn report_start(&self, progress: &mut dyn FnMut(Progress<'_>)) {
-        progress(Progress::Started {
+    fn report_start(&self, progress: &mut dyn FnMut(DownloadProgress<'_>)) {
+        progress(DownloadProgress::Started {
             file: &self.file.path,
             bytes: self.file.bytes,
             resumed_from: self.partial.bytes,
         });
     }
 
-    /// The failure of a transfer, which says what is kept of it.
-    fn given_up(&self, trouble: &Trouble) -> Failure {
-        let Asked { endpoint, id, .. } = self.asked;
+    /// The failure of a transfer, which says how many bytes are kept.
+    fn given_up(&self, error: &HubError) -> Failure {
+        let RequestSubject { endpoint, id, .. } = self.subject;
         let here = self.partial.bytes;
-        if matches!(trouble, Trouble::Refused { .. } | Trouble::Foreign(_)) || here == 0 {
-            return trouble.failure(&self.asked);
+        if matches!(error, HubError::Refused { .. } | HubError::Foreign(_)) || here == 0 {
+            return error.failure(&self.subject);
         }
         Failure::new(
             Class::Hub,
@@ -227,7 +243,7 @@ impl Transfer<'_> {
         )
         .why(format!(
             "{} (from {endpoint}; attempts without progress: {})",
-            trouble.reason(),
+            error.reason(),
             self.remote.patience().attempts
         ))
         .help(format!(
@@ -237,7 +253,7 @@ impl Transfer<'_> {
     }
 }
 
-/// The content that has arrived, in a file of its own.
+/// The part of the content that has arrived, in a file of its own.
 struct Partial {
     file: File,
     path: PathBuf,
@@ -245,7 +261,8 @@ struct Partial {
 }
 
 impl Partial {
-    /// Opens what an earlier download left, or begins anew. The digest tells later whether it was a part.
+    /// Opens the file that an earlier download left, or an empty one. Only the digest of the complete file
+    /// shows whether it was a part of it.
     fn open(cache: &RepoCache, digest: &Digest) -> Result<Self> {
         let path = cache.partial(digest);
         let opened = File::options().create(true).append(true).open(&path);
@@ -270,7 +287,7 @@ impl Partial {
         Ok(())
     }
 
-    /// The digest of what is on disk, of the same kind as `expected`.
+    /// The digest of the bytes on disk, of the same kind as `expected`.
     fn digest(&self, expected: &Digest) -> Result<String> {
         match expected {
             Digest::Sha256(_) => files::sha256(&self.path),

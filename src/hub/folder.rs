@@ -1,11 +1,11 @@
-//! The listing of a model that lies in a plain folder.
+//! Lists the files of a model in a plain folder.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::RemoteFile;
+use super::listing::RemoteFile;
 use crate::failure::Failure;
 
 /// Models keep their files in the folder itself and at most two levels below it (`1_Pooling/config.json`).
@@ -42,7 +42,7 @@ fn collect(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<RemoteFile
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        // A broken link is not a file that could be read, and so not part of the model.
+        // A broken link cannot be read, so it is not part of the model.
         let Ok(metadata) = fs::metadata(entry.path()) else {
             continue;
         };

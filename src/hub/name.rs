@@ -1,4 +1,4 @@
-//! Which model ids, revisions, commits and file names are accepted.
+//! Rules for model ids, revisions, commits and file names, some of which become paths in the cache.
 
 use std::path::{Component, Path};
 
@@ -6,16 +6,16 @@ use anyhow::Result;
 
 use crate::failure::Failure;
 
-/// The Hub's own bound on a part of an id.
+/// The Hub's bound on a part of an id.
 const PART_LENGTH_MAX: usize = 96;
 
-/// Bounds a revision, which becomes a path in the cache.
+/// Bound on a revision, which becomes a path in the cache.
 const REVISION_LENGTH_MAX: usize = 250;
 
 /// Formats that run code when they are opened.
 const PICKLES: [&str; 7] = ["bin", "pt", "pth", "pkl", "pickle", "ckpt", "joblib"];
 
-/// Refuses what the Hub, and Python's huggingface_hub, would not accept as a model id.
+/// Refuses ids that the Hub and Python's huggingface_hub do not accept.
 pub(super) fn check_id(id: &str) -> Result<()> {
     let parts: Vec<&str> = id.split('/').collect();
     let valid = parts.len() <= 2
@@ -64,12 +64,12 @@ pub(super) fn check_revision(revision: &str) -> Result<()> {
     )
 }
 
-/// Whether `text` is a full commit id, which stands for itself and never changes.
+/// True when `text` is a full commit id. Unlike a branch, it always names the same files.
 pub(super) fn is_commit(text: &str) -> bool {
     is_hex(text, 40)
 }
 
-/// Whether `text` is `length` lower-case hexadecimal digits.
+/// True when `text` is `length` lower-case hexadecimal digits.
 pub(super) fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length
         && text
@@ -77,7 +77,7 @@ pub(super) fn is_hex(text: &str, length: usize) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether `path` is a relative path without detours, so that it stays inside a folder it is joined to.
+/// True when `path` is relative and without detours, so that joined to a folder it stays inside it.
 pub(super) fn is_plain(path: &str) -> bool {
     let mut parts = 0;
     for part in Path::new(path).components() {

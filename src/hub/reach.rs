@@ -1,31 +1,24 @@
-//! Whether the Hub answers at all: for `neuronc doctor`, which asks for no model.
+//! Tests whether the Hub answers at all: for `neuronc doctor`, which asks for no model.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::remote::{ENDPOINT, Remote};
-use super::trouble::Trouble;
-use super::{HubAccess, Patience};
+use super::access::{HubAccess, Patience};
+use super::error::HubError;
+use super::remote::Remote;
 
-/// What came of asking.
+/// The outcome of one request to the Hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
+pub enum Reachability {
     Answers,
     RejectsToken,
-    /// There is no Hub, for this reason.
-    Trouble(String),
+    /// It does not answer, for this reason.
+    Unreachable(String),
 }
 
-impl HubAccess {
-    /// The address that is asked.
-    pub fn endpoint(&self) -> &str {
-        self.endpoint.as_deref().unwrap_or(ENDPOINT)
-    }
-}
-
-/// Asks once, for at most `deadline`. Fails where the access itself cannot be used.
-pub fn reach(access: &HubAccess, deadline: Duration) -> Result<Reach> {
+/// Sends one request and waits at most `deadline`. Fails where the settings themselves cannot be used.
+pub fn reach(access: &HubAccess, deadline: Duration) -> Result<Reachability> {
     let patience = Patience {
         connect: deadline,
         silence: deadline,
@@ -36,14 +29,16 @@ pub fn reach(access: &HubAccess, deadline: Duration) -> Result<Reach> {
         ..access.clone()
     };
     Ok(match Remote::new(&access)?.reach(deadline)? {
-        Ok(()) => Reach::Answers,
-        Err(Trouble::Refused { status: 401, .. }) if access.token.is_some() => Reach::RejectsToken,
-        // A mirror may not list its models, or not to everyone; it is there.
-        Err(Trouble::Refused {
+        Ok(()) => Reachability::Answers,
+        Err(HubError::Refused { status: 401, .. }) if access.token.is_some() => {
+            Reachability::RejectsToken
+        }
+        // A mirror may refuse to list its models; its error code shows that it is a Hub.
+        Err(HubError::Refused {
             status: 401 | 403 | 404 | 405,
             code: Some(_),
             ..
-        }) => Reach::Answers,
-        Err(trouble) => Reach::Trouble(trouble.reason()),
+        }) => Reachability::Answers,
+        Err(error) => Reachability::Unreachable(error.reason()),
     })
 }

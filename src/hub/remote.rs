@@ -1,4 +1,4 @@
-//! The requests: which commit a revision is, what it holds, and the content of a file.
+//! The requests to a Hub: the commit of a revision, the list of its files, and the content of a file.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,16 +16,13 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
+use super::access::{ENDPOINT, HubAccess, Patience, Secret};
 use super::cache::{Tree, TreeEntry};
+use super::error::{HubError, RequestSubject};
 use super::name::is_commit;
-use super::trouble::{Asked, Trouble};
-use super::{HubAccess, Patience, Secret};
 use crate::failure::{Class, Failure};
 
-/// The public Hub.
-pub(super) const ENDPOINT: &str = "https://huggingface.co";
-
-/// A listing comes in pages of a thousand files; one of more pages is refused.
+/// A list comes in pages of a thousand files; one of more pages is refused.
 const PAGES_MAX: usize = 100;
 
 /// A longer answer to a question about a repository is refused.
@@ -34,15 +31,16 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// The longest pause between two attempts, also where a server asks for a longer one.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
-/// The most steps between asking for a file and its first byte: request and redirect, for the metadata and
-/// for the content. Each is bounded by [`Patience`], which hf-hub's Xet transfers do not know.
+/// Largest number of steps between the request for a file and its first byte: request and redirect, for
+/// the metadata and for the content. hf-hub's Xet transfers do not know [`Patience`], so all steps
+/// together are bounded here.
 const OPENING_STEPS: u32 = 4;
 
-/// What hf-hub gets for a token when there is none: without one it would look for a token in the
-/// environment, and this one cannot be put into a header.
+/// The token that hf-hub gets when there is none. Without any it would take one from the environment; this
+/// one cannot be put into a header, so none is sent.
 const NO_TOKEN: &str = "\n";
 
-/// The connection to a Hub. Making one opens no socket.
+/// A client of a Hub. Making one opens no socket.
 pub(super) struct Remote {
     runtime: Runtime,
     http: reqwest::Client,
@@ -52,12 +50,13 @@ pub(super) struct Remote {
     patience: Patience,
 }
 
-/// A part of the answer to "what does this revision hold".
+/// The answer about a revision; only the commit is used.
 #[derive(Deserialize)]
 struct Revision {
     sha: String,
 }
 
+/// A file or folder in a page of the list.
 #[derive(Deserialize)]
 struct TreeItem {
     #[serde(rename = "type")]
@@ -71,8 +70,8 @@ struct TreeItem {
     xet_hash: Option<String>,
 }
 
-/// A part of the content, or why there is none.
-pub(super) type Chunk<T> = Result<T, Trouble>;
+/// A part of a file's content.
+pub(super) type Chunk<T> = Result<T, HubError>;
 
 #[derive(Deserialize)]
 struct LfsItem {
@@ -82,11 +81,10 @@ struct LfsItem {
 
 impl Remote {
     pub(super) fn new(access: &HubAccess) -> Result<Self> {
-        let text = access.endpoint.as_deref().unwrap_or(ENDPOINT);
-        let endpoint = parse_endpoint(text)?;
+        let endpoint = parse_endpoint(access.endpoint())?;
         let token = access.token.clone();
-        if let Some(Secret(text)) = &token
-            && HeaderValue::from_str(text).is_err()
+        if let Some(secret) = &token
+            && HeaderValue::from_str(secret.reveal()).is_err()
         {
             return Err(Failure::usage("the token for the Hub cannot be sent")
                 .why("it holds characters that a token does not have")
@@ -106,7 +104,7 @@ impl Remote {
             .context("preparing the connection to the Hub")?;
         let hub = HFClient::builder()
             .endpoint(endpoint.as_str())
-            .token(token.as_ref().map_or(NO_TOKEN, |Secret(text)| text))
+            .token(token.as_ref().map_or(NO_TOKEN, Secret::reveal))
             .cache_enabled(false)
             .client(http.clone())
             .retry_max_attempts(0)
@@ -129,9 +127,9 @@ impl Remote {
         self.patience
     }
 
-    /// What is being asked, for the text of an error.
-    pub(super) fn asked<'a>(&'a self, id: &'a str, revision: &'a str) -> Asked<'a> {
-        Asked {
+    /// The subject of a request, for error messages.
+    pub(super) fn subject<'a>(&'a self, id: &'a str, revision: &'a str) -> RequestSubject<'a> {
+        RequestSubject {
             endpoint: self.endpoint.as_str().trim_end_matches('/'),
             id,
             revision,
@@ -141,45 +139,46 @@ impl Remote {
         }
     }
 
-    /// Asks for what every Hub has, once and for at most `deadline`.
-    pub(super) fn reach(self, deadline: Duration) -> Result<Result<(), Trouble>> {
+    /// Requests the list of models, which every Hub has, once and for at most `deadline`.
+    pub(super) fn reach(self, deadline: Duration) -> Result<Result<(), HubError>> {
         let url = self.url("api/models?limit=1")?;
-        let asked = self.run(async {
+        let answer = self.run(async {
             let answer = timeout(deadline, self.json::<IgnoredAny>(&url)).await;
-            answer.unwrap_or(Err(Trouble::Silent(deadline)))
+            answer.unwrap_or(Err(HubError::Silent(deadline)))
         });
-        // A look-up of the address may take longer, and would be waited for.
+        // A pending look-up of the address would be waited for when the runtime is dropped.
         self.runtime.shutdown_background();
-        Ok(asked.map(drop))
+        Ok(answer.map(drop))
     }
 
-    /// Runs a download to its end.
+    /// Runs a future to its end.
     pub(super) fn run<T>(&self, task: impl Future<Output = T>) -> T {
         self.runtime.block_on(task)
     }
 
-    /// The commit that `revision` stands for now; `cached` is what it stood for before, for the error.
+    /// The commit that `revision` names now; `cached` is the one in the cache, which an error message
+    /// offers.
     pub(super) fn commit(&self, id: &str, revision: &str, cached: Option<&str>) -> Result<String> {
         let url = self.url(&format!("api/models/{id}/revision/{}", percent(revision)))?;
-        let mut asked = self.asked(id, revision);
-        asked.cached = cached;
-        let answer = self.run(self.patiently(async || self.json::<Revision>(&url).await));
-        let (revision, _) = answer.map_err(|trouble| trouble.failure(&asked))?;
+        let mut subject = self.subject(id, revision);
+        subject.cached = cached;
+        let answer = self.run(self.with_retries(async || self.json::<Revision>(&url).await));
+        let (revision, _) = answer.map_err(|error| error.failure(&subject))?;
         if !is_commit(&revision.sha) {
-            let trouble = Trouble::Foreign("the commit in the answer is malformed".to_owned());
-            return Err(trouble.failure(&asked).into());
+            let error = HubError::Foreign("the commit in the answer is malformed".to_owned());
+            return Err(error.failure(&subject).into());
         }
         Ok(revision.sha)
     }
 
-    /// What a commit holds.
+    /// The list of the files of a commit.
     pub(super) fn tree(&self, id: &str, commit: &str) -> Result<Tree> {
-        let asked = self.asked(id, commit);
+        let subject = self.subject(id, commit);
         let mut url = self.url(&format!("api/models/{id}/tree/{commit}?recursive=true"))?;
         let mut files = BTreeMap::new();
         for _ in 0..PAGES_MAX {
-            let page = self.run(self.patiently(async || self.json::<Vec<TreeItem>>(&url).await));
-            let (items, next) = page.map_err(|trouble| trouble.failure(&asked))?;
+            let page = self.run(self.with_retries(async || self.json::<Vec<TreeItem>>(&url).await));
+            let (items, next) = page.map_err(|error| error.failure(&subject))?;
             for item in items.into_iter().filter(|item| item.kind == "file") {
                 files.insert(item.path.clone(), TreeEntry::from(item));
             }
@@ -193,8 +192,8 @@ impl Remote {
         Err(Failure::new(Class::Hub, what).into())
     }
 
-    /// Asks for the content of a file, or for a part of it, and gives the length that the server
-    /// announces and the content. A server may ignore the range, and its length tells.
+    /// Requests the content of a file, or the part in `range`. Returns the length that the server
+    /// announces, and the content. A server may ignore the range, which only the length shows.
     pub(super) async fn content(
         &self,
         id: &str,
@@ -205,7 +204,7 @@ impl Remote {
             Option<u64>,
             impl Stream<Item = Chunk<impl AsRef<[u8]> + use<>>> + use<>,
         ),
-        Trouble,
+        HubError,
     > {
         let patience = self.patience;
         let repository = self.repository(id);
@@ -218,12 +217,12 @@ impl Remote {
         let bound = (patience.connect + patience.silence) * OPENING_STEPS;
         let (announced, bytes) = timeout(bound, opening)
             .await
-            .map_err(|_| Trouble::Silent(bound))?
-            .map_err(|error| Trouble::of_hub(error, patience))?;
+            .map_err(|_| HubError::Silent(bound))?
+            .map_err(|error| HubError::of_hub(error, patience))?;
         let chunks = stream::unfold(bytes, move |mut bytes| async move {
             let chunk = match timeout(patience.silence, bytes.next()).await {
-                Ok(chunk) => chunk?.map_err(|error| Trouble::of_hub(error, patience)),
-                Err(_) => Err(Trouble::Silent(patience.silence)),
+                Ok(chunk) => chunk?.map_err(|error| HubError::of_hub(error, patience)),
+                Err(_) => Err(HubError::Silent(patience.silence)),
             };
             Some((chunk, bytes))
         });
@@ -240,17 +239,17 @@ impl Remote {
         Url::parse(&text).with_context(|| format!("`{text}` is not a URL"))
     }
 
-    /// Asks until there is an answer or the attempts are used up. A Hub that cannot be reached at all is
-    /// not waited for: most often there is no network, and the user wants to know at once.
-    async fn patiently<T>(
+    /// Repeats a request until it succeeds or the attempts are used up. A Hub that cannot be reached at
+    /// all is not tried again: most often there is no network, and the user wants to know at once.
+    async fn with_retries<T>(
         &self,
-        mut ask: impl AsyncFnMut() -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        mut ask: impl AsyncFnMut() -> Result<T, HubError>,
+    ) -> Result<T, HubError> {
         let mut attempt = 1;
         loop {
             match ask().await {
-                Err(trouble) if trouble.may_pass_soon() && attempt < self.patience.attempts => {
-                    sleep(self.pause(attempt, &trouble)).await;
+                Err(error) if error.may_pass_soon() && attempt < self.patience.attempts => {
+                    sleep(self.pause(attempt, &error)).await;
                     attempt += 1;
                 }
                 result => return result,
@@ -258,20 +257,21 @@ impl Remote {
         }
     }
 
-    /// The pause after so many failed attempts.
-    pub(super) fn pause(&self, failed: u32, trouble: &Trouble) -> Duration {
+    /// The pause after `failed` failed attempts.
+    pub(super) fn pause(&self, failed: u32, error: &HubError) -> Duration {
         let doubled = self.patience.pause * 2u32.saturating_pow(failed.saturating_sub(1).min(10));
-        trouble.asks_to_wait().unwrap_or(doubled).min(PAUSE_MAX)
+        error.asks_to_wait().unwrap_or(doubled).min(PAUSE_MAX)
     }
 
-    /// One request for JSON, and the address of the next page if there is one.
-    async fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<(T, Option<Url>), Trouble> {
-        let broken = |error| Trouble::of_request(error, self.patience);
+    /// Sends one request and parses its answer; also returns the URL of the next page, if there is one.
+    async fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<(T, Option<Url>), HubError> {
+        let broken = |error| HubError::of_request(error, self.patience);
         let mut request = self.http.get(url.clone());
-        if let Some(Secret(token)) = &self.token
+        // The next page may be on another host, which must not get the token.
+        if let Some(token) = &self.token
             && url.origin() == self.endpoint.origin()
         {
-            request = request.bearer_auth(token);
+            request = request.bearer_auth(token.reveal());
         }
         let mut response = request.send().await.map_err(broken)?;
         let status = response.status();
@@ -280,15 +280,15 @@ impl Remote {
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
                 let what = format!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
-                return Err(Trouble::Foreign(what));
+                return Err(HubError::Foreign(what));
             }
             body.extend_from_slice(&chunk);
         }
         if !status.is_success() {
-            return Err(Trouble::refused(status.as_u16(), &headers, &body));
+            return Err(HubError::refused(status.as_u16(), &headers, &body));
         }
         let value = serde_json::from_slice(&body).map_err(|error| {
-            Trouble::Foreign(format!("the answer is not what a Hub says: {error}"))
+            HubError::Foreign(format!("the answer is not what a Hub says: {error}"))
         })?;
         Ok((value, next_page(&headers)))
     }
@@ -328,12 +328,12 @@ fn parse_endpoint(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// A Hub on this machine is not reached through a proxy.
+/// True for a host on this machine, which is asked without a proxy.
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host == "[::1]" || host.starts_with("127.")
 }
 
-/// Encodes a text as one segment of a URL: a revision may hold `/`.
+/// Encodes a text as one segment of a URL, since a revision may hold `/`.
 fn percent(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut encoded, byte| {
@@ -346,7 +346,7 @@ fn percent(text: &str) -> String {
     })
 }
 
-/// The address behind `rel="next"` in a `Link` header.
+/// The URL of `rel="next"` in a `Link` header.
 fn next_page(headers: &HeaderMap) -> Option<Url> {
     let link = headers.get("link")?.to_str().ok()?;
     let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;

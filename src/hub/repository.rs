@@ -1,28 +1,32 @@
-//! One repository of the Hub at one commit: what is asked of the Hub, what the cache answers.
+//! One repository of the Hub at one commit, with the decision whether the Hub or the cache is asked.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::access::HubAccess;
 use super::cache::{RepoCache, Tree};
+use super::download;
+use super::listing::{Listing, RemoteFile};
 use super::name::is_commit;
+use super::progress::DownloadProgress;
 use super::remote::Remote;
-use super::{HubAccess, Listing, Progress, RemoteFile, download};
 use crate::failure::{Class, Failure};
 
+/// A repository at one commit.
 #[derive(Debug, Clone)]
 pub(super) struct Repository {
     revision: String,
     commit: String,
     cache: RepoCache,
-    /// The listing; none where the Hub was not asked and the cache has none.
+    /// The list of files; absent where the Hub is not asked and the cache has none.
     tree: Option<Tree>,
     access: HubAccess,
 }
 
 impl Repository {
-    /// The repository as the Hub has it. What never changes, a commit and its listing, is asked for only
-    /// where the cache does not have it.
+    /// The repository as the Hub has it. The list of a commit never changes, so it is requested only where
+    /// the cache does not have it.
     pub(super) fn online(id: &str, revision: &str, access: &HubAccess) -> Result<Self> {
         let cache = RepoCache::new(&access.cache, id);
         let (commit, tree) = match cache.tree(revision) {
@@ -74,12 +78,12 @@ impl Repository {
         &self.commit
     }
 
-    /// Where the files lie, or will once they are fetched.
+    /// Folder in which the files are, once they are fetched.
     pub(super) fn folder(&self) -> PathBuf {
         self.cache.snapshot(&self.commit)
     }
 
-    /// The files, and whether these are all.
+    /// The list of files, and whether it has all.
     pub(super) fn files(&self) -> Result<(Vec<RemoteFile>, Listing)> {
         let id = self.cache.id();
         if let Some(tree) = &self.tree {
@@ -96,7 +100,7 @@ impl Repository {
         Ok((files, Listing::Cached))
     }
 
-    /// Whether a file needs no download.
+    /// True when a file needs no download.
     pub(super) fn has(&self, file: &RemoteFile) -> bool {
         self.cache.holds(&self.commit, file) || self.cache.holds_blob(file)
     }
@@ -105,7 +109,7 @@ impl Repository {
     pub(super) fn fetch(
         &self,
         wanted: &[&RemoteFile],
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<()> {
         let mut missing = Vec::new();
         for file in wanted {
@@ -126,22 +130,22 @@ impl Repository {
                 self.cache.link(&self.commit, file)?;
             }
         }
-        let noted = self.note();
-        // Where nothing was downloaded the cache may be read-only, and the notes are no loss.
-        if missing.is_empty() { Ok(()) } else { noted }
+        let stored = self.store_metadata();
+        // A read-only cache that has every file is enough; its missing metadata does no harm.
+        if missing.is_empty() { Ok(()) } else { stored }
     }
 
-    /// Notes which commit the revision stood for and what it holds, as Python does.
-    fn note(&self) -> Result<()> {
+    /// Stores the commit of the revision and the list of its files, as Python does.
+    fn store_metadata(&self) -> Result<()> {
         let Some(tree) = &self.tree else {
             return Ok(());
         };
-        self.cache.note_commit(&self.revision, &self.commit)?;
-        self.cache.note_tree(&self.commit, tree)
+        self.cache.store_commit(&self.revision, &self.commit)?;
+        self.cache.store_tree(&self.commit, tree)
     }
 }
 
-/// The failure of looking for something that only the Hub has.
+/// The failure for something that only the Hub has while it is not asked.
 pub(super) fn not_cached(what: &str, place: &Path) -> Failure {
     Failure::new(
         Class::Hub,

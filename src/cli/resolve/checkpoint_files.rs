@@ -62,8 +62,8 @@ pub(in crate::cli) fn identity(snapshot: &Snapshot, checkpoint: &Checkpoint) -> 
     }
     Ok(Model {
         id: match &snapshot.source {
-            hub::Source::Hub { id, .. } => Some(id.clone()),
-            hub::Source::Folder(_) => None,
+            hub::ModelSource::Hub { id, .. } => Some(id.clone()),
+            hub::ModelSource::Folder(_) => None,
         },
         commit: snapshot.commit.clone(),
         files: digests,

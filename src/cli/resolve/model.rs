@@ -8,7 +8,7 @@ use crate::checkpoint;
 use crate::cli::flags::plan::PlanFlags;
 use crate::failure::{Failure, known_names};
 use crate::files;
-use crate::hub::Source;
+use crate::hub::ModelSource;
 use crate::recipe::{self, Recipe};
 
 const RECIPE_FILE: &str = "recipe.yaml";
@@ -18,7 +18,7 @@ const RECIPE_FILE: &str = "recipe.yaml";
 pub(super) fn recipe_and_source(
     flags: &PlanFlags,
     tracer: &checkpoint::Asked,
-) -> Result<(Recipe, Source)> {
+) -> Result<(Recipe, ModelSource)> {
     let path = Path::new(&flags.model);
     match tracer {
         checkpoint::Asked::Torchscript { .. } => {
@@ -26,7 +26,7 @@ pub(super) fn recipe_and_source(
             let folder = std::path::absolute(files::parent(path))?;
             Ok((
                 Recipe::for_model(&name, &name, None),
-                Source::Folder(folder),
+                ModelSource::Folder(folder),
             ))
         }
         _ => resolve(&flags.model, flags.revision.as_deref()),
@@ -34,7 +34,7 @@ pub(super) fn recipe_and_source(
 }
 
 /// The recipe that `model` stands for and the place of its files. `revision` replaces the recipe's.
-fn resolve(model: &str, revision: Option<&str>) -> Result<(Recipe, Source)> {
+fn resolve(model: &str, revision: Option<&str>) -> Result<(Recipe, ModelSource)> {
     let path = Path::new(model);
     let recipe_file = path.join(RECIPE_FILE);
     if path.is_file() {
@@ -75,8 +75,8 @@ fn resolve(model: &str, revision: Option<&str>) -> Result<(Recipe, Source)> {
     from_recipe(Recipe::for_model(name, model, None), revision)
 }
 
-fn from_recipe(recipe: Recipe, revision: Option<&str>) -> Result<(Recipe, Source)> {
-    let source = Source::Hub {
+fn from_recipe(recipe: Recipe, revision: Option<&str>) -> Result<(Recipe, ModelSource)> {
+    let source = ModelSource::Hub {
         id: recipe.model.clone(),
         revision: revision
             .map(str::to_owned)
@@ -85,7 +85,7 @@ fn from_recipe(recipe: Recipe, revision: Option<&str>) -> Result<(Recipe, Source
     Ok((recipe, source))
 }
 
-fn from_folder(path: &Path, revision: Option<&str>) -> Result<(Recipe, Source)> {
+fn from_folder(path: &Path, revision: Option<&str>) -> Result<(Recipe, ModelSource)> {
     let shown = path.display();
     if let Some(revision) = revision {
         return Err(Failure::usage(format!(
@@ -100,5 +100,8 @@ fn from_folder(path: &Path, revision: Option<&str>) -> Result<(Recipe, Source)> 
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
     let name = name.unwrap_or_else(|| "model".to_owned());
-    Ok((Recipe::for_model(&name, &name, None), Source::Folder(path)))
+    Ok((
+        Recipe::for_model(&name, &name, None),
+        ModelSource::Folder(path),
+    ))
 }

@@ -32,7 +32,7 @@ impl Planned {
     /// Fetches every file that tracing needs.
     pub(in crate::cli) fn fetch(&self, bars: &mut Bars) -> Result<()> {
         let names = checkpoint_files::needed(&self.checkpoint);
-        let mut show = |progress: hub::Progress<'_>| bars.download(progress);
+        let mut show = |progress: hub::DownloadProgress<'_>| bars.download(progress);
         match self.tool {
             Tool::Torch(_) => self.snapshot.fetch(&names, &mut show)?,
             Tool::Python(_) => self.snapshot.fetch_for_python(&names, &mut show)?,

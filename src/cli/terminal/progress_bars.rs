@@ -31,8 +31,8 @@ impl Bars {
     }
 
     /// Shows what a download reports; each file has a bar of its own.
-    pub(in crate::cli) fn download(&mut self, progress: hub::Progress) {
-        use hub::Progress::{Advanced, Checking, Finished, Retrying, Started, Waiting};
+    pub(in crate::cli) fn download(&mut self, progress: hub::DownloadProgress) {
+        use hub::DownloadProgress::{Advanced, Checking, Finished, Retrying, Started, Waiting};
         match progress {
             Waiting { file } => self.say(&format!(
                 "waiting for another process that downloads {file}"

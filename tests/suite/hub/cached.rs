@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use neuronc::files;
-use neuronc::hub::{self, Progress};
+use neuronc::hub::{self, DownloadProgress};
 
 use super::{SMALL, WEIGHTS, WEIGHTS_BYTES, World, at, weights, write};
 
@@ -18,11 +18,11 @@ fn downloads_only_what_is_named_and_records_the_commit() {
         Some(world.server.commit().as_str())
     );
     assert!(snapshot.has("pytorch_model.bin") && !snapshot.has("modules.json"));
-    assert!(!snapshot.is_here("config.json"));
+    assert!(!snapshot.is_on_disk("config.json"));
 
     let paths = snapshot.fetch(&SMALL, &mut |_| {}).unwrap();
     assert_eq!(files::read(&paths[2]).unwrap(), b"{\"pooling\": 1}");
-    assert!(snapshot.is_here("config.json") && !snapshot.is_here(WEIGHTS));
+    assert!(snapshot.is_on_disk("config.json") && !snapshot.is_on_disk(WEIGHTS));
     assert!(world.server.requests_for(WEIGHTS).is_empty());
 
     let paths = snapshot.fetch(&[WEIGHTS], &mut |_| {}).unwrap();
@@ -153,10 +153,10 @@ fn a_file_without_content_is_a_file() {
 fn progress_adds_up_to_the_size() {
     let world = World::new();
     let (mut announced, mut received, mut finished) = (0, 0, 0);
-    let mut watch = |progress: Progress<'_>| match progress {
-        Progress::Started { bytes, .. } => announced = bytes,
-        Progress::Advanced { bytes, .. } => received += bytes,
-        Progress::Finished { .. } => finished += 1,
+    let mut watch = |progress: DownloadProgress<'_>| match progress {
+        DownloadProgress::Started { bytes, .. } => announced = bytes,
+        DownloadProgress::Advanced { bytes, .. } => received += bytes,
+        DownloadProgress::Finished { .. } => finished += 1,
         _ => {}
     };
     world.open().fetch(&[WEIGHTS], &mut watch).unwrap();

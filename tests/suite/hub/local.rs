@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use neuronc::failure::{Class, Failure};
 use neuronc::files;
-use neuronc::hub::{self, Listing, Source};
+use neuronc::hub::{self, Listing, ModelSource};
 
 use super::{WEIGHTS, World, assert_says, at, hub_error, main, weights, write};
 
@@ -69,7 +69,7 @@ fn a_snapshot_with_one_file_is_not_taken_for_complete() {
     let world = World::new();
     world.fetch(&["config.json"]).unwrap();
     let snapshot = hub::open(&main(), &world.offline()).unwrap();
-    assert!(snapshot.is_here("config.json") && !snapshot.is_here(WEIGHTS));
+    assert!(snapshot.is_on_disk("config.json") && !snapshot.is_on_disk(WEIGHTS));
     assert_says(
         &hub_error(snapshot.fetch(&["config.json", WEIGHTS], &mut |_| {})),
         &[WEIGHTS],
@@ -127,7 +127,7 @@ fn a_cache_that_cannot_be_written_is_named() {
 fn a_folder_is_listed_and_read_in_place() {
     let world = World::new();
     write(world.model.path(), ".git/config", b"hidden");
-    let source = Source::Folder(world.model.path().to_owned());
+    let source = ModelSource::Folder(world.model.path().to_owned());
     let snapshot = hub::open(&source, &world.offline()).unwrap();
     assert_eq!(
         (snapshot.commit.as_deref(), snapshot.listing),
@@ -157,7 +157,7 @@ fn a_folder_is_listed_and_read_in_place() {
         snapshot.sha256(WEIGHTS).unwrap(),
         files::sha256_of(&weights())
     );
-    assert!(snapshot.is_here(WEIGHTS) && !snapshot.is_here("modules.json"));
+    assert!(snapshot.is_on_disk(WEIGHTS) && !snapshot.is_on_disk("modules.json"));
     for name in ["modules.json", "../hub", "pytorch_model.bin"] {
         let error = snapshot.fetch(&[name], &mut |_| {}).unwrap_err();
         assert_eq!(Failure::class_of(&error), Class::Usage);
@@ -173,7 +173,7 @@ fn a_folder_that_is_none_is_a_usage_error() {
         ("missing", "does not exist"),
         ("config.json", "it is a file"),
     ] {
-        let source = Source::Folder(world.model.path().join(path));
+        let source = ModelSource::Folder(world.model.path().join(path));
         let error = hub::open(&source, &world.access()).unwrap_err();
         assert_eq!(Failure::class_of(&error), Class::Usage);
         assert_says(&error.to_string(), &[path, why, "config.json"]);

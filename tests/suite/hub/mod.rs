@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use neuronc::failure::{Class, Failure};
 use neuronc::files;
-use neuronc::hub::{self, HubAccess, Patience, Snapshot, Source};
+use neuronc::hub::{self, HubAccess, ModelSource, Patience, Snapshot};
 use tempfile::TempDir;
 
 use crate::hub_server::HubServer;
@@ -102,12 +102,12 @@ impl World {
     }
 }
 
-fn main() -> Source {
+fn main() -> ModelSource {
     at(None)
 }
 
-fn at(revision: Option<&str>) -> Source {
-    Source::Hub {
+fn at(revision: Option<&str>) -> ModelSource {
+    ModelSource::Hub {
         id: ID.to_owned(),
         revision: revision.map(str::to_owned),
     }

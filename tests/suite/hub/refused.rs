@@ -1,7 +1,7 @@
 //! What a Hub says no to, and what is refused before it is asked.
 
 use neuronc::failure::{Class, Failure};
-use neuronc::hub::{self, HubAccess, Secret, Source};
+use neuronc::hub::{self, HubAccess, ModelSource, Secret};
 
 use super::{WEIGHTS, World, assert_says, at, hub_error, main};
 use crate::hub_server::{Fault, Host};
@@ -52,7 +52,7 @@ fn a_revision_that_does_not_exist_is_named() {
 #[test]
 fn an_unknown_model_is_named() {
     let world = World::new();
-    let source = Source::Hub {
+    let source = ModelSource::Hub {
         id: "org/other".to_owned(),
         revision: None,
     };
@@ -169,12 +169,12 @@ fn pickles_are_refused_without_a_request() {
 #[test]
 fn malformed_ids_revisions_endpoints_and_tokens_are_usage_errors() {
     let world = World::new();
-    let refused = |source: &Source, access: &HubAccess, part: &str| {
+    let refused = |source: &ModelSource, access: &HubAccess, part: &str| {
         let error = hub::open(source, access).unwrap_err();
         assert_eq!(Failure::class_of(&error), Class::Usage, "{error:#}");
         assert_says(&error.to_string(), &[part]);
     };
-    let id = Source::Hub {
+    let id = ModelSource::Hub {
         id: "../../etc".to_owned(),
         revision: None,
     };

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use neuronc::files;
-use neuronc::hub::{self, HubAccess, Patience, Progress};
+use neuronc::hub::{self, DownloadProgress, HubAccess, Patience};
 
 use super::{
     IMPATIENT, WEIGHTS, WEIGHTS_BYTES, World, assert_says, at, file_name, hub_error, main, weights,
@@ -21,8 +21,8 @@ fn resumes_a_cut_download_where_it_stopped() {
         .server
         .fail(Fault::cut_after(100_000).on(WEIGHTS).times(1));
     let mut retries = 0;
-    let mut watch = |progress: Progress<'_>| {
-        retries += usize::from(matches!(progress, Progress::Retrying { .. }));
+    let mut watch = |progress: DownloadProgress<'_>| {
+        retries += usize::from(matches!(progress, DownloadProgress::Retrying { .. }));
     };
     let paths = world.open().fetch(&[WEIGHTS], &mut watch).unwrap();
     assert_eq!(files::read(&paths[0]).unwrap(), weights());
@@ -51,8 +51,8 @@ fn gives_up_after_some_attempts_and_the_next_run_continues() {
     world.server.heal();
     world.server.forget_requests();
     let mut resumed = None;
-    let mut watch = |progress: Progress<'_>| {
-        if let Progress::Started { resumed_from, .. } = progress {
+    let mut watch = |progress: DownloadProgress<'_>| {
+        if let DownloadProgress::Started { resumed_from, .. } = progress {
             resumed = Some(resumed_from);
         }
     };
@@ -75,8 +75,8 @@ fn starts_over_where_the_server_ignores_ranges() {
     );
     world.server.fail(Fault::ignore_range().on(WEIGHTS));
     let mut starts = Vec::new();
-    let mut watch = |progress: Progress<'_>| {
-        if let Progress::Started { resumed_from, .. } = progress {
+    let mut watch = |progress: DownloadProgress<'_>| {
+        if let DownloadProgress::Started { resumed_from, .. } = progress {
             starts.push(resumed_from);
         }
     };
@@ -125,7 +125,7 @@ fn refuses_content_that_is_not_that_of_the_listing() {
             files::list(&world.repository().join("blobs")).unwrap(),
             [""; 0]
         );
-        assert!(!world.open().is_here(name));
+        assert!(!world.open().is_on_disk(name));
     }
 }
 
@@ -200,7 +200,7 @@ fn waits_for_another_process_and_uses_what_it_brought() {
     thread::scope(|scope| {
         let download = scope.spawn(move || {
             snapshot.fetch(&[WEIGHTS], &mut |progress| {
-                if matches!(progress, Progress::Waiting { .. }) {
+                if matches!(progress, DownloadProgress::Waiting { .. }) {
                     waits.send(()).unwrap();
                 }
             })

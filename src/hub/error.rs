@@ -1,41 +1,41 @@
-//! What can go wrong between here and a Hub, and what the user is told.
+//! Errors of requests to a Hub, and the messages that the user gets.
 
-use std::error::Error;
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use hf_hub::HFError;
 use reqwest::header::HeaderMap;
 
-use super::Patience;
+use super::access::Patience;
 use crate::failure::{Class, Failure};
 
-/// A longer message of a server is cut.
+/// Longer messages of a server are cut.
 const MESSAGE_LENGTH_MAX: usize = 200;
 
-/// Why a request brought nothing.
+/// The reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// The server said no.
+pub(super) enum HubError {
+    /// The server answered with an error.
     Refused {
         status: u16,
-        /// The Hub's own word for it: `RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`.
+        /// The Hub's code: `RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`.
         code: Option<String>,
         message: Option<String>,
         retry_after: Option<Duration>,
     },
-    /// There was no connection.
+    /// No connection could be made.
     Unreachable(String),
-    /// There was a connection, and for this long nothing came.
+    /// The connected server sent nothing for this long.
     Silent(Duration),
-    /// The connection broke.
+    /// The connection ended early.
     Cut(String),
-    /// The answer is none that a Hub would give.
+    /// The answer is not one of a Hub.
     Foreign(String),
 }
 
-/// What was asked for, so that an error can name it.
+/// The subject of a request, which error messages name.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct RequestSubject<'a> {
     pub(super) endpoint: &'a str,
     pub(super) id: &'a str,
     pub(super) revision: &'a str,
@@ -45,19 +45,19 @@ pub(super) struct Asked<'a> {
     pub(super) cached: Option<&'a str>,
 }
 
-impl Trouble {
+impl HubError {
     pub(super) fn refused(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
         let header = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
-        let said = || {
+        let in_body = || {
             let value: serde_json::Value = serde_json::from_slice(body).ok()?;
             Some(value.get("error")?.as_str()?.to_owned())
         };
-        Trouble::Refused {
+        HubError::Refused {
             status,
             code: header("x-error-code"),
             message: header("x-error-message")
-                .or_else(said)
-                .map(|text| tame(&text)),
+                .or_else(in_body)
+                .map(|text| single_line(&text)),
             retry_after: header("retry-after")
                 .and_then(|text| text.trim().parse().ok())
                 .map(Duration::from_secs),
@@ -66,28 +66,30 @@ impl Trouble {
 
     pub(super) fn of_request(error: reqwest::Error, patience: Patience) -> Self {
         if error.is_connect() {
-            // Not always that of the endpoint: large files come from other hosts.
+            // The host is named, since large files come from others than the endpoint.
             let host = error.url().and_then(|url| url.host_str()).unwrap_or("?");
             if error.is_timeout() {
                 let seconds = patience.connect.as_secs_f32();
-                return Trouble::Unreachable(format!("{host}: no connection within {seconds} s"));
+                return HubError::Unreachable(format!("{host}: no connection within {seconds} s"));
             }
-            return Trouble::Unreachable(format!("{host}: {}", root(&error)));
+            return HubError::Unreachable(format!("{host}: {}", root(&error)));
         }
         if error.is_timeout() {
-            return Trouble::Silent(patience.silence);
+            return HubError::Silent(patience.silence);
         }
         if error.is_redirect() || error.is_builder() {
-            return Trouble::Foreign(root(&error));
+            return HubError::Foreign(root(&error));
         }
-        Trouble::Cut(root(&error))
+        HubError::Cut(root(&error))
     }
 
     pub(super) fn of_hub(error: HFError, patience: Patience) -> Self {
         let (context, retry_after) = match error {
             HFError::Request { source, .. } => return Self::of_request(source, patience),
-            HFError::Io(error) => return Trouble::Cut(error.to_string()),
-            HFError::Xet { source, .. } => return Trouble::Cut(tame(&root(source.as_ref()))),
+            HFError::Io(error) => return HubError::Cut(error.to_string()),
+            HFError::Xet { source, .. } => {
+                return HubError::Cut(single_line(&root(source.as_ref())));
+            }
             HFError::RateLimited {
                 retry_after,
                 context,
@@ -108,34 +110,34 @@ impl Trouble {
                 context: Some(context),
                 ..
             } => (context, None),
-            other => return Trouble::Foreign(tame(&other.to_string())),
+            other => return HubError::Foreign(single_line(&other.to_string())),
         };
-        Trouble::Refused {
+        HubError::Refused {
             status: context.status.as_u16(),
             code: context.error_code,
-            message: context.server_message.as_deref().map(tame),
+            message: context.server_message.as_deref().map(single_line),
             retry_after,
         }
     }
 
-    /// Whether the next attempt may well succeed.
+    /// True when the next attempt may well succeed.
     pub(super) fn may_pass_soon(&self) -> bool {
         match self {
-            Trouble::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
-            Trouble::Cut(_) => true,
+            HubError::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            HubError::Cut(_) => true,
             _ => false,
         }
     }
 
-    /// Whether a transfer that has been under way is worth another attempt.
+    /// True when a transfer that had begun is worth another attempt.
     pub(super) fn may_pass(&self) -> bool {
-        self.may_pass_soon() || matches!(self, Trouble::Unreachable(_) | Trouble::Silent(_))
+        self.may_pass_soon() || matches!(self, HubError::Unreachable(_) | HubError::Silent(_))
     }
 
-    /// The pause that the server asked for.
+    /// The pause that the server asks for.
     pub(super) fn asks_to_wait(&self) -> Option<Duration> {
         match self {
-            Trouble::Refused { retry_after, .. } => *retry_after,
+            HubError::Refused { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -143,40 +145,40 @@ impl Trouble {
     /// The reason in a few words.
     pub(super) fn reason(&self) -> String {
         match self {
-            Trouble::Refused {
+            HubError::Refused {
                 status, message, ..
             } => match message {
                 Some(message) => format!("status {status}: {message}"),
                 None => format!("status {status}"),
             },
-            Trouble::Silent(bound) => format!("no answer for {} s", bound.as_secs_f32()),
-            Trouble::Unreachable(reason) | Trouble::Cut(reason) | Trouble::Foreign(reason) => {
+            HubError::Silent(bound) => format!("no answer for {} s", bound.as_secs_f32()),
+            HubError::Unreachable(reason) | HubError::Cut(reason) | HubError::Foreign(reason) => {
                 reason.clone()
             }
         }
     }
 
-    /// The failure as the user meets it.
-    pub(super) fn failure(&self, asked: &Asked<'_>) -> Failure {
-        let Asked { endpoint, id, .. } = asked;
+    /// The failure with its remedy, as the user sees it.
+    pub(super) fn failure(&self, subject: &RequestSubject<'_>) -> Failure {
+        let RequestSubject { endpoint, id, .. } = subject;
         let failure = |what: String| Failure::new(Class::Hub, what).why(self.reason());
-        let file = match asked.file {
+        let file = match subject.file {
             Some(file) => format!("`{file}` of `{id}`"),
             None => format!("`{id}`"),
         };
         match self {
-            Trouble::Refused {
+            HubError::Refused {
                 status,
                 code,
                 retry_after,
                 ..
-            } => refusal(*status, code.as_deref(), asked)
+            } => refusal(*status, code.as_deref(), subject)
                 .unwrap_or_else(|| {
                     let when = match retry_after {
                         Some(wait) => format!("in {} s", wait.as_secs()),
                         None => "later".to_owned(),
                     };
-                    let limit = match (*status, asked.with_token) {
+                    let limit = match (*status, subject.with_token) {
                         (429, false) => "set HF_TOKEN, which raises the limit, or ",
                         _ => "",
                     };
@@ -186,12 +188,12 @@ impl Trouble {
                     ))
                 })
                 .why(self.reason()),
-            Trouble::Unreachable(_) | Trouble::Silent(_) => {
-                let cached = asked.cached.map_or_else(String::new, |commit| {
+            HubError::Unreachable(_) | HubError::Silent(_) => {
+                let cached = subject.cached.map_or_else(String::new, |commit| {
                     format!("the cache has `{id}` at commit {commit}: --offline uses it\n")
                 });
                 let what = match self {
-                    Trouble::Silent(_) => format!("{endpoint} does not answer"),
+                    HubError::Silent(_) => format!("{endpoint} does not answer"),
                     _ => format!("{endpoint} cannot be reached"),
                 };
                 failure(what).help(format!(
@@ -199,9 +201,9 @@ impl Trouble {
                      or name a folder that holds the model"
                 ))
             }
-            Trouble::Cut(_) => failure(format!("the connection broke while {file} was asked for"))
+            HubError::Cut(_) => failure(format!("the connection broke while {file} was asked for"))
                 .help("run it again"),
-            Trouble::Foreign(_) => failure(match asked.file {
+            HubError::Foreign(_) => failure(match subject.file {
                 Some(_) => format!("{endpoint} gives {file} otherwise than it is listed"),
                 None => format!("{endpoint} does not answer like a Hub"),
             })
@@ -210,20 +212,21 @@ impl Trouble {
     }
 }
 
-/// What the known refusals of a Hub mean; see `hf_raise_for_status` in Python's huggingface_hub.
-fn refusal(status: u16, code: Option<&str>, asked: &Asked<'_>) -> Option<Failure> {
-    let Asked {
+/// The failures behind the statuses and codes that a Hub is known to send; see `hf_raise_for_status` in
+/// Python's huggingface_hub.
+fn refusal(status: u16, code: Option<&str>, subject: &RequestSubject<'_>) -> Option<Failure> {
+    let RequestSubject {
         endpoint,
         id,
         revision,
         ..
-    } = asked;
+    } = subject;
     let failure = |what: String| Failure::new(Class::Hub, what);
     let found = match (status, code) {
         (_, Some("GatedRepo")) => failure(format!("`{id}` is gated")).help(format!(
             "accept its licence at {endpoint}/{id}, and set HF_TOKEN to a token of that account"
         )),
-        (401, _) if asked.with_token => failure(format!("{endpoint} rejects the token")).help(format!(
+        (401, _) if subject.with_token => failure(format!("{endpoint} rejects the token")).help(format!(
             "set HF_TOKEN to a valid token ({endpoint}/settings/tokens), or unset it for public models"
         )),
         (401, _) => failure(format!("`{id}` does not exist, or is private")).help(format!(
@@ -238,9 +241,9 @@ fn refusal(status: u16, code: Option<&str>, asked: &Asked<'_>) -> Option<Failure
                 "its branches and tags are listed at {endpoint}/{id}/tree/main"
             ))
         }
-        (404, _) if asked.file.is_some() => failure(format!(
+        (404, _) if subject.file.is_some() => failure(format!(
             "`{id}` has no file `{}` at `{revision}`",
-            asked.file.unwrap_or_default()
+            subject.file.unwrap_or_default()
         ))
         .help("look at the files of that revision on the model's page"),
         (404, None) => failure(format!("`{id}` does not exist, or has no revision `{revision}`"))
@@ -252,8 +255,9 @@ fn refusal(status: u16, code: Option<&str>, asked: &Asked<'_>) -> Option<Failure
     Some(found)
 }
 
-/// The innermost cause, which is the one that says what happened, without any signed address.
-fn root(error: &(dyn Error + 'static)) -> String {
+/// The innermost cause, which says what happened. The text of reqwest is left out, since it holds the URL,
+/// which may be signed.
+fn root(error: &(dyn StdError + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -264,8 +268,8 @@ fn root(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// The text of a stranger, on one line, of bounded length and without control characters.
-fn tame(text: &str) -> String {
+/// Text of a server on one line, cut, and without control characters.
+fn single_line(text: &str) -> String {
     let line: Vec<&str> = text.split_whitespace().collect();
     line.join(" ")
         .chars()
@@ -278,7 +282,7 @@ fn tame(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'_> = Asked {
+    const SUBJECT: RequestSubject<'_> = RequestSubject {
         endpoint: "https://hub",
         id: "org/name",
         revision: "v9",
@@ -287,8 +291,8 @@ mod tests {
         cached: None,
     };
 
-    fn refused(status: u16, code: Option<&str>) -> Trouble {
-        Trouble::Refused {
+    fn refused(status: u16, code: Option<&str>) -> HubError {
+        HubError::Refused {
             status,
             code: code.map(str::to_owned),
             message: None,
@@ -298,24 +302,24 @@ mod tests {
 
     #[test]
     fn each_refusal_says_what_to_do() {
-        let with_token = Asked {
+        let with_token = RequestSubject {
             with_token: true,
-            ..ASKED
+            ..SUBJECT
         };
         let cases = [
-            (refused(401, None), ASKED, "HF_TOKEN"),
+            (refused(401, None), SUBJECT, "HF_TOKEN"),
             (refused(401, None), with_token, "rejects the token"),
             (refused(403, None), with_token, "read access"),
             (refused(403, Some("GatedRepo")), with_token, "licence"),
-            (refused(404, Some("RepoNotFound")), ASKED, "private"),
-            (refused(404, Some("RevisionNotFound")), ASKED, "`v9`"),
-            (refused(404, None), ASKED, "revision `v9`"),
-            (refused(429, None), ASKED, "raises the limit"),
-            (refused(500, None), ASKED, "--offline"),
+            (refused(404, Some("RepoNotFound")), SUBJECT, "private"),
+            (refused(404, Some("RevisionNotFound")), SUBJECT, "`v9`"),
+            (refused(404, None), SUBJECT, "revision `v9`"),
+            (refused(429, None), SUBJECT, "raises the limit"),
+            (refused(500, None), SUBJECT, "--offline"),
         ];
-        for (trouble, asked, expected) in cases {
-            let text = trouble.failure(&asked).to_string();
-            assert!(text.contains(expected), "{trouble:?}: {text}");
+        for (error, subject, expected) in cases {
+            let text = error.failure(&subject).to_string();
+            assert!(text.contains(expected), "{error:?}: {text}");
             assert!(
                 text.contains("org/name") || text.contains("https://hub"),
                 "{text}"
@@ -326,18 +330,18 @@ mod tests {
     #[test]
     fn a_missing_repository_is_not_taken_for_a_missing_revision() {
         let text = refused(404, Some("RepoNotFound"))
-            .failure(&ASKED)
+            .failure(&SUBJECT)
             .to_string();
         assert!(!text.contains("v9"), "{text}");
     }
 
     #[test]
-    fn the_words_of_a_server_cannot_write_to_the_terminal() {
+    fn text_of_a_server_cannot_control_the_terminal() {
         let message = "one\n\u{1b}[2Jtwo ".to_owned() + &"x".repeat(1000);
         let mut headers = HeaderMap::new();
         headers.insert("x-error-code", "GatedRepo".parse().unwrap());
         let body = serde_json::json!({ "error": message }).to_string();
-        let Trouble::Refused { message, .. } = Trouble::refused(403, &headers, body.as_bytes())
+        let HubError::Refused { message, .. } = HubError::refused(403, &headers, body.as_bytes())
         else {
             panic!("a refusal");
         };

@@ -39,7 +39,7 @@ pub(crate) fn machines() -> Vec<(ChipProfile, Machine)> {
 }
 
 #[derive(Debug, Clone)]
-struct Case {
+struct PlacementCase {
     machine: Machine,
     usable: CoreList,
     per_core: usize,
@@ -65,7 +65,7 @@ fn model(index: usize, width: usize, gib_tenths: u64, cores: Option<CoreList>) -
 }
 
 /// A machine, some of its cores, and models of which some have cores of their own.
-fn case() -> impl Strategy<Value = Case> {
+fn case() -> impl Strategy<Value = PlacementCase> {
     proptest::sample::select(machines()).prop_flat_map(|(_, machine)| {
         let all = machine.cores as usize;
         let some = proptest::collection::btree_set(0..machine.cores, 1..=all);
@@ -81,7 +81,7 @@ fn case() -> impl Strategy<Value = Case> {
                 let models = models.map(|(index, (width, memory, pinned))| {
                     model(index, width, memory, pinned.map(CoreList::of))
                 });
-                Case {
+                PlacementCase {
                     machine,
                     usable: CoreList::of(usable),
                     per_core,
@@ -92,7 +92,7 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-fn check(case: &Case, placement: &Placement) -> Result<(), TestCaseError> {
+fn check(case: &PlacementCase, placement: &Placement) -> Result<(), TestCaseError> {
     let machine = &case.machine;
     let mut used = BTreeSet::new();
     for worker in &placement.workers {
@@ -159,7 +159,7 @@ fn check(case: &Case, placement: &Placement) -> Result<(), TestCaseError> {
 }
 
 /// Each model runs somewhere, and one with cores of its own on all of them.
-fn check_copies(case: &Case, placement: &Placement) -> Result<(), TestCaseError> {
+fn check_copies(case: &PlacementCase, placement: &Placement) -> Result<(), TestCaseError> {
     for (index, model) in case.models.iter().enumerate() {
         let asked = model.cores.as_ref().map(|cores| cores.len() / model.width);
         let copies = placement.copies(index);
@@ -189,7 +189,7 @@ fn every_instance_takes_a_small_model_on_every_core() {
     assert!(machines.len() > 14, "{}", machines.len());
     for (_, machine) in machines {
         for per_core in [1, 2] {
-            let case = Case {
+            let case = PlacementCase {
                 usable: Wanted::default().resolve(machine.cores).unwrap(),
                 machine: machine.clone(),
                 per_core,

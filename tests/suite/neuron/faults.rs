@@ -8,12 +8,12 @@ use serde_json::json;
 use super::{Bench, ONE};
 
 /// The exit code and words of the message for a fault of the compiler.
-type Case<'a> = (&'a str, i32, &'a [&'a str]);
+type CompilerFault<'a> = (&'a str, i32, &'a [&'a str]);
 
 /// What the remedy for a full memory of the host says, and not that for the memory of the chip.
 const HOST_MEMORY: [&str; 3] = ["memory of this machine", "--jobs 1", "bigger machine"];
 
-fn fails(bench: &Bench, (fault, code, parts): Case) -> String {
+fn fails(bench: &Bench, (fault, code, parts): CompilerFault) -> String {
     bench.set_faults(&json!({"compile": fault}));
     let run = bench.trace(&ONE);
     let stderr = run.stderr();
@@ -39,7 +39,7 @@ fn neuronx_cc_fails() {
     let Some(bench) = Bench::new("inf2") else {
         return;
     };
-    let cases: [Case; 7] = [
+    let cases: [CompilerFault; 7] = [
         (
             "unsupported",
             5,
@@ -77,7 +77,7 @@ fn neuron_cc_fails() {
     let Some(bench) = Bench::new("inf1") else {
         return;
     };
-    let cases: [Case; 7] = [
+    let cases: [CompilerFault; 7] = [
         ("unsupported", 5, &["Unsupported operator: topk", "0 % of"]),
         ("killed", 6, &HOST_MEMORY),
         ("out-of-memory", 6, &HOST_MEMORY),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Bench, wait_until};
 
 /// A server, which is killed when this is dropped.
-pub(super) struct Server {
+pub(super) struct ChipServer {
     process: Child,
     address: String,
     model: String,
@@ -21,7 +21,7 @@ pub(super) struct Server {
     log: PathBuf,
 }
 
-impl Server {
+impl ChipServer {
     /// Serves the bundle `b`; its log goes to the file `log`.
     pub(super) fn start(bench: &Bench, log: &str, more: &[&str]) -> Self {
         let log = bench.place.path(log);
@@ -112,7 +112,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ChipServer {
     fn drop(&mut self) {
         // Workers end with it: their socket closes.
         let _ = self.process.kill();

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::device::{set_faults, with_device};
-use super::server::{Server, kill};
+use super::server::{ChipServer, kill};
 use super::{Bench, wait_until};
 
 /// Long enough for what the fixture has expected outputs for.
@@ -42,7 +42,7 @@ fn expected(bench: &Bench) -> (Value, Vec<f64>) {
 }
 
 #[track_caller]
-fn answers_as_transformers(server: &Server, bench: &Bench) {
+fn answers_as_transformers(server: &ChipServer, bench: &Bench) {
     let (text, wanted) = expected(bench);
     let answer = server.answer(&text);
     let found = answer.as_array().unwrap();
@@ -61,7 +61,7 @@ fn verified_and_served(chip: &str, runtime: &str) {
     let verification = bench.place.run(&words).succeeds().json();
     assert_eq!(verification["passed"], true, "{verification}");
 
-    let server = Server::start(&bench, "serve.log", &SDK);
+    let server = ChipServer::start(&bench, "serve.log", &SDK);
     assert!(
         server.first_lines.contains(runtime),
         "{}",
@@ -100,7 +100,7 @@ fn a_device_that_vanishes_is_named_and_the_other_cores_go_on() {
         let Some(bench) = compiled(chip) else {
             return;
         };
-        let server = Server::start(&bench, "serve.log", &SDK);
+        let server = ChipServer::start(&bench, "serve.log", &SDK);
         let first = server.wait_worker(0, None);
         server.wait_worker(1, None);
         fs::remove_file(bench.place.path("root/dev/neuron0")).unwrap();
@@ -123,7 +123,7 @@ fn cores_that_another_process_holds_are_named_and_taken_when_they_are_free() {
         let Some(bench) = compiled(chip) else {
             return;
         };
-        let first = Server::start(&bench, "first.log", &SDK);
+        let first = ChipServer::start(&bench, "first.log", &SDK);
         let count = first.cores().len();
         for core in 0..count {
             first.wait_worker(core, None);
@@ -131,7 +131,7 @@ fn cores_that_another_process_holds_are_named_and_taken_when_they_are_free() {
         let words = [&["verify", "b"], &SDK[..]].concat();
         let held = ["Another process holds the cores", "`neuron-ls`"];
         bench.place.run(&words).fails(4, &held);
-        let second = Server::start(&bench, "second.log", &SDK);
+        let second = ChipServer::start(&bench, "second.log", &SDK);
         held.iter().for_each(|part| second.wait_down(0, part));
         assert_eq!(first.terminate().code(), Some(0));
         second.wait_worker(0, None);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::server::Server;
+use super::server::ChipServer;
 use super::transformers::{DISTILBERT, python, with_distilbert};
 use super::{Bench, ONE};
 use crate::support::{copy_folder, fixture};
@@ -40,13 +40,13 @@ fn a_file_is_traced_verified_served_and_estimated_on_cpu() {
     assert_eq!(tracer["tracer"], "torchscript", "{tracer}");
     bench.place.run(&["verify", "b"]).succeeds();
     let inputs = json!({"question": "w7 w8", "context": "w9 w10 w11 w12"});
-    let answer = Server::start(&bench, "serve.log", &[]).answer(&inputs);
+    let answer = ChipServer::start(&bench, "serve.log", &[]).answer(&inputs);
     // The same model by way of transformers.
     bench.set_model(bench.place.path(DISTILBERT));
     bench
         .trace(&[&ONE[..], &["--tracer", "transformers", "--force"]].concat())
         .succeeds();
-    let expected = Server::start(&bench, "serve.log", &[]).answer(&inputs);
+    let expected = ChipServer::start(&bench, "serve.log", &[]).answer(&inputs);
     assert_eq!(answer["answer"], expected["answer"]);
     let off = answer["score"].as_f64().unwrap() - expected["score"].as_f64().unwrap();
     assert!(off.abs() < 1e-5, "{answer} and not {expected}");

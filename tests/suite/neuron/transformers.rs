@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::server::Server;
+use super::server::ChipServer;
 use super::{Bench, ONE};
 use crate::support::{copy_of, edit_json, repository};
 
@@ -56,7 +56,7 @@ fn a_model_without_a_family_is_traced_verified_and_served_on_cpu() {
     );
     bench.place.run(&["verify", "b"]).succeeds();
     let inputs = json!({"question": "w7 w8", "context": "w9 w10 w11 w12"});
-    let answer = Server::start(&bench, "serve.log", &[]).answer(&inputs);
+    let answer = ChipServer::start(&bench, "serve.log", &[]).answer(&inputs);
     let span = answer["answer"].as_str().unwrap();
     assert!(
         "w9 w10 w11 w12".contains(span) && !span.is_empty(),
@@ -104,7 +104,7 @@ fn a_family_of_ours_answers_the_same_through_transformers() {
     let expected: Value =
         serde_json::from_slice(&fs::read(bench.model.join("expected.json")).unwrap()).unwrap();
     let case = &expected["cases"][0];
-    let answer = Server::start(&bench, "serve.log", &[]).answer(&case["rows"][0]["text"]);
+    let answer = ChipServer::start(&bench, "serve.log", &[]).answer(&case["rows"][0]["text"]);
     let vector = answer.as_array().unwrap();
     assert_eq!(
         vector.len() as u64,

@@ -104,13 +104,13 @@ impl Bundles {
 }
 
 /// A machine of which a test may break what it likes.
-pub(super) struct Machine {
+pub(super) struct ChipMachine {
     folder: TempDir,
     /// Settings of the double; see tests/sdk/plugin/fault.h.
     settings: Vec<(&'static str, String)>,
 }
 
-impl Machine {
+impl ChipMachine {
     /// Two cores, and a Python environment with torch 2.9.1 and the plugin `build`.
     pub(super) fn with(build: Build) -> Self {
         let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use neuronc::serve::Limits;
 use neuronc::verify::verify;
 
 use built::Build;
-use chip::{Bundles, LONG, Machine, host_program, run_one};
+use chip::{Bundles, ChipMachine, LONG, host_program, run_one};
 
 /// All `parts` are in `text`.
 #[track_caller]
@@ -28,7 +28,7 @@ fn has(text: &str, parts: &[&str]) {
 fn artifacts_of_a_chip_give_the_numbers_of_the_model() {
     let bundles = Bundles::shared();
     let (chip, host) = (bundles.chip(), bundles.host());
-    let machine = Machine::new();
+    let machine = ChipMachine::new();
     let mut worker = machine.start(&chip, 0).unwrap();
     let verification = verify(&chip, &mut worker, &mut |_| ()).unwrap();
     assert!(verification.passed, "{verification:?}");
@@ -66,7 +66,7 @@ fn without_the_plugin_the_artifacts_are_named_for_what_they_are() {
 fn a_plugin_that_cannot_be_opened_is_diagnosed() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::new();
+    let machine = ChipMachine::new();
     fs::remove_file(machine.plugin()).unwrap();
     let text = machine.refusal(&bundle);
     has(
@@ -96,7 +96,7 @@ fn a_plugin_that_cannot_be_opened_is_diagnosed() {
         ],
     );
 
-    let machine = Machine::with(Build::WithRuntime);
+    let machine = ChipMachine::with(Build::WithRuntime);
     let text = machine.refusal(&bundle);
     has(
         &text,
@@ -113,11 +113,11 @@ fn a_plugin_that_cannot_be_opened_is_diagnosed() {
 fn a_plugin_of_another_libtorch_is_refused_before_it_is_opened() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::with(Build::OldAbi);
+    let machine = ChipMachine::with(Build::OldAbi);
     let text = machine.refusal(&bundle);
     has(&text, &["old C++ ABI", "RKSs", "explain abi-mismatch"]);
 
-    let machine = Machine::new();
+    let machine = ChipMachine::new();
     machine.set_torch("2.8.0+cu128");
     let text = machine.refusal(&bundle);
     has(
@@ -142,7 +142,7 @@ fn a_plugin_of_another_libtorch_is_refused_before_it_is_opened() {
 fn libnrt_is_found_in_the_folder_of_the_profile() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::with(Build::WithRuntime);
+    let machine = ChipMachine::with(Build::WithRuntime);
     let folder = machine.path("opt/aws/neuron/lib");
     fs::create_dir_all(&folder).unwrap();
     fs::copy(Build::Runtime.file(), folder.join("libnrt.so.1")).unwrap();
@@ -153,7 +153,7 @@ fn libnrt_is_found_in_the_folder_of_the_profile() {
 fn a_core_has_one_worker() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::new();
+    let machine = ChipMachine::new();
     let first = machine.start(&bundle, 1).unwrap();
     let error = machine.start(&bundle, 1).unwrap_err();
     has(
@@ -181,12 +181,12 @@ fn a_machine_that_cannot_load_says_why() {
         ),
         ("allocation", ["explain NRT_RESOURCE", "`neuron-monitor`"]),
     ] {
-        let machine = Machine::faulty(fault);
+        let machine = ChipMachine::faulty(fault);
         let text = machine.refusal(&bundle);
         has(&text, &parts);
         has(&machine.logged(), &["ERROR  N"]);
     }
-    let machine = Machine::new();
+    let machine = ChipMachine::new();
     let core = machine.start(&bundle, 7).unwrap_err();
     has(&core.to_string(), &["explain cores-not-available"]);
     bundles.compile("newer", Some("9"));
@@ -205,7 +205,7 @@ fn a_machine_that_cannot_load_says_why() {
 fn a_model_is_never_served_by_a_chip_that_is_not_there() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::new();
+    let machine = ChipMachine::new();
     fs::remove_file(machine.path("dev/neuron0")).unwrap();
     // The library itself only warns, and loads.
     let text = machine.refusal(&bundle);
@@ -234,7 +234,7 @@ fn a_failed_run_costs_the_worker_only_where_the_core_is_lost() {
         (1006, "NRT_EXEC_OOB", false),
         (1202, "NRT_EXEC_HW_ERR_NC_UE", true),
     ] {
-        let machine = Machine::faulty(&format!("exec:{status}"));
+        let machine = ChipMachine::faulty(&format!("exec:{status}"));
         let mut worker = machine.start(&bundle, 0).unwrap();
         let error = run_one(&mut worker, &bundle, LONG).unwrap_err();
         has(&format!("{error:#}"), &[name]);
@@ -257,7 +257,7 @@ fn a_failed_run_costs_the_worker_only_where_the_core_is_lost() {
 fn numbers_that_are_none_arrive_as_such() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::faulty("nan");
+    let machine = ChipMachine::faulty("nan");
     let mut worker = machine.start(&bundle, 0).unwrap();
     let output = run_one(&mut worker, &bundle, LONG).unwrap();
     assert!(output.iter().all(|value| value.is_nan()));
@@ -275,7 +275,7 @@ fn numbers_that_are_none_arrive_as_such() {
 fn a_hang_ends_at_the_deadline_with_the_worker() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::faulty("hang");
+    let machine = ChipMachine::faulty("hang");
     let mut worker = machine.start(&bundle, 0).unwrap();
     let start = Instant::now();
     let error = run_one(&mut worker, &bundle, Duration::from_millis(300)).unwrap_err();
@@ -292,7 +292,7 @@ fn a_hang_ends_at_the_deadline_with_the_worker() {
 fn a_crash_is_told_with_its_signal() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::faulty("crash");
+    let machine = ChipMachine::faulty("crash");
     let mut worker = machine.start(&bundle, 0).unwrap();
     let error = run_one(&mut worker, &bundle, LONG).unwrap_err();
     has(&format!("{error:#}"), &["signal: 6"]);

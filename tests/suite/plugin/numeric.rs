@@ -14,7 +14,7 @@ use neuronc::serve::{
 };
 use serde_json::{Value, json};
 
-use crate::plugin::chip::{Bundles, Machine};
+use crate::plugin::chip::{Bundles, ChipMachine};
 use crate::serve::wait_until;
 
 /// One core of a chip, and the bundle on it.
@@ -53,7 +53,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value
 fn what_the_device_calls_numeric_is_answered_as_such() {
     let bundles = Bundles::shared();
     let bundle = bundles.chip();
-    let machine = Machine::new();
+    let machine = ChipMachine::new();
     let deployment = Deployment {
         placement: placed(&bundle),
         profile: neuronc::profile::load("inf2").unwrap(),

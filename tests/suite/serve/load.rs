@@ -15,11 +15,11 @@ use crate::serve::{texts, wait_until};
 
 /// Running clients; each has a connection of its own and asks for the vector of a text at a time.
 pub(super) struct Load {
-    shared: Arc<Shared>,
+    shared: Arc<LoadState>,
     clients: Vec<JoinHandle<()>>,
 }
 
-struct Shared {
+struct LoadState {
     address: SocketAddr,
     path: String,
     /// Texts and their vectors.
@@ -36,7 +36,7 @@ impl Load {
         let texts = texts(40);
         let vectors = server.answer(&json!(texts));
         let vectors = vectors.as_array().unwrap().iter().cloned();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LoadState {
             address: server.address,
             path: server.path(),
             expected: texts.into_iter().zip(vectors).collect(),
@@ -82,7 +82,7 @@ impl Load {
     }
 }
 
-impl Shared {
+impl LoadState {
     fn ask(&self, first: usize) {
         let mut client = Client::connect(self.address).unwrap();
         for (text, vector) in self.expected.iter().cycle().skip(first) {

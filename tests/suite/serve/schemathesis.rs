@@ -19,13 +19,13 @@ use crate::support::{Workplace, fixture, repository};
 type Tally = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// A server of all models on two cores, with a port for management.
-struct Managed {
+struct FuzzedServer {
     server: Running,
     address: SocketAddr,
     bundles: BTreeMap<&'static str, String>,
 }
 
-impl Managed {
+impl FuzzedServer {
     fn start(more: &[&str]) -> Self {
         let place = Workplace::new();
         let bundles: BTreeMap<&str, String> = MODELS
@@ -155,7 +155,7 @@ fn nothing_is_found_where_models_are_asked() {
 
 #[test]
 fn nothing_is_found_where_operators_change_what_is_served() {
-    let managed = Managed::start(&[]);
+    let managed = FuzzedServer::start(&[]);
     let shapes = ["--batch-size", "1,2", "--sequence-length", "16"];
     let place = &managed.server.place;
     let other = place.traced(&fixture("feature-extraction"), "other", &shapes);
@@ -206,7 +206,7 @@ fn nothing_is_found_behind_keys() {
     let (user, second) = made("team", "predict");
     let keys = place.path("keys.yaml");
     fs::write(&keys, format!("{first}{second}")).unwrap();
-    let managed = Managed::start(&["--api-keys", keys.to_str().unwrap()]);
+    let managed = FuzzedServer::start(&["--api-keys", keys.to_str().unwrap()]);
     // What breaks the document is refused for its key first.
     let phases = ["--phases", "examples,coverage", "--exclude-checks"];
     for (key, passes) in [(admin, true), (user, false)] {

@@ -26,7 +26,7 @@ fn answers_are_those_of_the_pipelines() {
         if recorded.is_empty() {
             continue;
         }
-        let mut running = Running::start(&name);
+        let mut running = RunningModel::start(&name);
         let task = running.model.head.task().name();
         for request in recorded {
             let body = json!({"inputs": request["inputs"], "parameters": request["parameters"]});
@@ -115,14 +115,14 @@ fn in_our_form(task: &str, recorded: &Value) -> Value {
 }
 
 /// A fixture, traced and loaded by a worker.
-struct Running {
+struct RunningModel {
     _place: Workplace,
     bundle: Bundle,
     worker: Worker,
     model: TaskModel,
 }
 
-impl Running {
+impl RunningModel {
     fn start(name: &str) -> Self {
         let place = Workplace::new();
         let shapes = ["--batch-size", "1", "--sequence-length", "16,64"];

@@ -19,6 +19,7 @@ mod place;
 mod placement;
 mod plugin;
 mod report;
+mod sealed;
 mod serve;
 mod support;
 mod tasks;

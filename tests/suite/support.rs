@@ -9,6 +9,8 @@ use neuronc::checkpoint::{Asked, Checkpoint, SmallFiles};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
+use crate::sealed;
+
 /// A run of the program, in a home of its own and with nothing else of our environment.
 pub(crate) struct Run {
     output: Output,
@@ -40,7 +42,12 @@ impl Workplace {
 
     /// The program with `args`, ready to start.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_neuronc"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_neuronc")), args)
+    }
+
+    /// The same of a program that is installed elsewhere.
+    pub(crate) fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.folder.path())
@@ -57,8 +64,13 @@ impl Workplace {
         }
     }
 
-    /// Traces a fixture into `bundle` and gives the bundle's path.
+    /// Traces a model into `bundle` and gives the bundle's path. Committed models are not traced anew
+    /// for each test: [`sealed`].
     pub(crate) fn traced(&self, model: &Path, bundle: &str, more: &[&str]) -> PathBuf {
+        if model.starts_with(fixture("")) && self.environment.is_empty() {
+            sealed::copy_bundle(model, more, &self.path(bundle));
+            return self.path(bundle);
+        }
         let model = model.display().to_string();
         let mut args = vec!["trace", &model, "-o", bundle];
         args.extend(more);
@@ -145,6 +157,17 @@ pub(crate) fn edit_json(path: &Path, change: impl FnOnce(&mut serde_json::Value)
     let mut value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     change(&mut value);
     fs::write(path, value.to_string()).unwrap();
+}
+
+/// Makes the manifest of a bundle agree with its files as they now are.
+pub(crate) fn seal_again(bundle: &Path) {
+    edit_json(&bundle.join("manifest.json"), |manifest| {
+        for (name, sealed) in manifest["files"].as_object_mut().unwrap() {
+            let bytes = fs::read(bundle.join(name)).unwrap();
+            sealed["bytes"] = bytes.len().into();
+            sealed["sha256"] = neuronc::files::sha256_of(&bytes).into();
+        }
+    });
 }
 
 /// Writes a model of a recipe's shape with random weights into `folder`.

@@ -9,23 +9,12 @@ use serde_json::Value;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-use crate::support::{Workplace, edit_json, fixture};
+use crate::support::{Workplace, fixture, seal_again};
 
 /// A bundle whose task needs the mask and the token types.
 fn bundle(place: &Workplace) -> std::path::PathBuf {
     let shapes = ["--batch-size", "1,4", "--sequence-length", "24,48"];
     place.traced(&fixture("question-answering"), "b", &shapes)
-}
-
-/// Makes the manifest agree with the files as they now are.
-fn seal_again(bundle: &Path) {
-    edit_json(&bundle.join("manifest.json"), |manifest| {
-        for (name, sealed) in manifest["files"].as_object_mut().unwrap() {
-            let bytes = fs::read(bundle.join(name)).unwrap();
-            sealed["bytes"] = bytes.len().into();
-            sealed["sha256"] = neuronc::files::sha256_of(&bytes).into();
-        }
-    });
 }
 
 /// Changes the code of every graph.

@@ -1,11 +1,12 @@
 # The two commands of the README, and the steps they are made of. Each step is idempotent.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build release libtorch lint fixtures sdk-doubles clients bench compare soak fuzz
+.PHONY: help demo test bless build release libtorch lint fixtures sdk-doubles clients bench compare soak fuzz
 
 help:
 	@echo "make demo   trace, report, verify and serve a real model, and ask it something"
 	@echo "make test   build everything and run all tests"
+	@echo "make bless  write down what the programs say now, where tests compare it with a file"
 	@echo "make build  both programs, for development"
 	@echo "make lint   rustfmt and clippy, as CI runs them"
 	@echo "make sdk-doubles  the environments for the tests of Neuron chips (1.2 GB; apt-get; minutes)"
@@ -27,6 +28,12 @@ demo: release
 
 test: libtorch
 	@scripts/test.sh
+
+# The tests that compare with a file and may rewrite it. `serve::recorded` is not among them: what it
+# holds is to stay.
+bless: build
+	NEURONC_BLESS=1 TRYCMD=overwrite cargo test --package neuronc --test suite -- \
+		errors:: transcripts refusal_cases openapi protocol_page metrics schema
 
 lint: libtorch
 	cargo fmt --all --check

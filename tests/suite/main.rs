@@ -11,6 +11,7 @@ mod arguments;
 mod bad_input;
 mod bench;
 mod doctor;
+mod errors;
 mod estimate;
 mod explain;
 mod logs;

@@ -136,7 +136,7 @@ fn kind_of(chip: &str) -> &'static str {
 }
 
 /// Makes an environment of the SDK in `folder`; false, with a printed reason, where that cannot be.
-fn make_environment(kind: &str, folder: &Path, options: &[&str]) -> bool {
+pub(crate) fn make_environment(kind: &str, folder: &Path, options: &[&str]) -> bool {
     let script = repository().join("tests/sdk/make_environment.py");
     let mut command = Command::new("python3");
     let output = command

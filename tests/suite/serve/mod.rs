@@ -33,6 +33,7 @@ mod placement;
 mod privacy;
 mod protocol_page;
 mod recorded;
+mod refusal_cases;
 mod refusals;
 mod schemathesis;
 mod server;

@@ -22,6 +22,7 @@ pub mod tensor;
 pub mod trust;
 
 pub mod bucket;
+pub mod cast;
 pub mod profile;
 pub mod recipe;
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::arguments::{self, Arguments};
+use crate::arguments::{Arguments, CheckedArguments};
 use crate::bucket::{Bucket, Input};
+use crate::cast::{self, Cast, CompilerCast};
 use crate::checkpoint::{Checkpoint, Tracer};
-use crate::executor::job::{Cast, CastMode, CastType};
 use crate::failure::Failure;
 use crate::family::Head;
 use crate::files;
@@ -64,9 +64,6 @@ pub struct Model {
 pub struct Options {
     pub batch_sizes: Option<Vec<usize>>,
     pub sequence_lengths: Option<Vec<usize>>,
-    pub arguments: arguments::Asked,
-    /// The version of the compiler of this machine, where it is known.
-    pub compiler_version: Option<String>,
     pub self_contained: bool,
     /// Of the SDK of this machine, where one was found; they replace those of the profile.
     pub versions: BTreeMap<String, String>,
@@ -89,18 +86,17 @@ impl Plan {
     }
 }
 
-/// Resolves `recipe` and `options` for the chip of `profile`.
+/// Resolves `recipe` and `options` for the chip that `arguments` were checked for.
 pub fn plan(
     recipe: &Recipe,
-    profile: &ChipProfile,
+    arguments: CheckedArguments,
     checkpoint: &Checkpoint,
     model: Model,
     options: &Options,
 ) -> Result<Plan> {
-    let version = options.compiler_version.as_deref();
-    let arguments = arguments::resolve(profile, &options.arguments, version)?;
-    let cast = cast(profile.compiler.kind, &arguments);
-    let tolerance = tolerance(recipe, profile, &arguments)?;
+    let profile = arguments.profile();
+    let cast = CompilerCast::of(arguments.values()).by_tracer(profile.compiler.kind);
+    let tolerance = tolerance(recipe, profile, arguments.values())?;
     Ok(Plan {
         name: recipe.name.clone(),
         model,
@@ -117,7 +113,7 @@ pub fn plan(
         tolerance,
         self_contained: options.self_contained,
         versions: versions(profile, &options.versions),
-        arguments,
+        arguments: arguments.into_values(),
     })
 }
 
@@ -175,7 +171,7 @@ fn buckets(
 
 /// The tolerance of the cast, from the recipe or else from the profile.
 fn tolerance(recipe: &Recipe, profile: &ChipProfile, arguments: &Arguments) -> Result<Tolerance> {
-    let names = arguments::cast_names(profile, arguments);
+    let names = cast::tolerance_names(profile, arguments);
     let known = names.iter().find_map(|name| {
         let of_recipe = recipe.tolerances.get(name);
         of_recipe.or_else(|| profile.tolerances.get(name))
@@ -189,22 +185,6 @@ fn tolerance(recipe: &Recipe, profile: &ChipProfile, arguments: &Arguments) -> R
         .help("add it under `tolerances:` in the profile or the recipe")
         .into()
     })
-}
-
-/// What the tracer itself casts: on a Neuron chip the compiler does it.
-fn cast(compiler: CompilerKind, arguments: &Arguments) -> Cast {
-    let value = |name: &str| arguments.get(name).map(String::as_str);
-    Cast {
-        mode: match (compiler, value("auto-cast")) {
-            (CompilerKind::Libtorch, Some("matmult")) => CastMode::Matmult,
-            (CompilerKind::Libtorch, Some("all")) => CastMode::All,
-            _ => CastMode::None,
-        },
-        to: match value("auto-cast-type") {
-            Some("fp16") => CastType::Fp16,
-            _ => CastType::Bf16,
-        },
-    }
 }
 
 fn versions(profile: &ChipProfile, found: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -221,6 +201,7 @@ fn versions(profile: &ChipProfile, found: &BTreeMap<String, String>) -> BTreeMap
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::TypedArguments;
     use crate::bucket;
     use crate::family;
     use crate::profile;
@@ -241,17 +222,22 @@ mod tests {
     }
 
     fn plan_with(options: &Options) -> Result<Plan> {
-        plan_for(&profile::load("cpu").unwrap(), options)
+        plan_for(&profile::load("cpu").unwrap(), "", options)
     }
 
-    fn plan_for(profile: &ChipProfile, options: &Options) -> Result<Plan> {
+    fn plan_for(profile: &ChipProfile, compiler_args: &str, options: &Options) -> Result<Plan> {
+        let typed = TypedArguments {
+            texts: vec![compiler_args.to_owned()],
+            ..TypedArguments::default()
+        };
+        let arguments = typed.parse(profile)?.check(None)?;
         let model = Model {
             id: Some("org/name".to_owned()),
             commit: None,
             files: BTreeMap::from([("model.safetensors".to_owned(), "sha256:00".to_owned())]),
         };
         let recipe = Recipe::for_model("name", "org/name", None);
-        plan(&recipe, profile, &checkpoint(100), model, options)
+        plan(&recipe, arguments, &checkpoint(100), model, options)
     }
 
     #[test]
@@ -271,10 +257,9 @@ mod tests {
     #[test]
     fn every_argument_changes_the_key() {
         let base = plan_with(&Options::default()).unwrap().key().unwrap();
-        let cast = Options {
-            arguments: vec![("auto-cast".to_owned(), "all".to_owned())],
-            ..Options::default()
-        };
+        let profile = profile::load("cpu").unwrap();
+        let cast = plan_for(&profile, "--auto-cast all", &Options::default());
+        assert_ne!(cast.unwrap().key().unwrap(), base);
         let shapes = Options {
             batch_sizes: Some(vec![3]),
             ..Options::default()
@@ -283,17 +268,17 @@ mod tests {
             self_contained: true,
             ..Options::default()
         };
-        for options in [cast, shapes, export] {
+        for options in [shapes, export] {
             assert_ne!(plan_with(&options).unwrap().key().unwrap(), base);
         }
     }
 
-    /// A value that is not the default.
-    fn other_value(argument: &profile::Argument) -> String {
-        let mut values: Vec<String> = argument.listed().into_iter().map(str::to_owned).collect();
+    /// The words for a value that is not the default; a switch can only be turned on.
+    fn other_words(name: &str, argument: &profile::Argument) -> String {
         if argument.switch {
-            values = vec![profile::ON.to_owned(), profile::OFF.to_owned()];
+            return format!("--{name}");
         }
+        let mut values: Vec<String> = argument.listed().into_iter().map(str::to_owned).collect();
         if let Some(number) = argument.number {
             values = vec![
                 number.from.to_string(),
@@ -301,25 +286,21 @@ mod tests {
             ];
         }
         let mut other = values.into_iter();
-        other
-            .find(|value| argument.default.as_ref() != Some(value))
-            .unwrap()
+        let other = other.find(|value| argument.default.as_ref() != Some(value));
+        format!("--{name}={}", other.unwrap())
     }
 
     #[test]
     fn every_argument_of_every_chip_changes_the_key() {
         for chip in profile::names() {
             let profile = profile::load(chip).unwrap();
-            let key = |arguments: Vec<(String, String)>| {
-                let options = Options {
-                    arguments,
-                    ..Options::default()
-                };
-                plan_for(&profile, &options).unwrap().key().unwrap()
+            let key = |compiler_args: &str| {
+                let plan = plan_for(&profile, compiler_args, &Options::default());
+                plan.unwrap().key().unwrap()
             };
-            let mut keys = std::collections::BTreeSet::from([key(Vec::new())]);
+            let mut keys = std::collections::BTreeSet::from([key("")]);
             for (name, argument) in &profile.arguments {
-                let new = keys.insert(key(vec![(name.clone(), other_value(argument))]));
+                let new = keys.insert(key(&other_words(name, argument)));
                 assert!(new, "{chip}: `{name}` does not change the key");
             }
         }

@@ -27,7 +27,7 @@ use crate::family::weights;
 use crate::files;
 use crate::host_memory::HostMemory;
 use crate::placement::memory::{self as device_memory, Memory, Weight};
-use crate::profile::{CompilerKind, Tolerance};
+use crate::profile::Tolerance;
 use crate::runtime;
 use crate::tensor::{HostTensor, Layout};
 use crate::verify::{self, Difference};
@@ -382,9 +382,4 @@ impl Rehearsal {
 /// Bytes for people.
 pub fn gib(bytes: u64) -> String {
     format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
-}
-
-/// Whether the compiler of a kind takes HLO from torch-xla.
-pub fn lowers_through_xla(compiler: CompilerKind) -> bool {
-    compiler == CompilerKind::TorchNeuronx
 }

@@ -1,7 +1,7 @@
 //! Cast modes: which operators run in which float type, so that no model has to know.
 
 use anyhow::Result;
-use neuronc::executor::job::{Cast, CastMode, CastType};
+use neuronc::cast::{Cast, CastMode, CastType};
 use neuronc::family::Activation;
 use neuronc::family::weights::WeightUse;
 use tch::{Kind, Tensor};

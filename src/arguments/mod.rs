@@ -1,8 +1,12 @@
-//! Compiler arguments: what the user asked for, checked against the profile, with every default
-//! written out.
+//! Compiler arguments: from what was typed to what the compiler gets, in three types.
+//!
+//! [`TypedArguments`] are words; [`ParsedArguments`] are possible on a chip, each there once;
+//! [`CheckedArguments`] are possible with the compiler of this machine as well, with every default
+//! written out. A plan is made of the last, which nothing but the way through the others makes, and
+//! holds them as [`Arguments`].
 
+mod parse;
 mod refuse;
-mod request;
 mod words;
 
 use std::collections::BTreeMap;
@@ -10,66 +14,86 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::profile::{Argument, ChipProfile, Decides, ON, PassedTo, Typed, reaches};
+use crate::profile::{Argument, ChipProfile, ON, PassedTo, reaches};
 
-pub use crate::arguments::request::Request;
+pub use crate::arguments::parse::{ParsedArguments, TypedArguments};
 
 /// Arguments by name, without the leading dashes. A switch is `on` or `off`.
 pub type Arguments = BTreeMap<String, String>;
 
-/// What was asked for: names and values, checked, each name once.
-pub type Asked = Vec<(String, String)>;
+/// Arguments that a chip's compiler takes, with every default written out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedArguments<'a> {
+    profile: &'a ChipProfile,
+    values: Arguments,
+}
 
-/// The arguments that the compiler of `profile` gets: its defaults, replaced by what was `asked`.
-/// `version` is that of the compiler, where it is known. Defaults that it does not know yet are
-/// left out; where it is not known, it is taken to be that of the profile.
-pub fn resolve(
-    profile: &ChipProfile,
-    asked: &[(String, String)],
-    version: Option<&str>,
-) -> Result<Arguments> {
-    let mut resolved = Arguments::new();
-    for (name, value) in asked {
-        let typed = Typed {
-            flag: format!("--{name}"),
-            words: vec![value.clone()],
+impl<'a> CheckedArguments<'a> {
+    /// What the compiler of `profile` gets where nobody asks for anything.
+    pub fn defaults(profile: &'a ChipProfile) -> Self {
+        let version = profile.compiler_version();
+        Self::with_defaults(profile, Arguments::new(), version)
+    }
+
+    /// `values`, which are possible, and the defaults of a compiler of `version`. Defaults that it
+    /// does not know yet are left out, and so is the opposite of a value.
+    fn with_defaults(
+        profile: &'a ChipProfile,
+        mut values: Arguments,
+        version: Option<&str>,
+    ) -> Self {
+        let version = version.unwrap_or_default();
+        let is_default = |(name, argument): &(&String, &Argument)| {
+            let since = argument.since.as_ref();
+            let exists = since.is_none_or(|since| reaches(version, since));
+            let excluded = opposites(profile).any(|(a, b)| {
+                (a == name.as_str() && values.contains_key(b))
+                    || (b == name.as_str() && values.contains_key(a))
+            });
+            exists && !excluded && !values.contains_key(name.as_str())
         };
-        let Some(argument) = profile.arguments.get(name) else {
-            let refused = refuse::foreign(profile, &[typed]);
-            return Err(refused.unwrap_or_else(|| anyhow::anyhow!("`{name}` is a short form")));
-        };
-        argument
-            .check(value)
-            .map_err(|unfit| refuse::unfit(profile, argument, &typed, unfit))?;
-        if let (Some(since), Some(version)) = (&argument.since, version)
-            && !reaches(version, since)
-        {
-            return Err(refuse::too_new(profile, name, since, version));
+        let defaults = profile.arguments.iter().filter(is_default);
+        let defaults: Arguments = defaults
+            .filter_map(|(name, argument)| Some((name.clone(), argument.default.clone()?)))
+            .collect();
+        values.extend(defaults);
+        Self { profile, values }
+    }
+
+    /// The chip that they were checked for.
+    pub fn profile(&self) -> &'a ChipProfile {
+        self.profile
+    }
+
+    pub fn values(&self) -> &Arguments {
+        &self.values
+    }
+
+    pub fn into_values(self) -> Arguments {
+        self.values
+    }
+}
+
+impl<'a> ParsedArguments<'a> {
+    /// The arguments that a compiler of `version` gets. Fails for an argument that a compiler of this
+    /// version does not have. Where the version is not known, defaults are those of the version that
+    /// the profile describes, and whatever was asked for is passed on.
+    pub fn check(self, version: Option<&str>) -> Result<CheckedArguments<'a>> {
+        let profile = self.profile();
+        let values = self.into_values();
+        for name in values.iter().map(|(name, _)| name) {
+            let argument = profile.arguments.get(name);
+            let since = argument.and_then(|argument| argument.since.as_deref());
+            if let (Some(since), Some(version)) = (since, version)
+                && !reaches(version, since)
+            {
+                return Err(refuse::too_new(profile, name, since, version));
+            }
         }
-        resolved.insert(name.clone(), value.clone());
+        let version = version.or(profile.compiler_version());
+        let values = values.into_iter().collect();
+        Ok(CheckedArguments::with_defaults(profile, values, version))
     }
-    if let Some((a, b)) = opposites(profile).find(|(a, b)| {
-        let asked = |name: &str| resolved.contains_key(name);
-        asked(a) && asked(b)
-    }) {
-        return Err(refuse::opposites(a, b));
-    }
-    let version = version.or(profile.compiler_version()).unwrap_or_default();
-    let is_default = |(name, argument): &(&String, &Argument)| {
-        let since = argument.since.as_ref();
-        let exists = since.is_none_or(|since| reaches(version, since));
-        let excluded = opposites(profile).any(|(a, b)| {
-            (a == name.as_str() && resolved.contains_key(b))
-                || (b == name.as_str() && resolved.contains_key(a))
-        });
-        exists && !excluded && !resolved.contains_key(name.as_str())
-    };
-    let defaults = profile.arguments.iter().filter(is_default);
-    let defaults: Arguments = defaults
-        .filter_map(|(name, argument)| Some((name.clone(), argument.default.clone()?)))
-        .collect();
-    resolved.extend(defaults);
-    Ok(resolved)
 }
 
 /// The pairs of arguments of which one says the opposite of the other.
@@ -88,9 +112,10 @@ pub fn command_line(profile: &ChipProfile, arguments: &Arguments) -> Vec<String>
         words.push(argument.flag.clone());
         if !argument.switch {
             let separate = argument.keywords.iter().any(|k| k.joined_by == " ");
-            match separate {
-                true => words.extend(value.split(' ').map(str::to_owned)),
-                false => words.push(value.to_owned()),
+            if separate {
+                words.extend(value.split(' ').map(str::to_owned));
+            } else {
+                words.push(value.to_owned());
             }
         }
     }
@@ -144,20 +169,6 @@ pub fn shown(profile: &ChipProfile, arguments: &Arguments) -> Vec<String> {
     shown
 }
 
-/// The names under which the tolerance of these arguments may stand, the best first: the value of
-/// the argument that decides the cast, then each of its keywords.
-pub fn cast_names(profile: &ChipProfile, arguments: &Arguments) -> Vec<String> {
-    let decides = profile.deciding(Decides::Cast);
-    let value = decides.and_then(|(name, _)| arguments.get(name));
-    let Some(value) = value else {
-        return vec!["none".to_owned()];
-    };
-    let mut names = vec![value.clone()];
-    names.extend(value.split(' ').map(str::to_owned));
-    names.dedup();
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -165,19 +176,23 @@ mod tests {
     use super::*;
     use crate::profile;
 
-    fn resolved(chip: &str, text: &str, version: Option<&str>) -> Arguments {
-        let profile = profile::load(chip).unwrap();
-        let request = Request {
+    fn parse<'a>(profile: &'a ChipProfile, text: &str) -> Result<ParsedArguments<'a>> {
+        let typed = TypedArguments {
             texts: vec![text.to_owned()],
             options: Vec::new(),
         };
-        let asked = request.read(&profile).unwrap();
-        resolve(&profile, &asked, version).unwrap()
+        typed.parse(profile)
+    }
+
+    fn checked(chip: &str, text: &str, version: Option<&str>) -> Arguments {
+        let profile = profile::load(chip).unwrap();
+        let parsed = parse(&profile, text).unwrap();
+        parsed.check(version).unwrap().into_values()
     }
 
     fn line(chip: &str, text: &str, version: Option<&str>) -> String {
         let profile = profile::load(chip).unwrap();
-        command_line(&profile, &resolved(chip, text, version)).join(" ")
+        command_line(&profile, &checked(chip, text, version)).join(" ")
     }
 
     #[test]
@@ -208,8 +223,8 @@ mod tests {
         // Asked for, it is passed as long as nothing is known against it.
         assert!(line("trn2", "--native-int64=enabled", None).contains("--native-int64 enabled"));
         let profile = profile::load("trn2").unwrap();
-        let asked = [("native-int64".to_owned(), "enabled".to_owned())];
-        let error = resolve(&profile, &asked, Some("2.26.6360.0")).unwrap_err();
+        let parsed = parse(&profile, "--native-int64=enabled").unwrap();
+        let error = parsed.check(Some("2.26.6360.0")).unwrap_err();
         insta::assert_snapshot!(error, @r"
         `--native-int64` needs neuronx-cc 2.27 or newer
           why:  this machine has neuronx-cc 2.26.6360.0
@@ -229,7 +244,7 @@ mod tests {
         let text = "--optimizations float32-to-float16 --separate-weights \
                     --minimum-segment-size 4 --neuroncore-pipeline-cores 2";
         let profile = profile::load("inf1").unwrap();
-        let arguments = resolved("inf1", text, None);
+        let arguments = checked("inf1", text, None);
         let options = trace_options(&profile, &arguments);
         let expected = json!({
             "minimum_segment_size": 4,
@@ -242,40 +257,22 @@ mod tests {
             command_line(&profile, &arguments).join(" "),
             "--fast-math fp32-cast-matmult --neuroncore-pipeline-cores 2"
         );
-        let options = trace_options(&profile, &resolved("inf1", "", None));
+        let options = trace_options(&profile, &checked("inf1", "", None));
         assert_eq!(options["separate_weights"], json!(false));
     }
 
     #[test]
     fn several_keywords_are_words_of_their_own_or_one_as_the_compiler_has_it() {
         let profile = profile::load("inf1").unwrap();
-        let arguments = resolved("inf1", "--fast-math no-fast-relayout fp32-cast-all", None);
+        let arguments = checked("inf1", "--fast-math no-fast-relayout fp32-cast-all", None);
         assert_eq!(
             command_line(&profile, &arguments)[..3],
             ["--fast-math", "fp32-cast-all", "no-fast-relayout"]
         );
         let profile = profile::load("trn2").unwrap();
-        let arguments = resolved("trn2", "--implicit-integer-downcast=pow,dot", None);
+        let arguments = checked("trn2", "--implicit-integer-downcast=pow,dot", None);
         let line = command_line(&profile, &arguments);
         assert!(line.contains(&"dot,pow".to_owned()), "{line:?}");
-    }
-
-    #[test]
-    fn every_combination_of_keywords_finds_its_tolerance_by_the_cast() {
-        let profile = profile::load("inf1").unwrap();
-        for (text, name) in [
-            (
-                "--fast-math no-fast-relayout fp32-cast-all",
-                "fp32-cast-all",
-            ),
-            ("--fast-math none fp32-cast-all-fp16", "fp32-cast-all-fp16"),
-            ("--fast-math fast-relayout none", "none"),
-            ("--fast-math no-fast-relayout", "no-fast-relayout"),
-        ] {
-            let names = cast_names(&profile, &resolved("inf1", text, None));
-            let found = names.iter().find(|n| profile.tolerances.contains_key(*n));
-            assert_eq!(found.map(String::as_str), Some(name), "{text}");
-        }
     }
 
     #[test]
@@ -283,12 +280,8 @@ mod tests {
         for chip in profile::names() {
             let profile = profile::load(chip).unwrap();
             for instead in profile.refused.iter().filter_map(|row| row.instead.clone()) {
-                let request = Request {
-                    texts: vec![instead.clone()],
-                    options: Vec::new(),
-                };
-                let read = request.read(&profile);
-                assert!(read.is_ok(), "{chip}: `{instead}`: {read:?}");
+                let parsed = parse(&profile, &instead);
+                assert!(parsed.is_ok(), "{chip}: `{instead}`: {parsed:?}");
             }
         }
     }

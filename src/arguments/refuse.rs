@@ -1,9 +1,9 @@
-//! What is said about arguments that are not possible.
+//! The messages that refuse arguments.
 
 use anyhow::Error;
 
 use crate::failure::{Failure, name_list, nearest};
-use crate::profile::{Argument, ChipProfile, Typed, Unfit};
+use crate::profile::{Argument, ChipProfile, TypedFlag, Unfit};
 
 /// A word in `--compiler-args` before the first flag.
 pub(super) fn stray(word: &str) -> Error {
@@ -16,7 +16,7 @@ pub(super) fn stray(word: &str) -> Error {
 pub(super) fn unfit(
     profile: &ChipProfile,
     argument: &Argument,
-    typed: &Typed,
+    typed: &TypedFlag,
     unfit: Unfit,
 ) -> Error {
     let flag = &typed.flag;
@@ -38,10 +38,11 @@ pub(super) fn unfit(
             .help("give one of the two"),
         Unfit::Unknown(word) => Failure::usage(format!(
             "`{}` is not possible on chip `{}`",
-            match typed.words.is_empty() {
+            if typed.words.is_empty() {
                 // The word is attached, as in `-O4`.
-                true => flag.clone(),
-                false => format!("{flag} {word}"),
+                flag.clone()
+            } else {
+                format!("{flag} {word}")
             },
             profile.name
         ))
@@ -54,9 +55,9 @@ pub(super) fn unfit(
 }
 
 /// Flags that the profile does not list; all of them are answered at once.
-pub(super) fn foreign(profile: &ChipProfile, all: &[Typed]) -> Option<Error> {
-    let mut answers: Vec<Answer> = Vec::new();
-    let mut answered: Vec<&Typed> = Vec::new();
+pub(super) fn foreign(profile: &ChipProfile, all: &[TypedFlag]) -> Option<Error> {
+    let mut answers: Vec<FlagAnswer> = Vec::new();
+    let mut answered: Vec<&TypedFlag> = Vec::new();
     for typed in all {
         if profile.find(typed).is_some() || answered.contains(&typed) {
             continue;
@@ -66,7 +67,7 @@ pub(super) fn foreign(profile: &ChipProfile, all: &[Typed]) -> Option<Error> {
         if let Some(first) = rows.first() {
             answered.extend(all.iter().filter(|other| first.names(other)));
         }
-        answers.push(Answer {
+        answers.push(FlagAnswer {
             typed,
             why: rows.iter().find_map(|row| row.why),
             instead: rows.iter().find_map(|row| row.instead),
@@ -83,9 +84,12 @@ pub(super) fn foreign(profile: &ChipProfile, all: &[Typed]) -> Option<Error> {
         ),
     };
     let failure = Failure::usage(format!("chip `{}` takes {what}", profile.name));
-    let labelled = |answer: &Answer, text: &str| match several {
-        true => format!("{}: {text}", answer.flag()),
-        false => text.to_owned(),
+    let labelled = |answer: &FlagAnswer, text: &str| {
+        if several {
+            format!("{}: {text}", answer.flag())
+        } else {
+            text.to_owned()
+        }
     };
     let why = answers
         .iter()
@@ -95,23 +99,24 @@ pub(super) fn foreign(profile: &ChipProfile, all: &[Typed]) -> Option<Error> {
         .iter()
         .map(|answer| labelled(answer, &answer.help(profile)));
     let help: Vec<String> = help.collect();
-    let failure = match why.is_empty() {
-        true => failure,
-        false => failure.why(why.join("\n")),
+    let failure = if why.is_empty() {
+        failure
+    } else {
+        failure.why(why.join("\n"))
     };
     Some(failure.help(help.join("\n")).into())
 }
 
-/// What is known about a flag that is no argument.
-struct Answer<'a> {
-    typed: &'a Typed,
+/// What the profile says of a flag that is not an argument.
+struct FlagAnswer<'a> {
+    typed: &'a TypedFlag,
     why: Option<&'a str>,
     instead: Option<&'a str>,
     /// True when the profile speaks about the flag.
     known: bool,
 }
 
-impl Answer<'_> {
+impl FlagAnswer<'_> {
     fn flag(&self) -> &str {
         &self.typed.flag
     }
@@ -134,7 +139,7 @@ impl Answer<'_> {
 }
 
 /// An option of its own that says something else than `--compiler-args`.
-pub(super) fn contradiction(option: &Typed, text: &Typed) -> Error {
+pub(super) fn contradiction(option: &TypedFlag, text: &TypedFlag) -> Error {
     Failure::usage(format!(
         "`{}` contradicts `{}` in `--compiler-args`",
         option.shown(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bucket::{Bucket, Input, Row};
+use crate::cast::Cast;
 use crate::family::weights::WeightSource;
 use crate::family::{Head, ModelSpec};
 use crate::profile::{Attention, CompilerKind};
@@ -156,30 +157,4 @@ pub const REFERENCE_VALUES_MAX: usize = 4096;
 /// The distance between two values that are kept of an output of `values` values.
 pub fn reference_stride(values: usize) -> usize {
     values.div_ceil(REFERENCE_VALUES_MAX).max(1)
-}
-
-/// Which operators run in a smaller float type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cast {
-    pub mode: CastMode,
-    pub to: CastType,
-}
-
-/// The values of `--auto-cast`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CastMode {
-    None,
-    /// Operands of linear layers and matrix products are cast; results come back as fp32.
-    Matmult,
-    /// Everything between the embeddings and the output.
-    All,
-}
-
-/// The values of `--auto-cast-type` that libtorch on a CPU has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CastType {
-    Bf16,
-    Fp16,
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::arguments::Arguments;
 use crate::bucket::Bucket;
+use crate::cast::{CastMode, CompilerCast};
 use crate::family::Head;
 use crate::plan::Plan;
 use crate::profile::{self, ChipProfile, CompilerKind};
@@ -85,7 +86,6 @@ pub fn estimate(
     arguments: &Arguments,
 ) -> Memory {
     let compiler = profile.compiler.kind;
-    let on_host = compiler == CompilerKind::Libtorch;
     let widths = Widths::of(weights);
     let matrices = weights.iter().filter(|weight| is_matrix(weight));
     let matrices = weight_bytes(matrices, profile, arguments);
@@ -96,7 +96,7 @@ pub fn estimate(
         .iter()
         .map(|bucket| activation_bytes(&widths, &plan.head, *bucket));
     let activations = activations.max().unwrap_or(0);
-    match on_host {
+    match compiler.is_host() {
         true => Memory {
             weights,
             weight_copies: 1,
@@ -122,15 +122,15 @@ fn weight_bytes<'a>(
     profile: &ChipProfile,
     arguments: &Arguments,
 ) -> u64 {
-    let cast = Cast::of(arguments);
+    let cast = CompilerCast::of(arguments);
     let embeddings_on_chip = !leaves_embeddings_on_host(profile);
     let of = |weight: &Weight| {
         let (_, shape) = weight;
         let values = shape.iter().product::<usize>() as u64;
         let bytes = match is_embedding(weight) {
             true if !embeddings_on_chip => 0,
-            false if cast.matmul && shape.len() > 1 => cast.bytes,
-            _ if cast.everything => cast.bytes,
+            false if cast.mode != CastMode::None && shape.len() > 1 => cast.to.bytes(),
+            _ if cast.mode == CastMode::All => cast.to.bytes(),
             _ => 4,
         };
         values * bytes
@@ -159,37 +159,6 @@ fn packs_weights() -> bool {
         && is_x86_feature_detected!("avx512dq");
     #[cfg(not(target_arch = "x86_64"))]
     false
-}
-
-/// What the compiler does to the types of weights.
-struct Cast {
-    matmul: bool,
-    everything: bool,
-    /// Of a value that is cast.
-    bytes: u64,
-}
-
-impl Cast {
-    fn of(arguments: &Arguments) -> Self {
-        let value = |name: &str| arguments.get(name).map_or("", String::as_str);
-        let bytes = match value("auto-cast-type") {
-            "tf32" => 4,
-            "fp8_e4m3" => 1,
-            _ => 2,
-        };
-        // Without `auto-cast` there is `fast-math`, whose mildest value still casts matrix products.
-        let (matmul, everything) = match (value("auto-cast"), value("fast-math")) {
-            ("all", _) | ("", "all" | "fp32-cast-all") => (true, true),
-            ("matmult", _) => (true, false),
-            ("", fast_math) => (!fast_math.is_empty(), false),
-            _ => (false, false),
-        };
-        Self {
-            matmul,
-            everything,
-            bytes,
-        }
-    }
 }
 
 /// True when the compiler divides a graph and does not take the look-up of embeddings.
@@ -255,7 +224,7 @@ fn activation_bytes(widths: &Widths, head: &Head, bucket: Bucket) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments;
+    use crate::arguments::{CheckedArguments, TypedArguments};
     use crate::checkpoint::{Checkpoint, Tracer};
     use crate::family::{self, ModelSpec};
     use crate::plan::{self, Model, Options};
@@ -287,7 +256,8 @@ mod tests {
         let recipe = Recipe::for_model("squad2", "org/squad2", None);
         let profile = profile::load("cpu").unwrap();
         let options = Options::default();
-        let mut plan = plan::plan(&recipe, &profile, &checkpoint, model, &options).unwrap();
+        let arguments = CheckedArguments::defaults(&profile);
+        let mut plan = plan::plan(&recipe, arguments, &checkpoint, model, &options).unwrap();
         let bucket = |&(batch, sequence): &(usize, usize)| Bucket { sequence, batch };
         plan.buckets = buckets.iter().map(bucket).collect();
         plan
@@ -295,15 +265,14 @@ mod tests {
 
     fn on(chip: &str, compiler_args: &str, buckets: &[(usize, usize)]) -> Memory {
         let profile = profile::load(chip).unwrap();
-        let request = arguments::Request {
+        let typed = TypedArguments {
             texts: vec![compiler_args.to_owned()],
-            ..arguments::Request::default()
+            ..TypedArguments::default()
         };
-        let asked = request.read(&profile).unwrap();
-        let arguments = arguments::resolve(&profile, &asked, None).unwrap();
+        let arguments = typed.parse(&profile).unwrap().check(None).unwrap();
         let specs = bert().weights().into_iter();
         let weights: Vec<Weight> = specs.map(|spec| (spec.name, spec.shape)).collect();
-        estimate(&bert_base(buckets), &weights, &profile, &arguments)
+        estimate(&bert_base(buckets), &weights, &profile, arguments.values())
     }
 
     #[test]

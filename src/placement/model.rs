@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::arguments::{self, Arguments};
+use crate::arguments::{Arguments, CheckedArguments};
 use crate::failure::{Failure, name_list};
 use crate::placement::cores::{self, CoreList};
 use crate::placement::memory::{self, Memory, Weight};
@@ -44,7 +44,7 @@ impl Model {
         profile: &ChipProfile,
         cores: Option<CoreList>,
     ) -> Result<Self> {
-        let arguments = arguments_on(plan, profile)?;
+        let arguments = arguments_on(plan, profile);
         Ok(Self {
             name: name.to_owned(),
             chip: plan.chip.clone(),
@@ -58,7 +58,7 @@ impl Model {
 
 /// Physical cores that make one core for the model of `plan`, where its compiler groups them.
 pub fn core_size(plan: &Plan, profile: &ChipProfile) -> Result<Option<u32>> {
-    positive(&arguments_on(plan, profile)?, CORE_SIZE)
+    positive(&arguments_on(plan, profile), CORE_SIZE)
 }
 
 /// What one copy of a model asks of the runtime where nobody has placed it.
@@ -72,7 +72,7 @@ pub struct Unplaced {
 
 /// What one copy of the model of `plan` asks of the runtime without a placement.
 pub fn unplaced(plan: &Plan, profile: &ChipProfile) -> Result<Unplaced> {
-    let width = width(&arguments_on(plan, profile)?)?;
+    let width = width(&arguments_on(plan, profile))?;
     let mut environment = BTreeMap::from([(cores::NUM_CORES, width.to_string())]);
     if let Some(size) = core_size(plan, profile)? {
         environment.insert(cores::VIRTUAL_CORE_SIZE, size.to_string());
@@ -85,10 +85,11 @@ fn width(arguments: &Arguments) -> Result<u32> {
 }
 
 /// The compiler arguments of the plan; those that the chip has by default where it is another one.
-fn arguments_on(plan: &Plan, profile: &ChipProfile) -> Result<Arguments> {
-    match plan.chip == profile.name {
-        true => Ok(plan.arguments.clone()),
-        false => arguments::resolve(profile, &arguments::Asked::default(), None),
+fn arguments_on(plan: &Plan, profile: &ChipProfile) -> Arguments {
+    if plan.chip == profile.name {
+        plan.arguments.clone()
+    } else {
+        CheckedArguments::defaults(profile).into_values()
     }
 }
 

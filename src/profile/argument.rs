@@ -104,7 +104,7 @@ pub struct Number {
 /// Flags that a user may bring but the compiler does not take from him.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Refusal {
+pub struct RefusedFlags {
     /// Alternatives; each is one or more flags, with the values that the row is about.
     pub given: Vec<String>,
     #[serde(default)]

@@ -18,9 +18,9 @@ use crate::failure::{Failure, known_names};
 use crate::files;
 
 pub use crate::profile::argument::{
-    Argument, Decides, Keywords, Number, OFF, ON, PassedTo, Refusal, Unfit,
+    Argument, Decides, Keywords, Number, OFF, ON, PassedTo, RefusedFlags, Unfit,
 };
-pub use crate::profile::spelling::{Row, Typed, flags};
+pub use crate::profile::spelling::{RefusalMatch, TypedFlag, flags};
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 include!(concat!(env!("OUT_DIR"), "/operator_lists.rs"));
@@ -43,7 +43,7 @@ pub struct ChipProfile {
     pub arguments: BTreeMap<String, Argument>,
     /// Flags that the user may bring from elsewhere, with the reason why not and what to say instead.
     #[serde(default)]
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<RefusedFlags>,
     pub attention: Attention,
     /// Used where neither the command line nor the recipe names buckets.
     pub buckets: BucketGrid,
@@ -82,6 +82,18 @@ pub enum CompilerKind {
     TorchNeuron,
     /// `torch_neuronx.trace`, whose compiler is neuronx-cc.
     TorchNeuronx,
+}
+
+impl CompilerKind {
+    /// True when the traced graph is the artifact, and the host runs it.
+    pub fn is_host(self) -> bool {
+        self == Self::Libtorch
+    }
+
+    /// True when the compiler takes HLO from torch-xla.
+    pub fn lowers_through_xla(self) -> bool {
+        self == Self::TorchNeuronx
+    }
 }
 
 /// The form in which attention is traced.

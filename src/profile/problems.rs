@@ -2,8 +2,8 @@
 
 use crate::failure::known_names;
 use crate::profile::{
-    Argument, ChipProfile, CompilerKind, Decides, FORMAT, Hardware, Instance, PassedTo, Unfit,
-    flags, operator_list, operator_list_names,
+    Argument, ChipProfile, Decides, FORMAT, Hardware, Instance, PassedTo, Unfit, flags,
+    operator_list, operator_list_names,
 };
 
 impl ChipProfile {
@@ -42,7 +42,7 @@ impl ChipProfile {
     }
 
     fn problems_of_compiler(&self) -> Vec<String> {
-        if self.compiler.kind == CompilerKind::Libtorch {
+        if self.compiler.kind.is_host() {
             return Vec::new();
         }
         let (Some(sdk), true) = (&self.sdk, self.hardware.is_some()) else {
@@ -177,7 +177,7 @@ impl ChipProfile {
             let Some(instead) = &refusal.instead else {
                 continue;
             };
-            let fits = |typed: &super::Typed| match self.find(typed) {
+            let fits = |typed: &super::TypedFlag| match self.find(typed) {
                 Some((_, argument, words)) => argument.accept(&words),
                 None => Err(Unfit::Unknown(typed.flag.clone())),
             };

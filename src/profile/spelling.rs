@@ -1,16 +1,16 @@
-//! How a compiler's command line is read: flags, and the words that follow them.
+//! The grammar of a compiler's command line: flags, and the words that follow them.
 
 use crate::profile::ChipProfile;
 use crate::profile::argument::{Argument, PassedTo};
 
 /// A flag as it was typed, dashes included, with the words that follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typed {
+pub struct TypedFlag {
     pub flag: String,
     pub words: Vec<String>,
 }
 
-impl Typed {
+impl TypedFlag {
     /// As it would be typed with a space between all words.
     pub fn shown(&self) -> String {
         let words = self.words.iter().map(|word| format!(" {word}"));
@@ -19,8 +19,8 @@ impl Typed {
 }
 
 /// The flags among `words`; fails with a word that follows no flag.
-pub fn flags(words: impl IntoIterator<Item = String>) -> Result<Vec<Typed>, String> {
-    let mut flags: Vec<Typed> = Vec::new();
+pub fn flags(words: impl IntoIterator<Item = String>) -> Result<Vec<TypedFlag>, String> {
+    let mut flags: Vec<TypedFlag> = Vec::new();
     for word in words {
         if !is_flag(&word) {
             match flags.last_mut() {
@@ -30,11 +30,11 @@ pub fn flags(words: impl IntoIterator<Item = String>) -> Result<Vec<Typed>, Stri
             continue;
         }
         flags.push(match word.split_once('=') {
-            Some((flag, value)) => Typed {
+            Some((flag, value)) => TypedFlag {
                 flag: flag.to_owned(),
                 words: vec![value.to_owned()],
             },
-            None => Typed {
+            None => TypedFlag {
                 flag: word,
                 words: Vec::new(),
             },
@@ -57,7 +57,7 @@ fn attached<'a>(flag: &'a str, short: &str) -> Option<&'a str> {
 
 impl ChipProfile {
     /// The argument that is meant by a typed flag, by its name, and the words that follow it.
-    pub fn find(&self, typed: &Typed) -> Option<(&str, &Argument, Vec<String>)> {
+    pub fn find(&self, typed: &TypedFlag) -> Option<(&str, &Argument, Vec<String>)> {
         let exactly = self.arguments.iter().find(|(name, argument)| {
             typed.flag.strip_prefix("--") == Some(name.as_str())
                 || argument.passed_to == PassedTo::Compiler && argument.flag == typed.flag
@@ -76,16 +76,16 @@ impl ChipProfile {
 
     /// The rows of `refused` that speak about `about`, one of `all` the typed flags: the one that
     /// says most about them first.
-    pub fn refusals(&self, about: &Typed, all: &[Typed]) -> Vec<Row<'_>> {
-        let mut rows: Vec<(usize, Row<'_>)> = Vec::new();
+    pub fn refusals(&self, about: &TypedFlag, all: &[TypedFlag]) -> Vec<RefusalMatch<'_>> {
+        let mut rows: Vec<(usize, RefusalMatch<'_>)> = Vec::new();
         for refusal in &self.refused {
             for given in &refusal.given {
                 let Ok(flags) = flags(given.split_whitespace().map(str::to_owned)) else {
                     continue;
                 };
-                let fits = |row: &Typed| all.iter().any(|typed| speaks_about(row, typed));
+                let fits = |row: &TypedFlag| all.iter().any(|typed| speaks_about(row, typed));
                 if flags.iter().any(|row| speaks_about(row, about)) && flags.iter().all(fits) {
-                    let row = Row {
+                    let row = RefusalMatch {
                         why: refusal.why.as_deref(),
                         instead: refusal.instead.as_deref(),
                         flags,
@@ -102,20 +102,20 @@ impl ChipProfile {
 
 /// A row of `refused` with the flags that it speaks about.
 #[derive(Debug)]
-pub struct Row<'a> {
+pub struct RefusalMatch<'a> {
     pub why: Option<&'a str>,
     pub instead: Option<&'a str>,
-    pub flags: Vec<Typed>,
+    pub flags: Vec<TypedFlag>,
 }
 
-impl Row<'_> {
-    pub fn names(&self, typed: &Typed) -> bool {
+impl RefusalMatch<'_> {
+    pub fn names(&self, typed: &TypedFlag) -> bool {
         self.flags.iter().any(|row| speaks_about(row, typed))
     }
 }
 
 /// True when the flags are the same and all words of `row` were typed.
-fn speaks_about(row: &Typed, typed: &Typed) -> bool {
+fn speaks_about(row: &TypedFlag, typed: &TypedFlag) -> bool {
     let rest = attached(&typed.flag, &row.flag);
     let same = row.flag == typed.flag || rest.is_some();
     let was_typed = |word: &String| {
@@ -129,12 +129,12 @@ fn speaks_about(row: &Typed, typed: &Typed) -> bool {
 mod tests {
     use super::*;
 
-    fn split(text: &str) -> Result<Vec<Typed>, String> {
+    fn split(text: &str) -> Result<Vec<TypedFlag>, String> {
         flags(text.split(' ').map(str::to_owned))
     }
 
-    fn typed(flag: &str, words: &[&str]) -> Typed {
-        Typed {
+    fn typed(flag: &str, words: &[&str]) -> TypedFlag {
+        TypedFlag {
             flag: flag.to_owned(),
             words: words.iter().map(|word| (*word).to_owned()).collect(),
         }

@@ -10,7 +10,7 @@ use crate::executor::probe::{self, Places};
 use crate::executor::wire::Plugin;
 use crate::failure::{Class, Failure};
 use crate::plan::LIBTORCH_VERSION;
-use crate::profile::{ChipProfile, CompilerKind, Sdk};
+use crate::profile::{ChipProfile, Sdk};
 use crate::runtime::{Backend, Preload};
 
 /// The backend for what was compiled for the chip of `profile`. `plugin` is a libtorchneuron.so that the
@@ -21,9 +21,8 @@ pub fn backend_for(
     places: &Places,
     plugin: Option<&Path>,
 ) -> Result<Backend> {
-    match profile.compiler.kind {
-        CompilerKind::Libtorch => return places.torch().map(Backend::host),
-        CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => {}
+    if profile.compiler.kind.is_host() {
+        return places.torch().map(Backend::host);
     }
     if !places.has_device() {
         return Err(Failure::new(

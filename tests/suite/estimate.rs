@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use neuronc::arguments::CheckedArguments;
 use neuronc::bucket::Bucket;
 use neuronc::bundle::{Bundle, Check};
 use neuronc::checkpoint::{Asked, Checkpoint, SmallFiles};
@@ -44,7 +45,8 @@ fn bert_base() -> Plan {
     };
     let recipe = Recipe::for_model("bert", "bert", None);
     let profile = profile::load("inf1").unwrap();
-    plan::plan(&recipe, &profile, &checkpoint, model, &Options::default()).unwrap()
+    let arguments = CheckedArguments::defaults(&profile);
+    plan::plan(&recipe, arguments, &checkpoint, model, &Options::default()).unwrap()
 }
 
 fn estimate_native(chip: &str) -> Estimate {

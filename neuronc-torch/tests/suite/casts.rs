@@ -1,7 +1,8 @@
 //! Cast modes keep the answers close and the weights small.
 
 use neuronc::bucket::Row;
-use neuronc::executor::job::{Cast, CastMode, CastType, WEIGHTS_FILE};
+use neuronc::cast::{Cast, CastMode, CastType};
+use neuronc::executor::job::WEIGHTS_FILE;
 use neuronc::family::weights::{WeightUse, map_file, parse};
 use neuronc::profile::Attention;
 use safetensors::Dtype;

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use neuronc::executor::job::{Cast, CastMode, CastType, WEIGHTS_FILE};
+use neuronc::cast::{Cast, CastMode, CastType};
+use neuronc::executor::job::WEIGHTS_FILE;
 use neuronc::files;
 use neuronc::profile::Attention;
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use neuronc::bucket::{Row, fill};
+use neuronc::cast::{Cast, CastMode, CastType};
 use neuronc::command::Program;
-use neuronc::executor::job::{Cast, CastMode, CastType};
 use neuronc::family::{Head, Pooling};
 use neuronc::profile::Attention;
 use neuronc::tensor::HostTensor;

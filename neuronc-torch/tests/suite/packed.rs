@@ -1,7 +1,8 @@
 //! Graphs on packed weights give what they gave before.
 
 use neuronc::bucket::{Row, fill};
-use neuronc::executor::job::{Cast, CastMode, CastType, TraceJob, WEIGHTS_FILE};
+use neuronc::cast::{Cast, CastMode, CastType};
+use neuronc::executor::job::{TraceJob, WEIGHTS_FILE};
 use neuronc::family::Head;
 use neuronc_torch::mapped::MappedFile;
 use neuronc_torch::packed::{Graph, Packed};

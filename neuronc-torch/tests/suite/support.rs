@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use neuronc::bucket::{Bucket, Row, fill};
+use neuronc::cast::{Cast, CastMode, CastType};
 use neuronc::checkpoint::{Asked, Checkpoint, small_files};
 use neuronc::executor::events::Event;
-use neuronc::executor::job::{
-    Cast, CastMode, CastType, GraphJob, PROTOCOL, TraceJob, WEIGHTS_FILE,
-};
+use neuronc::executor::job::{GraphJob, PROTOCOL, TraceJob, WEIGHTS_FILE};
 use neuronc::family::weights::find;
 use neuronc::family::{self, Head, ModelSpec, Pooling, Scores};
 use neuronc::files;

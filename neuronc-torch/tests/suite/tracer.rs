@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use neuronc::bucket::Row;
+use neuronc::cast::{Cast, CastMode, CastType};
 use neuronc::command::{Log, Program};
 use neuronc::executor::events::{Event, FailureClass};
 use neuronc::executor::job::{
-    Cast, CastMode, CastType, PROTOCOL, REFERENCE_FILE, REFERENCE_VALUES_MAX, TraceJob,
-    WEIGHTS_FILE, reference_stride,
+    PROTOCOL, REFERENCE_FILE, REFERENCE_VALUES_MAX, TraceJob, WEIGHTS_FILE, reference_stride,
 };
 use neuronc::family::weights::{map_file, parse};
 use neuronc::family::{Head, Pooling};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::arguments;
+use crate::arguments::{self, CheckedArguments};
 use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::cli::terminal::wrap::wrap;
 use crate::profile::{self, ChipProfile, Hardware, Instance, Sdk};
@@ -188,8 +188,8 @@ fn compiler_lines(chip: &ChipProfile) -> Result<Vec<Line>> {
     let target = chip.compiler.target.as_ref();
     let target = target.map_or(String::new(), |target| format!(", target {target}"));
     // Those that the compiler of the profile's SDK gets; a newer one may take more.
-    let defaults = arguments::resolve(chip, &[], None)?;
-    let defaults = arguments::shown(chip, &defaults);
+    let defaults = CheckedArguments::defaults(chip);
+    let defaults = arguments::shown(chip, defaults.values());
     let batches = sizes(&chip.buckets.batch_size);
     let sequences = sizes(&chip.buckets.sequence_length);
     let most = chip.buckets.tokens_max;

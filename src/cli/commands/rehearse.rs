@@ -17,7 +17,6 @@ use crate::compiler::Compilation;
 use crate::coverage::estimate::State;
 use crate::executor::interpreter::Interpreter;
 use crate::failure::{Class, Failure};
-use crate::profile::CompilerKind;
 use crate::rehearse::{self, Lowering, NotLowered, Rehearsal, RehearsedBucket, Xla, gib};
 
 const EXAMPLES: &str = "\
@@ -51,7 +50,7 @@ const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 pub(in crate::cli) fn run(args: &RehearseArgs, environment: &Environment) -> Result<()> {
     interrupt::clean_up_on_signals()?;
     let profile = args.planning.profile()?;
-    if profile.compiler.kind == CompilerKind::Libtorch {
+    if profile.compiler.kind.is_host() {
         return Err(Failure::usage(format!(
             "there is nothing to rehearse for chip `{}`",
             profile.name
@@ -60,7 +59,7 @@ pub(in crate::cli) fn run(args: &RehearseArgs, environment: &Environment) -> Res
         .help("trace the model with `neuronc trace`, or give `--chip inf2`")
         .into());
     }
-    args.planning.asked(&profile)?;
+    let arguments = args.planning.arguments(&profile)?;
     let mut environment = environment.clone();
     environment.places.sdk.clone_from(&args.planning.sdk);
     let mut bars = Bars::new();
@@ -70,7 +69,7 @@ pub(in crate::cli) fn run(args: &RehearseArgs, environment: &Environment) -> Res
         sdk: None,
         self_contained: false,
     };
-    let planned = planner.plan(profile, &mut bars)?;
+    let planned = planner.plan(arguments, &mut bars)?;
     planned.fetch(&mut bars)?;
     let rehearsal = args.rehearse(&planned, &environment, &bars)?;
     match args.format {
@@ -114,7 +113,7 @@ impl RehearseArgs {
         };
         let compilation = Compilation {
             plan: &planned.plan,
-            profile: &planned.profile,
+            profile: planned.profile,
             model: &planned.snapshot.folder,
             weight_files: &planned.checkpoint.weight_files,
             tracer: planned.tool.clone(),
@@ -144,7 +143,7 @@ impl RehearseArgs {
         planned: &Planned,
         environment: &Environment,
     ) -> Result<Result<Interpreter, NotLowered>> {
-        if !rehearse::lowers_through_xla(planned.profile.compiler.kind) {
+        if !planned.profile.compiler.kind.lowers_through_xla() {
             return Ok(Err(NotLowered::NotHlo));
         }
         match (environment.places.xla(), &self.planning.sdk) {

@@ -1,8 +1,8 @@
 //! The options of `neuronc trace` that go to the chip's compiler. Which of them a chip has, and with
 //! which values, is in its profile.
 
-use crate::arguments::Request;
-use crate::profile::Typed;
+use crate::arguments::TypedArguments;
+use crate::profile::TypedFlag;
 
 const ANY: &str = "Compiler, any chip";
 const NEW: &str = "Compiler, neuronx-cc (Inferentia2, Trainium)";
@@ -68,7 +68,7 @@ pub(in crate::cli) struct CompilerFlags {
 
 impl CompilerFlags {
     /// What was typed, unchecked: only the profile knows what is possible.
-    pub(in crate::cli) fn request(&self) -> Request {
+    pub(in crate::cli) fn typed(&self) -> TypedArguments {
         let one = |value: &Option<String>| value.clone().map(|value| vec![value]);
         let several = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());
         let options = [
@@ -92,12 +92,12 @@ impl CompilerFlags {
             ("--separate-weights", self.separate_weights.then(Vec::new)),
         ];
         let typed = options.into_iter().filter_map(|(flag, words)| {
-            Some(Typed {
+            Some(TypedFlag {
                 flag: flag.to_owned(),
                 words: words?,
             })
         });
-        Request {
+        TypedArguments {
             texts: self.compiler_args.clone(),
             options: typed.collect(),
         }

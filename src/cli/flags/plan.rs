@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::arguments::Asked;
+use crate::arguments::ParsedArguments;
 use crate::bucket::Input;
 use crate::checkpoint::TracerChoice;
 use crate::cli::flags::compiler::CompilerFlags;
@@ -72,8 +72,11 @@ impl PlanFlags {
         }
     }
 
-    /// What is asked of the compiler; a mistake shows before anything else is done.
-    pub(in crate::cli) fn asked(&self, profile: &ChipProfile) -> Result<Asked> {
-        self.compiler.request().read(profile)
+    /// The compiler arguments; a mistake shows before anything else is done.
+    pub(in crate::cli) fn arguments<'a>(
+        &self,
+        profile: &'a ChipProfile,
+    ) -> Result<ParsedArguments<'a>> {
+        self.compiler.typed().parse(profile)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::cli::environment::Environment;
 use crate::failure::Failure;
-use crate::profile::{ChipProfile, CompilerKind};
+use crate::profile::ChipProfile;
 use crate::runtime::{self, Backend};
 
 /// How the artifacts are run; on cpu there is nothing to say.
@@ -46,7 +46,7 @@ impl RuntimeFlags {
         profile: &ChipProfile,
         environment: &Environment,
     ) -> Result<Backend> {
-        if profile.compiler.kind == CompilerKind::Libtorch {
+        if profile.compiler.kind.is_host() {
             self.refuse("libtorch on the processor")?;
         }
         let mut places = environment.places.clone();

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::arguments;
+use crate::arguments::ParsedArguments;
 use crate::checkpoint::{Checkpoint, Tracer};
 use crate::cli::environment::Environment;
 use crate::cli::flags::plan::PlanFlags;
@@ -19,16 +19,16 @@ use crate::plan::{self, Options, Plan};
 use crate::profile::ChipProfile;
 
 /// A plan, and what it was made of.
-pub(in crate::cli) struct Planned {
+pub(in crate::cli) struct Planned<'a> {
     pub(in crate::cli) plan: Plan,
-    pub(in crate::cli) profile: ChipProfile,
+    pub(in crate::cli) profile: &'a ChipProfile,
     pub(in crate::cli) checkpoint: Checkpoint,
     pub(in crate::cli) snapshot: Snapshot,
     /// What traces the model.
     pub(in crate::cli) tool: Tool,
 }
 
-impl Planned {
+impl Planned<'_> {
     /// Fetches every file that tracing needs.
     pub(in crate::cli) fn fetch(&self, bars: &mut Bars) -> Result<()> {
         let names = checkpoint_files::needed(&self.checkpoint);
@@ -51,12 +51,16 @@ pub(in crate::cli) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The plan for `profile`. Downloads the small files that decide it.
-    pub(in crate::cli) fn plan(&self, profile: ChipProfile, bars: &mut Bars) -> Result<Planned> {
+    /// The plan for the chip that `arguments` are for. Downloads the small files that decide it.
+    pub(in crate::cli) fn plan<'p>(
+        &self,
+        arguments: ParsedArguments<'p>,
+        bars: &mut Bars,
+    ) -> Result<Planned<'p>> {
         let (flags, environment, sdk) = (self.flags, self.environment, self.sdk);
-        let asked = flags.asked(&profile)?;
-        let version = compiler_version(&profile, sdk);
-        arguments::resolve(&profile, &asked, version.as_deref())?;
+        let version = compiler_version(arguments.profile(), sdk);
+        let arguments = arguments.check(version.as_deref())?;
+        let profile = arguments.profile();
         let asked_tracer = requested_tracer(flags)?;
         let (recipe, source) = model::recipe_and_source(flags, &asked_tracer)?;
         let snapshot = hub::open(&source, &environment.hub(flags.offline))?;
@@ -74,15 +78,13 @@ impl Planner<'_> {
         let options = Options {
             batch_sizes: flags.batch_size.clone(),
             sequence_lengths: flags.sequence_length.clone(),
-            arguments: asked,
-            compiler_version: version,
             self_contained: self.self_contained,
             versions: sdk
                 .map(|sdk| sdk.probed.packages.clone())
                 .unwrap_or_default(),
         };
         Ok(Planned {
-            plan: plan::plan(&recipe, &profile, &checkpoint, model, &options)?,
+            plan: plan::plan(&recipe, arguments, &checkpoint, model, &options)?,
             profile,
             checkpoint,
             snapshot,

@@ -6,17 +6,15 @@ use crate::checkpoint::{Checkpoint, Tracer};
 use crate::compiler::Tool;
 use crate::executor::interpreter::Interpreter;
 use crate::executor::probe::Places;
-use crate::profile::{ChipProfile, CompilerKind};
+use crate::profile::ChipProfile;
 
 /// The interpreter of the SDK that compiles for `profile`; `None` where libtorch on the host runs the
 /// graphs.
 pub(in crate::cli) fn sdk(profile: &ChipProfile, places: &Places) -> Result<Option<Interpreter>> {
-    match profile.compiler.kind {
-        CompilerKind::Libtorch => Ok(None),
-        CompilerKind::TorchNeuron | CompilerKind::TorchNeuronx => {
-            places.compiler(profile).map(Some)
-        }
+    if profile.compiler.kind.is_host() {
+        return Ok(None);
     }
+    places.compiler(profile).map(Some)
 }
 
 /// What traces the model: Python traces in the SDK's interpreter where there is one.

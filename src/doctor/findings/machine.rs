@@ -5,7 +5,7 @@ use crate::doctor::findings::{Capability, Finding};
 use crate::doctor::folders::{FolderFacts, NamedFolder};
 use crate::doctor::hub::HubState;
 use crate::executor::job::PROTOCOL;
-use crate::profile::{ChipProfile, CompilerKind};
+use crate::profile::ChipProfile;
 
 const BOTH: &[Capability] = &[Capability::Trace, Capability::Serve];
 const GIB: f64 = (1u64 << 30) as f64;
@@ -69,7 +69,7 @@ fn memory(machine: &MachineFacts, chip: &ChipProfile) -> Option<Finding> {
 
 fn bf16(machine: &MachineFacts, chip: &ChipProfile) -> Option<Finding> {
     let host = &machine.host;
-    let is_host = chip.compiler.kind == CompilerKind::Libtorch;
+    let is_host = chip.compiler.kind.is_host();
     // Nothing is known about a processor without a list of features.
     let lacks = !host.features.is_empty() && !host.multiplies_bf16();
     (is_host && lacks).then(|| {

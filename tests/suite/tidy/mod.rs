@@ -24,7 +24,7 @@ const LAYERS: [&[&str]; 19] = [
         "command",
     ],
     &["bucket", "explain", "profile", "recipe", "timings"],
-    &["arguments", "family", "tokenizer"],
+    &["arguments", "cast", "family", "tokenizer"],
     &["checkpoint", "executor", "hub"],
     &["plan"],
     &["reference"],
@@ -44,7 +44,8 @@ const LAYERS: [&[&str]; 19] = [
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 11] = [
+const SIDEWAYS: [(&str, &str); 12] = [
+    ("cast", "arguments"),
     ("command", "cleanup"),
     ("files", "failure"),
     ("host_memory", "files"),

@@ -94,7 +94,7 @@ pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result
     let start = Instant::now();
     interrupt::clean_up_on_signals()?;
     let profile = args.planning.profile()?;
-    args.planning.asked(&profile)?;
+    let arguments = args.planning.arguments(&profile)?;
     let mut environment = environment.clone();
     environment.places.sdk.clone_from(&args.planning.sdk);
     // A missing SDK shows before anything is downloaded.
@@ -110,13 +110,13 @@ pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result
         sdk: sdk.as_ref(),
         self_contained: args.self_contained,
     };
-    let planned = planner.plan(profile, &mut bars)?;
+    let planned = planner.plan(arguments, &mut bars)?;
     let plan = &planned.plan;
     let place = args.place(plan);
     if args.dry_run {
         let planned = PlannedFor {
             plan,
-            profile: &planned.profile,
+            profile: planned.profile,
             sdk: sdk.as_ref().map(|sdk| sdk.path.as_path()),
             place: &place,
         };
@@ -128,7 +128,7 @@ pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result
     planned.fetch(&mut bars)?;
     let compilation = Compilation {
         plan,
-        profile: &planned.profile,
+        profile: planned.profile,
         model: &planned.snapshot.folder,
         weight_files: &planned.checkpoint.weight_files,
         tracer: planned.tool.clone(),

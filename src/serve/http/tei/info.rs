@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use crate::executor::job::{Cast, CastMode, CastType};
+use crate::cast::{Cast, CastMode, CastType};
 use crate::family::Head;
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::core::models::Use;

@@ -1,69 +1,92 @@
-//! What the user asks for, in texts and in options of their own, checked and brought into one form.
+//! From what the user typed, in texts and in options of their own, to arguments of a chip.
 
 use anyhow::Result;
 
-use crate::arguments::{Asked, refuse, words};
-use crate::profile::{ChipProfile, Typed, flags};
+use crate::arguments::{opposites, refuse, words};
+use crate::profile::{ChipProfile, TypedFlag, flags};
 
 /// The arguments as they were typed.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub struct TypedArguments {
     /// The texts of `--compiler-args`, in their order.
     pub texts: Vec<String>,
     /// Arguments with an option of their own.
-    pub options: Vec<Typed>,
+    pub options: Vec<TypedFlag>,
 }
 
-impl Request {
-    /// What is asked of the compiler of `profile`, each argument once. In a text the right-most
-    /// wins, as it does for the compilers; an option and a text must not contradict each other.
-    pub fn read(&self, profile: &ChipProfile) -> Result<Asked> {
+/// Arguments that a chip's compiler takes, by name and value, each name once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParsedArguments<'a> {
+    profile: &'a ChipProfile,
+    values: Vec<(String, String)>,
+}
+
+impl<'a> ParsedArguments<'a> {
+    /// The chip that they are for.
+    pub fn profile(&self) -> &'a ChipProfile {
+        self.profile
+    }
+
+    pub(super) fn into_values(self) -> Vec<(String, String)> {
+        self.values
+    }
+}
+
+impl TypedArguments {
+    /// The arguments for the compiler of `profile`. In a text the right-most wins, as it does for the
+    /// compilers; an option and a text must not contradict each other.
+    pub fn parse<'a>(&self, profile: &'a ChipProfile) -> Result<ParsedArguments<'a>> {
         let mut split = Vec::new();
         for text in &self.texts {
             split.extend(words::split(text)?);
         }
         let in_texts = flags(split).map_err(|word| refuse::stray(&word))?;
-        let all: Vec<Typed> = self.options.iter().chain(&in_texts).cloned().collect();
+        let all: Vec<TypedFlag> = self.options.iter().chain(&in_texts).cloned().collect();
         if let Some(refused) = refuse::foreign(profile, &all) {
             return Err(refused);
         }
-        let mut read: Vec<Read> = Vec::new();
+        let mut parsed: Vec<ParsedFlag> = Vec::new();
         for typed in &in_texts {
-            let new = Read::new(profile, typed)?;
-            read.retain(|earlier| earlier.name != new.name);
-            read.push(new);
+            let new = ParsedFlag::new(profile, typed)?;
+            parsed.retain(|earlier| earlier.name != new.name);
+            parsed.push(new);
         }
         for typed in &self.options {
-            let new = Read::new(profile, typed)?;
-            match read.iter().find(|earlier| earlier.name == new.name) {
+            let new = ParsedFlag::new(profile, typed)?;
+            match parsed.iter().find(|earlier| earlier.name == new.name) {
                 Some(text) if text.value != new.value => {
                     return Err(refuse::contradiction(typed, text.typed));
                 }
                 Some(_) => {}
-                None => read.push(new),
+                None => parsed.push(new),
             }
         }
-        let asked: Asked = read
-            .into_iter()
-            .map(|read| (read.name.to_owned(), read.value))
-            .collect();
-        super::resolve(profile, &asked, None)?;
-        Ok(asked)
+        let is_there = |name: &str| parsed.iter().any(|flag| flag.name == name);
+        if let Some((a, b)) = opposites(profile).find(|(a, b)| is_there(a) && is_there(b)) {
+            return Err(refuse::opposites(a, b));
+        }
+        let values = parsed.into_iter();
+        Ok(ParsedArguments {
+            profile,
+            values: values
+                .map(|flag| (flag.name.to_owned(), flag.value))
+                .collect(),
+        })
     }
 }
 
-/// A typed flag as the argument that it is.
-struct Read<'a> {
+/// A typed flag as the argument that it stands for.
+struct ParsedFlag<'a> {
     name: &'a str,
     value: String,
-    typed: &'a Typed,
+    typed: &'a TypedFlag,
 }
 
-impl<'a> Read<'a> {
-    fn new(profile: &'a ChipProfile, typed: &'a Typed) -> Result<Self> {
-        // Every flag that is no argument has been refused.
+impl<'a> ParsedFlag<'a> {
+    fn new(profile: &'a ChipProfile, typed: &'a TypedFlag) -> Result<Self> {
+        // Flags that stand for no argument were refused before.
         let Some((name, argument, words)) = profile.find(typed) else {
-            return Err(anyhow::anyhow!("`{}` is no argument", typed.flag));
+            return Err(anyhow::anyhow!("`{}` is not an argument", typed.flag));
         };
         let value = argument
             .accept(&words)
@@ -79,62 +102,64 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::arguments::{command_line, resolve};
+    use crate::arguments::command_line;
     use crate::profile;
 
-    fn read(chip: &str, text: &str) -> Result<Asked> {
-        let request = Request {
+    fn of_text(text: &str) -> TypedArguments {
+        TypedArguments {
             texts: vec![text.to_owned()],
             options: Vec::new(),
-        };
-        request.read(&profile::load(chip).unwrap())
+        }
     }
 
-    fn asked(chip: &str, text: &str) -> String {
-        let asked = read(chip, text).unwrap();
-        let shown = asked.iter().map(|(name, value)| format!("{name}={value}"));
+    fn parsed(chip: &str, text: &str) -> String {
+        let profile = profile::load(chip).unwrap();
+        let parsed = of_text(text).parse(&profile).unwrap();
+        let values = parsed.values.iter();
+        let shown = values.map(|(name, value)| format!("{name}={value}"));
         shown.collect::<Vec<_>>().join("; ")
     }
 
     fn refused(chip: &str, text: &str) -> String {
-        read(chip, text).unwrap_err().to_string()
+        let profile = profile::load(chip).unwrap();
+        of_text(text).parse(&profile).unwrap_err().to_string()
     }
 
     #[test]
-    fn the_grammar_of_the_compilers_is_read() {
+    fn the_grammar_of_the_compilers_is_understood() {
         let text = "--fast-math fp32-cast-matmult no-fast-relayout --neuroncore-pipeline-cores 1";
         let expected = "fast-math=fp32-cast-matmult no-fast-relayout; neuroncore-pipeline-cores=1";
-        assert_eq!(asked("inf1", text), expected);
+        assert_eq!(parsed("inf1", text), expected);
         let text = "--auto-cast=all -O1 --enable-saturate-infinity --auto-cast-type 'fp16'";
         let expected =
             "auto-cast=all; optlevel=1; enable-saturate-infinity=on; auto-cast-type=fp16";
-        assert_eq!(asked("inf2", text), expected);
-        assert_eq!(asked("trn2", "-lnc 1"), "lnc=1");
-        assert_eq!(asked("inf2", ""), "");
+        assert_eq!(parsed("inf2", text), expected);
+        assert_eq!(parsed("trn2", "-lnc 1"), "lnc=1");
+        assert_eq!(parsed("inf2", ""), "");
     }
 
     #[test]
     fn the_right_most_wins_in_a_text() {
-        assert_eq!(asked("inf2", "-O1 --optlevel 3 -O 2"), "optlevel=2");
+        assert_eq!(parsed("inf2", "-O1 --optlevel 3 -O 2"), "optlevel=2");
     }
 
     #[test]
     fn an_option_and_a_text_must_agree() {
         let profile = profile::load("inf2").unwrap();
-        let request = |value: &str| Request {
+        let typed = |value: &str| TypedArguments {
             texts: vec!["-O3".to_owned()],
-            options: vec![Typed {
+            options: vec![TypedFlag {
                 flag: "--optlevel".to_owned(),
                 words: vec![value.to_owned()],
             }],
         };
-        let error = request("1").read(&profile).unwrap_err().to_string();
+        let error = typed("1").parse(&profile).unwrap_err().to_string();
         assert!(
             error.contains("`--optlevel 1` contradicts `-O3` in `--compiler-args`"),
             "{error}"
         );
-        let agreed = request("3").read(&profile).unwrap();
-        assert_eq!(agreed, [("optlevel".to_owned(), "3".to_owned())]);
+        let agreed = typed("3").parse(&profile).unwrap();
+        assert_eq!(agreed.values, [("optlevel".to_owned(), "3".to_owned())]);
     }
 
     #[test]
@@ -307,7 +332,7 @@ mod tests {
         prop::collection::vec(word, 0..8).prop_map(|words| words.join(" "))
     }
 
-    /// The embedded profiles, read once.
+    /// The embedded profiles, loaded once.
     fn profiles() -> &'static [ChipProfile] {
         static PROFILES: OnceLock<Vec<ChipProfile>> = OnceLock::new();
         PROFILES.get_or_init(|| {
@@ -318,25 +343,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_what_is_read_is_read_back_the_same(text in texts()) {
+        fn no_text_panics_and_what_is_parsed_is_parsed_back_the_same(text in texts()) {
             for profile in profiles() {
-                let request = Request { texts: vec![text.clone()], options: Vec::new() };
-                let Ok(asked) = request.read(profile) else { continue };
-                let arguments = resolve(profile, &asked, None).unwrap();
+                let Ok(parsed) = of_text(&text).parse(profile) else { continue };
+                let arguments = parsed.check(None).unwrap().into_values();
                 // The command line that is made of them means the same.
                 let words = command_line(profile, &arguments);
-                let again = Request { texts: vec![words.join(" ")], options: Vec::new() };
-                for (name, value) in again.read(profile).unwrap() {
+                for (name, value) in of_text(&words.join(" ")).parse(profile).unwrap().values {
                     prop_assert_eq!(&arguments[&name], &value);
                 }
             }
         }
 
         #[test]
-        fn any_characters_are_read_or_refused(text in any::<String>()) {
+        fn any_characters_are_parsed_or_refused(text in any::<String>()) {
             for profile in profiles() {
-                let request = Request { texts: vec![text.clone()], options: Vec::new() };
-                let _ = request.read(profile);
+                let _ = of_text(&text).parse(profile);
             }
         }
     }

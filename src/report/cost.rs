@@ -1,7 +1,7 @@
 //! What a division between host and chip costs per inference: quantities that the source holds, and
 //! never times.
 
-use neuron_logs::reading::{Partitioning, Run, TensorSpec};
+use neuron_logs::reading::{LogRun, Partitioning, TensorSpec};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub struct Cost {
 
 impl Cost {
     /// The cost of a run of torch-neuron, from its sub-graphs and their command lines.
-    pub(super) fn of_run(run: &Run) -> Option<Self> {
+    pub(super) fn of_run(run: &LogRun) -> Option<Self> {
         let subgraphs = run.subgraphs.compiled?;
         let failed = |name: &String| run.failed_functions.contains(name);
         let compiled = run
@@ -45,10 +45,7 @@ impl Cost {
 
     /// The cost of what a partitioner made.
     pub(super) fn of_partitions(partitioning: &Partitioning) -> Self {
-        let on_chip = partitioning
-            .partitions
-            .iter()
-            .filter(|it| is_chip(&it.device));
+        let on_chip = partitioning.partitions.iter().filter(|it| it.is_on_chip());
         Self {
             crossings: Some(2 * on_chip.count() as u64),
             ..Self::default()
@@ -72,11 +69,6 @@ impl Cost {
     }
 }
 
-/// Whether a partition is for the chip, as the partitioner prints its device.
-pub(super) fn is_chip(device: &str) -> bool {
-    device != "CPU"
-}
-
 /// The bytes of a tensor; `None` for a type or a shape that is not known.
 fn bytes(tensor: &TensorSpec) -> Option<u64> {
     let each = match tensor.dtype.as_str() {
@@ -93,29 +85,29 @@ fn bytes(tensor: &TensorSpec) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use neuron_logs::reading::{Function, Subgraphs};
+    use neuron_logs::reading::{LogFunction, Subgraphs};
 
-    fn function(name: &str, shape: &[i64], dtype: &str) -> Function {
-        Function {
+    fn function(name: &str, shape: &[i64], dtype: &str) -> LogFunction {
+        LogFunction {
             name: Some(name.to_owned()),
             inputs: vec![TensorSpec {
                 name: "0:0".to_owned(),
                 shape: shape.to_vec(),
                 dtype: dtype.to_owned(),
             }],
-            ..Function::default()
+            ..LogFunction::default()
         }
     }
 
-    fn run(compiled: u64, functions: Vec<Function>) -> Run {
-        Run {
+    fn run(compiled: u64, functions: Vec<LogFunction>) -> LogRun {
+        LogRun {
             subgraphs: Subgraphs {
                 compiled: Some(compiled),
                 ..Subgraphs::default()
             },
             functions,
             failed_functions: vec!["failed".to_owned()],
-            ..Run::default()
+            ..LogRun::default()
         }
     }
 

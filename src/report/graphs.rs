@@ -1,6 +1,6 @@
 //! Graphs in words and counts: the rows of a log that holds no figures of operators.
 
-use neuron_logs::reading::{Graph, GraphStatus};
+use neuron_logs::reading::{GraphStatus, LogGraph};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ impl GraphCounts {
 }
 
 /// How much of a graph is on the chip: there is no part of it.
-pub(super) fn place(graph: &Graph) -> &'static str {
+pub(super) fn place(graph: &LogGraph) -> &'static str {
     match graph.status {
         GraphStatus::Passed | GraphStatus::Cached => "all of it",
         GraphStatus::Failed | GraphStatus::Killed | GraphStatus::FailedInCache => "nothing",
@@ -71,7 +71,7 @@ pub(super) fn place(graph: &Graph) -> &'static str {
 }
 
 /// How a graph ended, with its code.
-pub(super) fn result(graph: &Graph) -> String {
+pub(super) fn result(graph: &LogGraph) -> String {
     let word = match graph.status {
         GraphStatus::Passed => "ok",
         GraphStatus::Cached => "from the cache",

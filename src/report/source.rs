@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use neuron_logs::reading::{
-    Cache, ChipFamily, LogError, LogReading, Notice, Outcome, Partitioning, Producer, Skipped,
-    Statuses, Timings, Versions,
+    CacheUse, ChipFamily, CompilationOutcome, LogError, LogReading, LogTimings, Notice,
+    Partitioning, Producer, SkippedInput, StatusLines, ToolVersions,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -54,14 +54,14 @@ pub enum Kind {
 /// What a log says beside its runs.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LogFacts {
-    pub outcome: Outcome,
+    pub outcome: CompilationOutcome,
     /// False where the log seems to be cut off.
     pub complete: bool,
     pub chip_family: Option<ChipFamily>,
     pub producers: Vec<Producer>,
-    pub versions: Versions,
-    pub statuses: Statuses,
-    pub cache: Cache,
+    pub versions: ToolVersions,
+    pub statuses: StatusLines,
+    pub cache: CacheUse,
     pub errors: Vec<LogError>,
     pub notices: Vec<Notice>,
     pub partitioning: Option<Partitioning>,
@@ -70,8 +70,8 @@ pub struct LogFacts {
     pub unsupported_operators: Vec<String>,
     /// HLO instructions that an analysis calls unsupported.
     pub unsupported_hlo: Vec<String>,
-    pub timings: Timings,
-    pub skipped: Skipped,
+    pub timings: LogTimings,
+    pub skipped: SkippedInput,
 }
 
 /// Reads what `name` stands for; a folder of logs gives one source for each log.

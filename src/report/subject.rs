@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use neuron_logs::reading::{
-    Contradiction, Graph, GraphStatus, HostOperator, LogReading, Outcome, Partitioning, Run,
-    RunName, Subgraphs,
+    CompilationOutcome, Contradiction, GraphStatus, HostOperator, LogGraph, LogReading, LogRun,
+    Partitioning, RunName, Subgraphs,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::coverage::estimate::{self, BucketEstimate, Estimate, OperatorEstimate, Place, State};
 use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount};
-use crate::report::cost::{self, Cost};
+use crate::report::cost::Cost;
 
 /// A part of a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
@@ -52,7 +52,7 @@ pub struct Subject {
     /// The source that it was found in.
     pub source: String,
     pub name: String,
-    pub outcome: Outcome,
+    pub outcome: CompilationOutcome,
     /// Operators whose types an analysis calls supported: an intention, not coverage.
     pub supported: Option<Share>,
     /// Operators that the partitioner took into sub-graphs before compiling: not coverage either.
@@ -71,7 +71,7 @@ pub struct Subject {
     /// The most frequent first.
     pub on_host: Option<Vec<HostOperator>>,
     /// Where this is one graph of a compiler that prints no figures of operators.
-    pub graph: Option<Graph>,
+    pub graph: Option<LogGraph>,
     /// What one inference costs beside the arithmetic on the chip.
     pub cost: Option<Cost>,
     /// Functions that failed and fell back to the host.
@@ -105,7 +105,7 @@ impl Subject {
                 supported: None,
             });
             Self {
-                outcome: Outcome::Pass,
+                outcome: CompilationOutcome::Pass,
                 compiled: is_known.then(|| Share::new(on_chip as u64, all as u64)),
                 on_chip: is_known.then(|| bucket.on_chip.clone()),
                 on_host: is_known.then(|| host.collect()),
@@ -137,7 +137,7 @@ impl Subject {
                 .bucket
                 .map_or_else(|| "graph".to_owned(), |bucket| format!("bucket {bucket}"));
             Self {
-                outcome: Outcome::AnalyzeOnly,
+                outcome: CompilationOutcome::AnalyzeOnly,
                 estimated: Some(of_places(&bucket.totals.operators)),
                 estimated_flops: Some(of_places(&bucket.totals.flops)),
                 not_known: at(Place::NotKnown).map(counted).collect(),
@@ -186,7 +186,7 @@ impl Subject {
         subjects
     }
 
-    fn of_run(source: &str, reading: &LogReading, (index, run): (usize, &Run)) -> Self {
+    fn of_run(source: &str, reading: &LogReading, (index, run): (usize, &LogRun)) -> Self {
         let own = reading
             .contradictions
             .iter()
@@ -224,8 +224,8 @@ impl Subject {
         }
     }
 
-    fn of_graphs(source: &str, graphs: &[Graph]) -> Vec<Self> {
-        let subject = |(index, graph): (usize, &Graph)| {
+    fn of_graphs(source: &str, graphs: &[LogGraph]) -> Vec<Self> {
+        let subject = |(index, graph): (usize, &LogGraph)| {
             let number = format!("graph {}", index + 1);
             let name = match &graph.name {
                 Some(name) => format!("{number} {name}"),
@@ -234,7 +234,7 @@ impl Subject {
             let outcome = outcome_of(graph.status);
             Self {
                 outcome,
-                cost: (outcome == Outcome::Pass).then(Cost::of_whole_graph),
+                cost: (outcome == CompilationOutcome::Pass).then(Cost::of_whole_graph),
                 graph: Some(graph.clone()),
                 ..Self::empty(source, name)
             }
@@ -246,7 +246,7 @@ impl Subject {
     fn of_partitions(source: &str, reading: &LogReading, made: &Partitioning) -> Self {
         let mut places: [BTreeMap<&str, usize>; 2] = Default::default();
         for partition in &made.partitions {
-            let place = &mut places[usize::from(cost::is_chip(&partition.device))];
+            let place = &mut places[usize::from(partition.is_on_chip())];
             for entry in &partition.operators {
                 *place.entry(&entry.operator).or_default() += entry.count;
             }
@@ -278,7 +278,7 @@ impl Subject {
         Self {
             source: source.to_owned(),
             name,
-            outcome: Outcome::Unknown,
+            outcome: CompilationOutcome::Unknown,
             supported: None,
             fused: None,
             compiled: None,
@@ -296,11 +296,15 @@ impl Subject {
     }
 }
 
-fn outcome_of(status: GraphStatus) -> Outcome {
+fn outcome_of(status: GraphStatus) -> CompilationOutcome {
     match status {
-        GraphStatus::Passed | GraphStatus::Cached => Outcome::Pass,
-        GraphStatus::Failed | GraphStatus::Killed | GraphStatus::FailedInCache => Outcome::Fail,
-        GraphStatus::Unfinished | GraphStatus::NotTold | GraphStatus::Extracted => Outcome::Unknown,
+        GraphStatus::Passed | GraphStatus::Cached => CompilationOutcome::Pass,
+        GraphStatus::Failed | GraphStatus::Killed | GraphStatus::FailedInCache => {
+            CompilationOutcome::Fail
+        }
+        GraphStatus::Unfinished | GraphStatus::NotTold | GraphStatus::Extracted => {
+            CompilationOutcome::Unknown
+        }
     }
 }
 
@@ -308,7 +312,7 @@ fn of_places(places: &estimate::Share) -> Share {
     Share::new(places.chip, places.chip + places.host + places.not_known)
 }
 
-fn run_name(index: usize, run: &Run) -> String {
+fn run_name(index: usize, run: &LogRun) -> String {
     let number = format!("run {}", index + 1);
     let called = match &run.name {
         Some(RunName::Model(name) | RunName::Component(name) | RunName::Module(name)) => {
@@ -344,15 +348,15 @@ mod tests {
     #[test]
     fn only_what_was_compiled_is_coverage() {
         let mut reading = LogReading::default();
-        reading.runs.push(Run {
-            compiled: Some(Compiled {
+        reading.runs.push(LogRun {
+            compiled: Some(CompiledShare {
                 total: 565,
                 compiled: 555,
                 percent: 98.23,
             }),
-            ..Run::default()
+            ..LogRun::default()
         });
-        reading.runs.push(Run::default());
+        reading.runs.push(LogRun::default());
         let subjects = Subject::of_log("a.log", &reading);
         assert_eq!(subjects[0].compiled, Some(Share::new(555, 565)));
         assert_eq!(subjects[0].host_operators(), Some(10));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use neuron_logs::reading::{Graph, GraphStatus, Outcome, Producer};
+use neuron_logs::reading::{CompilationOutcome, GraphStatus, LogGraph};
 
 use crate::report::Report;
 use crate::report::graphs;
@@ -150,7 +150,7 @@ fn push_graphs(text: &mut String, subjects: &[&Subject], several: bool) {
         0 => "-".to_owned(),
         count => count.to_string(),
     };
-    let row = |(subject, graph): (&Subject, &Graph)| {
+    let row = |(subject, graph): (&Subject, &LogGraph)| {
         let seconds = graph.elapsed_s.map(|seconds| format!("{seconds:.1} s"));
         [
             row_name(subject, several),
@@ -170,16 +170,17 @@ fn push_graphs(text: &mut String, subjects: &[&Subject], several: bool) {
 }
 
 /// The graphs that there is room for: those that did not pass first to stay, in the order of the log.
-fn shown<'a>(subjects: &[&'a Subject]) -> Vec<(&'a Subject, &'a Graph)> {
+fn shown<'a>(subjects: &[&'a Subject]) -> Vec<(&'a Subject, &'a LogGraph)> {
     let all = || {
         subjects
             .iter()
             .filter_map(|it| Some((*it, it.graph.as_ref()?)))
     };
-    let is_good = |graph: &Graph| matches!(graph.status, GraphStatus::Passed | GraphStatus::Cached);
+    let is_good =
+        |graph: &LogGraph| matches!(graph.status, GraphStatus::Passed | GraphStatus::Cached);
     let bad = all().filter(|(_, graph)| !is_good(graph)).count();
     let (mut good_left, mut bad_left) = (GRAPHS_MAX.saturating_sub(bad), GRAPHS_MAX);
-    let fits = |(_, graph): &(&Subject, &Graph)| {
+    let fits = |(_, graph): &(&Subject, &LogGraph)| {
         let left = match is_good(graph) {
             true => &mut good_left,
             false => &mut bad_left,
@@ -259,13 +260,13 @@ fn percent(share: Option<Share>) -> String {
 }
 
 /// An outcome in a word or two.
-pub(super) fn outcome(outcome: Outcome) -> &'static str {
+pub(super) fn outcome(outcome: CompilationOutcome) -> &'static str {
     match outcome {
-        Outcome::Pass => "ok",
-        Outcome::Partial => "in part",
-        Outcome::Fail => "failed",
-        Outcome::AnalyzeOnly => "analysis",
-        Outcome::Unknown => "unknown",
+        CompilationOutcome::Pass => "ok",
+        CompilationOutcome::Partial => "in part",
+        CompilationOutcome::Fail => "failed",
+        CompilationOutcome::AnalyzeOnly => "analysis",
+        CompilationOutcome::Unknown => "unknown",
     }
 }
 
@@ -379,27 +380,11 @@ fn push_log(text: &mut String, source: &Source, log: &LogFacts) {
     let producers: Vec<&str> = log
         .producers
         .iter()
-        .map(|producer| producer_name(*producer))
+        .map(|producer| producer.name())
         .collect();
     let head = format!("{} ({})", elide(&source.name, WIDTH), producers.join(", "));
     let _ = writeln!(text, "\n{}", wrap(&head, 2));
     for line in lines {
         let _ = writeln!(text, "  {}", wrap(&line, 4).trim_start());
-    }
-}
-
-/// The name under which users know a producer.
-pub(super) fn producer_name(producer: Producer) -> &'static str {
-    match producer {
-        Producer::TorchNeuron => "torch-neuron",
-        Producer::TensorflowNeuron => "tensorflow-neuron",
-        Producer::NeuronCc => "neuron-cc",
-        Producer::TorchNeuronx => "torch-neuronx",
-        Producer::NeuronxCc => "neuronx-cc",
-        Producer::NeuronxWrapper => "the cache of neuronx-cc",
-        Producer::NeuronParallelCompile => "neuron_parallel_compile",
-        Producer::OptimumNeuron => "optimum-neuron",
-        Producer::NxdInference => "NxD Inference",
-        Producer::Unnamed => "a Neuron compiler",
     }
 }

@@ -1,7 +1,7 @@
 //! The verdict: what share runs on the chip, whether that is normal for this kind of model, and what
 //! it costs; before anything else the cause of a failure.
 
-use neuron_logs::reading::{ChipFamily, HostOperator, LogError, NoticeKind, Outcome};
+use neuron_logs::reading::{ChipFamily, CompilationOutcome, HostOperator, LogError, NoticeKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -67,7 +67,9 @@ pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Shar
         .iter()
         .filter_map(|source| source.log.as_ref())
         .collect();
-    let failed = logs.iter().any(|log| log.outcome == Outcome::Fail);
+    let failed = logs
+        .iter()
+        .any(|log| log.outcome == CompilationOutcome::Fail);
     let mut verdict = match total {
         _ if failed => failure(&logs, subjects, total),
         Some(total) => with_figures(&logs, subjects, total),
@@ -87,7 +89,7 @@ pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Shar
 fn all_or_nothing(logs: &[&LogFacts], total: Option<Share>) -> Option<String> {
     let mut silent = logs.iter().filter(|log| {
         log.partitioning.is_none()
-            && log.outcome != Outcome::AnalyzeOnly
+            && log.outcome != CompilationOutcome::AnalyzeOnly
             && log.chip_family != Some(ChipFamily::Inf1)
     });
     let family = silent.next().filter(|_| total.is_none())?.chip_family;
@@ -165,7 +167,7 @@ fn just_below(share: Share) -> String {
 fn failure(logs: &[&LogFacts], subjects: &[Subject], total: Option<Share>) -> Verdict {
     let first = logs
         .iter()
-        .filter(|log| log.outcome == Outcome::Fail)
+        .filter(|log| log.outcome == CompilationOutcome::Fail)
         .find_map(|log| {
             log.errors
                 .iter()
@@ -304,17 +306,17 @@ fn without_figures(logs: &[&LogFacts], subjects: &[Subject]) -> Verdict {
         line: line.to_owned(),
         reasons,
     };
-    if every(Outcome::Pass) && whole {
+    if every(CompilationOutcome::Pass) && whole {
         return verdict(
             Grade::Full,
             "compiled: the whole graph runs on the chip",
             Vec::new(),
         );
     }
-    if every(Outcome::AnalyzeOnly) {
+    if every(CompilationOutcome::AnalyzeOnly) {
         return analysis(logs);
     }
-    if every(Outcome::Pass) {
+    if every(CompilationOutcome::Pass) {
         return verdict(
             Grade::Unknown,
             "compiled; the log holds no figures of operators",
@@ -419,7 +421,7 @@ mod tests {
         Subject {
             source: "a.log".to_owned(),
             name: "run 1".to_owned(),
-            outcome: Outcome::Pass,
+            outcome: CompilationOutcome::Pass,
             supported: None,
             fused: None,
             compiled: Some(share),

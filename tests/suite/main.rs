@@ -14,7 +14,6 @@ mod doctor;
 mod errors;
 mod estimate;
 mod explain;
-mod logs;
 mod neuron;
 mod place;
 mod placement;

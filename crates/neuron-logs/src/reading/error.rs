@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A distinct error.
+/// An error, however often it was reported.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct LogError {
-    /// Such as `NCC_EOOM001`, `XCG815`, `F137`; inf1 has none.
+    /// The code, such as `NCC_EOOM001`, `XCG815`, `F137`; inf1 has none.
     pub code: Option<String>,
-    /// The text as it stands in the log, without colours, cut at [`TEXT_MAX`] bytes.
+    /// The text as it stands in the log, without colours, cut at `TEXT_MAX` bytes.
     pub line: String,
-    /// How many separate times it was reported; repetitions of one report do not count.
+    /// The number of separate reports; repetitions of one report do not count.
     pub count: u64,
     /// The exception class that the compiler names.
     pub class: Option<String>,
@@ -30,12 +30,12 @@ pub struct LogError {
     pub unsupported: Option<String>,
     /// Ranks that reported it.
     pub ranks: Vec<u64>,
-    /// An old error that the cache or an appended file repeats.
+    /// True for an old error that the cache or an appended file repeats.
     pub replayed: bool,
 }
 
 impl LogError {
-    /// An error of which nothing is known but its line.
+    /// An error with nothing but its line.
     pub(crate) fn of(line: String) -> Self {
         Self {
             line,
@@ -44,7 +44,7 @@ impl LogError {
     }
 }
 
-/// Physical lines that hold a warning of some kind; duplicates count.
+/// The numbers of physical lines that hold a warning; duplicates count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct WarningCounts {
     /// The word `WARNING`.
@@ -58,11 +58,11 @@ pub struct WarningCounts {
 /// Two statements of a log that cannot both be true.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Contradiction {
-    /// The index into [`LogReading::runs`], if it is about one.
+    /// The index of the run that it is about, if it is about one.
     pub run: Option<usize>,
-    /// The thing stated twice, such as "compiled operators".
+    /// The quantity stated twice, such as "compiled operators".
     pub what: String,
-    /// Where the first number comes from, and the number.
+    /// The source of the first number, and the number.
     pub one: (String, f64),
     pub other: (String, f64),
 }
@@ -71,12 +71,12 @@ pub struct Contradiction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Notice {
     pub kind: NoticeKind,
-    /// The text of the first such record, cut at [`TEXT_MAX`] bytes.
+    /// The text of the first such record, cut at `TEXT_MAX` bytes.
     pub line: String,
     pub count: u64,
 }
 
-/// The kinds of [`Notice`].
+/// The subject of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeKind {

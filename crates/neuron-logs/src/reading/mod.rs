@@ -1,4 +1,4 @@
-//! What a compiler log says, as plain data.
+//! The contents of a compiler log, as plain data.
 //!
 //! Three shares stay apart: what an analysis calls *supported*, what the partitioner *fused* before
 //! compiling, and what was *compiled* afterwards. Only the last one is coverage. A value that the
@@ -7,6 +7,7 @@
 mod analysis;
 mod error;
 mod graph;
+mod outcome;
 mod producer;
 mod run;
 
@@ -16,51 +17,52 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use analysis::{
-    Analysis, AnalyzedOperator, Partition, Partitioning, Supported, UnsupportedOperator,
+    Analysis, AnalyzedOperator, Partition, Partitioning, SupportedShare, UnsupportedOperator,
 };
 pub use error::{Contradiction, LogError, Notice, NoticeKind, WarningCounts};
-pub use graph::{Graph, GraphStatus};
+pub use graph::{GraphStatus, LogGraph};
+pub use outcome::{CompilationOutcome, CompilerStatus, StatusLines};
 pub use producer::{ChipFamily, Producer};
 pub use run::{
-    Compiled, Function, Fused, HostOperator, OperatorCount, Placement, Run, RunName, Screening,
-    Subgraphs, TensorSpec,
+    CompiledShare, FusedShare, HostOperator, LogFunction, LogRun, NodePlacement, OperatorCount,
+    OperatorScreening, RunName, Subgraphs, TensorSpec,
 };
 
 /// Everything that was read from one log.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct LogReading {
-    /// Whether any line of a known producer was found; if not, nothing else here has a meaning.
+    /// True when a line of a known producer was found; otherwise nothing else here has a meaning.
     pub recognised: bool,
-    pub outcome: Outcome,
-    /// Whether the log seems to hold its beginning and its end. An estimate: logs have no marks.
+    pub outcome: CompilationOutcome,
+    /// True when the log seems to hold its beginning and its end. An estimate: logs have no marks.
     pub complete: bool,
-    /// Who wrote the log, in order of appearance.
+    /// The programs that wrote the log, in order of appearance.
     pub producers: Vec<Producer>,
     /// The generation of chips that the producers belong to.
     pub chip: Option<ChipFamily>,
     /// The last `--target` that a compiler was called with, such as `trn1`.
     pub target: Option<String>,
     /// One for each trace, configuration or component, in the order of the log.
-    pub runs: Vec<Run>,
+    pub runs: Vec<LogRun>,
     /// One for each graph that neuronx-cc was called for, in the order of the log; empty for inf1,
     /// whose runs say more, and for an analysis.
-    pub graphs: Vec<Graph>,
-    /// What lines outside of any run say about operators that are left to the host.
-    pub screening: Option<Screening>,
-    pub statuses: Statuses,
-    pub cache: Cache,
+    pub graphs: Vec<LogGraph>,
+    /// The operators left to the host, as lines outside of any run say.
+    pub screening: Option<OperatorScreening>,
+    pub statuses: StatusLines,
+    pub cache: CacheUse,
     /// Distinct errors, in order of appearance; the first is the first cause that was seen.
     pub errors: Vec<LogError>,
     pub warnings: WarningCounts,
-    pub versions: Versions,
-    pub timings: Timings,
+    pub versions: ToolVersions,
+    pub timings: LogTimings,
     pub analysis: Option<Analysis>,
     /// Analyses that the log holds after the first.
     pub more_analyses: Vec<Analysis>,
-    /// What the partitioner of torch-neuronx did, when one ran.
+    /// The result of the partitioner of torch-neuronx, when one ran.
     pub partitioning: Option<Partitioning>,
     pub parallel_compile: Option<ParallelCompile>,
-    /// Arguments of the first compiler call outside of runs, without its input and output.
+    /// The arguments of the first compiler call outside of runs, without its input and output.
     pub compiler_args: Option<String>,
     /// The distinct values of `Compile command returned: N`, in order of appearance.
     pub return_codes: Vec<i64>,
@@ -72,62 +74,27 @@ pub struct LogReading {
     pub progress_dots: u64,
     /// Modules reported as compiled, in order of appearance, each once.
     pub completed_modules: Vec<String>,
-    /// A share of operators that a producer printed and that cannot be one, such as -300 percent.
+    /// A share of operators that a producer printed and that is impossible, such as -300 percent.
     pub implausible_percent: Option<f64>,
-    /// Statements of the log that contradict one another.
+    /// Statements of the log that contradict one another, in the order in which they are found.
     pub contradictions: Vec<Contradiction>,
     /// Warnings of the producers that advice can build on.
     pub notices: Vec<Notice>,
-    pub skipped: Skipped,
+    pub skipped: SkippedInput,
 }
 
-/// How the compilation ended.
+/// The use of the compile cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    Pass,
-    /// Some runs or sub-graphs failed and the model is usable.
-    Partial,
-    Fail,
-    /// Nothing was compiled into a model: the log holds an analysis.
-    AnalyzeOnly,
-    /// The log stops too early, or compiles nothing.
-    #[default]
-    Unknown,
-}
-
-/// The lines `Compiler status PASS` and `Compiler status ERROR`. A pass is one compiler call that
-/// ended well, not a usable model.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Statuses {
-    pub pass: u64,
-    pub error: u64,
-    /// In order, as long as there are at most [`LIST_MAX`].
-    pub sequence: Vec<Status>,
-    /// The progress dots before each status of `sequence`.
-    pub dots: Vec<u64>,
-}
-
-/// One status line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Status {
-    Pass,
-    Error,
-}
-
-/// Use of the compile cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Cache {
+pub struct CacheUse {
     /// Lines that take an artifact from the cache; ranks count one by one.
     pub hits: u64,
     /// Lines that find a cached failure.
     pub failed_hits: u64,
 }
 
-/// Versions that the log names.
+/// The versions that the log names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Versions {
+pub struct ToolVersions {
     /// The compiler, such as `2.26.6360.0+6f180f47`.
     pub compiler: Option<String>,
     pub torch_neuron: Option<String>,
@@ -137,7 +104,7 @@ pub struct Versions {
 
 /// Durations in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, JsonSchema)]
-pub struct Timings {
+pub struct LogTimings {
     /// The whole compilation as the log states it.
     pub total_s: Option<f64>,
     /// From the first to the last time that the compiler wrote.
@@ -157,16 +124,16 @@ pub struct ParallelCompile {
     pub failed: Option<u64>,
 }
 
-/// What was read but not kept: nothing is dropped silently.
+/// The amount of input, and what of it is not in the reading: nothing is dropped silently.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Skipped {
+pub struct SkippedInput {
     /// Physical lines and bytes read.
     pub lines: u64,
     pub bytes: u64,
-    /// Lines longer than the bound on a record, and the bytes of them that were not looked at.
+    /// Lines longer than `LINE_BYTES_MAX`, and the bytes of them that were not looked at.
     pub long_lines: u64,
     pub long_line_bytes: u64,
-    /// Bytes that are not UTF-8 were replaced in this many kept texts.
+    /// Kept texts in which bytes that are not UTF-8 were replaced.
     pub lossy_texts: u64,
     /// Records that a second log handler repeated.
     pub duplicates: u64,
@@ -175,19 +142,9 @@ pub struct Skipped {
     pub oversized_documents: u64,
     /// Places where a person left out a part of the log.
     pub elisions: u64,
-    /// What exceeded a bound: the list's name and how many entries are not in it.
+    /// The lists that reached a bound, and the number of entries that each lacks.
     pub beyond_bounds: BTreeMap<String, u64>,
 }
-
-/// The most entries that any list of a reading holds; the rest is counted in
-/// [`Skipped::beyond_bounds`].
-pub const LIST_MAX: usize = 4096;
-
-/// The most bytes that a kept text holds.
-pub const TEXT_MAX: usize = 4096;
-
-/// The most bytes that all lists of a reading hold together.
-pub const KEPT_BYTES_MAX: usize = 32 << 20;
 
 impl LogReading {
     /// The compiled and all arithmetic operators of the runs that have a post-compilation line;

@@ -21,7 +21,39 @@ pub enum Producer {
     Unnamed,
 }
 
-/// Which generation of chips.
+impl Producer {
+    /// The name under which users know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TorchNeuron => "torch-neuron",
+            Self::TensorflowNeuron => "tensorflow-neuron",
+            Self::NeuronCc => "neuron-cc",
+            Self::TorchNeuronx => "torch-neuronx",
+            Self::NeuronxCc => "neuronx-cc",
+            Self::NeuronxWrapper => "the cache of neuronx-cc",
+            Self::NeuronParallelCompile => "neuron_parallel_compile",
+            Self::OptimumNeuron => "optimum-neuron",
+            Self::NxdInference => "NxD Inference",
+            Self::Unnamed => "a Neuron compiler",
+        }
+    }
+
+    /// The chips that it compiles for; `None` where its lines do not say.
+    pub fn chips(self) -> Option<ChipFamily> {
+        match self {
+            Self::TorchNeuron | Self::TensorflowNeuron | Self::NeuronCc => Some(ChipFamily::Inf1),
+            Self::TorchNeuronx
+            | Self::NeuronxCc
+            | Self::NeuronxWrapper
+            | Self::NeuronParallelCompile
+            | Self::OptimumNeuron
+            | Self::NxdInference => Some(ChipFamily::Neuronx),
+            Self::Unnamed => None,
+        }
+    }
+}
+
+/// A generation of chips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChipFamily {

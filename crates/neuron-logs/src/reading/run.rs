@@ -3,32 +3,32 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::reading::Outcome;
+use super::outcome::CompilationOutcome;
 
 /// One trace, configuration or component.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
-pub struct Run {
-    /// What the log calls it.
+pub struct LogRun {
+    /// The name that the log gives it.
     pub name: Option<RunName>,
-    /// Set where the log says how this run ended, or where its figures decide it.
-    pub outcome: Option<Outcome>,
-    /// What is known before compiling about operators that are left to the host.
-    pub screening: Option<Screening>,
+    /// The outcome of this run, where the log states it or its figures decide it.
+    pub outcome: Option<CompilationOutcome>,
+    /// The operators left to the host, as it is known before compiling.
+    pub screening: Option<OperatorScreening>,
     /// The line `(pre-compilation)`: not coverage.
-    pub fused: Option<Fused>,
+    pub fused: Option<FusedShare>,
     /// The line `(post-compilation)`: coverage.
-    pub compiled: Option<Compiled>,
+    pub compiled: Option<CompiledShare>,
     pub subgraphs: Subgraphs,
     /// The operators compiled for the chip, in the order of the log.
     pub compiled_operators: Option<Vec<OperatorCount>>,
     /// The operators left to the host, in the order of the log; empty when all were compiled.
     pub host_operators: Option<Vec<HostOperator>>,
     /// The functions, sub-graphs or graphs handed to the compiler.
-    pub functions: Vec<Function>,
+    pub functions: Vec<LogFunction>,
     /// Functions that fell back to the host, each once, in order of appearance.
     pub failed_functions: Vec<String>,
     /// TensorFlow's counts of graph nodes.
-    pub placement: Option<Placement>,
+    pub placement: Option<NodePlacement>,
     pub batch: Option<u64>,
     pub cores: Option<u64>,
     /// Compiler arguments that the producer names for this run without a command line.
@@ -38,7 +38,7 @@ pub struct Run {
     pub progress_dots: u64,
 }
 
-/// What the log calls a run.
+/// The name of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
 pub enum RunName {
@@ -47,14 +47,14 @@ pub enum RunName {
     Module(String),
 }
 
-/// Which operators are left to the host before anything is compiled.
+/// The operators left to the host, before anything is compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Screening {
+pub enum OperatorScreening {
     /// "All operators are compiled": the intention, not the result.
     AllSupported,
     Unsupported {
-        /// How many operators, and of how many types.
+        /// The number of operators, and of their types.
         count: u64,
         types: u64,
         operators: Vec<String>,
@@ -63,7 +63,7 @@ pub enum Screening {
 
 /// Arithmetic operators taken into sub-graphs before compiling.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
-pub struct Fused {
+pub struct FusedShare {
     pub total: u64,
     pub fused: u64,
     /// As printed.
@@ -72,7 +72,7 @@ pub struct Fused {
 
 /// Arithmetic operators that run on the chip.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
-pub struct Compiled {
+pub struct CompiledShare {
     pub total: u64,
     pub compiled: u64,
     /// As printed.
@@ -85,14 +85,14 @@ pub struct Subgraphs {
     pub created: Option<u64>,
     pub compiled: Option<u64>,
     pub fused: Option<u64>,
-    /// Of the sub-graphs, as printed; not a share of operators.
+    /// The share of compiled sub-graphs, as printed; not a share of operators.
     pub percent: Option<f64>,
 }
 
-/// How often an operator occurs in a graph.
+/// The number of times that an operator occurs in a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperatorCount {
-    /// As TorchScript names it, such as `aten::linear`.
+    /// The name in TorchScript, such as `aten::linear`.
     pub operator: String,
     pub count: usize,
 }
@@ -102,19 +102,19 @@ pub struct OperatorCount {
 pub struct HostOperator {
     pub operator: String,
     pub count: u64,
-    /// Whether the compiler supports the type; it was not compiled either way. `None` where the log
-    /// says neither.
+    /// True when the compiler supports the type; the operator was not compiled either way. `None`
+    /// where the log does not say.
     pub supported: Option<bool>,
 }
 
 /// A function handed to the compiler.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
-pub struct Function {
-    /// Such as `_NeuronGraph$661`.
+pub struct LogFunction {
+    /// The name, such as `_NeuronGraph$661`.
     pub name: Option<String>,
-    /// Where its compiler wrote its own log.
+    /// The path of the log that its compiler wrote.
     pub log_file: Option<String>,
-    /// Compiler arguments behind the input and output.
+    /// The compiler arguments behind the input and output.
     pub compiler_args: Option<String>,
     pub inputs: Vec<TensorSpec>,
     /// Names of the output tensors.
@@ -131,10 +131,28 @@ pub struct TensorSpec {
 
 /// TensorFlow's counts of graph nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, JsonSchema)]
-pub struct Placement {
+pub struct NodePlacement {
     pub in_session: Option<u64>,
     pub after_optimisation: Option<u64>,
     pub on_neuron: Option<u64>,
     /// As printed.
     pub percent: Option<f64>,
+}
+
+impl LogRun {
+    /// The number of operators in the list of those compiled for the chip.
+    pub fn listed_on_chip(&self) -> u64 {
+        let counts = self.compiled_operators.iter().flatten();
+        sum(counts.map(|entry| entry.count as u64))
+    }
+
+    /// The number of operators in the list of those left to the host.
+    pub fn listed_on_host(&self) -> u64 {
+        let counts = self.host_operators.iter().flatten();
+        sum(counts.map(|entry| entry.count))
+    }
+}
+
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }

@@ -343,7 +343,7 @@ fn describe(found: &Contradiction) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use neuron_logs::reading::Compiled;
+    use neuron_logs::reading::CompiledShare;
 
     #[test]
     fn only_what_was_compiled_is_coverage() {

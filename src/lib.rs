@@ -25,6 +25,7 @@ pub mod bucket;
 pub mod cast;
 pub mod profile;
 pub mod recipe;
+pub mod sample;
 
 pub mod explain;
 pub mod timings;

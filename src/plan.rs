@@ -15,6 +15,7 @@ use crate::family::Head;
 use crate::files;
 use crate::profile::{Attention, BucketGrid, ChipProfile, CompilerKind, Tolerance};
 use crate::recipe::Recipe;
+use crate::sample::output::PlannedOutput;
 
 /// The libtorch that `neuronc-torch` links; the last one that torch-neuronx is built for.
 pub const LIBTORCH_VERSION: &str = "2.9.0";
@@ -38,6 +39,8 @@ pub struct Plan {
     pub cast: Cast,
     /// What each graph takes after the weights.
     pub inputs: Vec<Input>,
+    /// What each graph returns; the manifest of the bundle has it with its width.
+    pub output: PlannedOutput,
     /// The token id that fills unused places.
     pub pad_id: i64,
     pub buckets: Vec<Bucket>,
@@ -107,6 +110,10 @@ pub fn plan(
         attention: profile.attention,
         cast,
         inputs: checkpoint.inputs.clone(),
+        output: match checkpoint.tracer.spec() {
+            Some(spec) => spec.output().into(),
+            None => checkpoint.head.output(),
+        },
         pad_id: checkpoint.pad_id,
         buckets: buckets(recipe, profile, checkpoint.max_tokens, options)?,
         max_tokens: checkpoint.max_tokens,

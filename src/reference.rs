@@ -6,10 +6,11 @@
 use anyhow::Result;
 
 use crate::bucket::{Input, Row};
+use crate::failure::Failure;
 use crate::family::Head;
 use crate::plan::Plan;
 use crate::recipe::Task;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{MaskToken, Tokenizer};
 
 /// Prose about nothing in particular, written for this purpose; longer rows take more of it.
 const TEXT: &str = include_str!("reference.txt");
@@ -50,11 +51,24 @@ pub fn rows(plan: &Plan, tokenizer: &Tokenizer) -> Result<Vec<Row>> {
         }
     }
     if let Head::FillMask { .. } = plan.head {
-        mask_one_token_each(&mut rows, tokenizer.token_id("[MASK]"));
+        mask_one_token_each(&mut rows, mask(tokenizer)?.id);
     }
     rows.sort_by_key(|row| row.ids.len());
     rows.dedup();
     Ok(rows)
+}
+
+/// The mask token, without which a model cannot fill masks.
+pub fn mask(tokenizer: &Tokenizer) -> Result<&MaskToken> {
+    tokenizer.mask().ok_or_else(|| {
+        Failure::usage("the model's tokenizer has no mask token")
+            .why(
+                "fill-mask needs one, and neither does `tokenizer_config.json` name a token of the \
+                 vocabulary as `mask_token`, nor is just one of `[MASK]` and `<mask>` a special token",
+            )
+            .help("give the tokenizer that the model was trained with, or add `mask_token`")
+            .into()
+    })
 }
 
 /// A row for a bucket in which no whole sentence fits: cut where the bucket ends.
@@ -96,10 +110,10 @@ fn longest_prefix(
 }
 
 /// Replaces a token in the middle of each row and asks for it.
-fn mask_one_token_each(rows: &mut [Row], mask: Option<i64>) {
+fn mask_one_token_each(rows: &mut [Row], mask: i64) {
     for row in rows {
         let position = row.ids.len() / 2;
-        if let (Some(mask), Some(id)) = (mask, row.ids.get_mut(position)) {
+        if let Some(id) = row.ids.get_mut(position) {
             *id = mask;
         }
         row.position = Some(position);

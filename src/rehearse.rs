@@ -26,9 +26,10 @@ use crate::failure::{Class, Failure};
 use crate::family::weights;
 use crate::files;
 use crate::host_memory::HostMemory;
-use crate::placement::memory::{self as device_memory, Memory, Weight};
+use crate::placement::memory::{self as device_memory, Memory, ModelTensors, Weight};
 use crate::profile::Tolerance;
 use crate::runtime;
+use crate::sample::output::OutputLayout;
 use crate::tensor::{HostTensor, Layout};
 use crate::verify::{self, Difference};
 
@@ -124,9 +125,12 @@ pub fn rehearse(
 ) -> Result<Rehearsal> {
     let (plan, profile) = (compilation.plan, compilation.profile);
     let traced = tracing::trace(compilation, folder, progress)?;
-    let known_weights = weights::shapes(&folder.join(WEIGHTS_FILE), &traced.weight_names)?;
-    let device_memory = device_memory::estimate(plan, &known_weights, profile, &plan.arguments);
-    let estimate = estimate_of(compilation, &traced, known_weights, folder)?;
+    let tensors = ModelTensors {
+        weights: weights::shapes(&folder.join(WEIGHTS_FILE), &traced.weight_names)?,
+        output: traced.output,
+    };
+    let device_memory = device_memory::estimate(plan, &tensors, profile, &plan.arguments);
+    let estimate = estimate_of(compilation, &traced, tensors.weights, folder)?;
     let lowered = match &xla {
         Ok(xla) => Some(lower(compilation, &traced, folder, xla)?),
         Err(_) => None,
@@ -248,7 +252,7 @@ fn lower(
         let lowering = Lowering {
             bytes,
             operators,
-            difference: difference(module, &references)?,
+            difference: difference(module, traced.output, &references)?,
         };
         Ok((bucket, lowering))
     });
@@ -278,7 +282,11 @@ fn lower_job(compilation: &Compilation, traced: &Traced, folder: &Path) -> Resul
 }
 
 /// XLA's outputs for the rows that fit a bucket, against the references.
-fn difference(module: &LowerModule, references: &[verify::Reference]) -> Result<Difference> {
+fn difference(
+    module: &LowerModule,
+    output: OutputLayout,
+    references: &[verify::Reference],
+) -> Result<Difference> {
     let map = weights::map_file(&module.outputs)?;
     let outputs = weights::parse(&module.outputs, &map)?;
     let mut difference = Difference::default();
@@ -293,8 +301,8 @@ fn difference(module: &LowerModule, references: &[verify::Reference]) -> Result<
             dtype: crate::tensor::Dtype::F32,
             shape: view.shape().to_vec(),
         };
-        let output = HostTensor::new(layout, view.data().to_vec())?;
-        let rows = runtime::split_rows(&output, module.bucket, &[&reference.row])?;
+        let tensor = HostTensor::new(layout, view.data().to_vec())?;
+        let rows = runtime::split_rows(&tensor, module.bucket, &[&reference.row], output)?;
         for row in rows {
             difference.compare(module.bucket, &row, &reference.values)?;
         }

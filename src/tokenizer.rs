@@ -24,10 +24,21 @@ pub const VOCABULARY_FILE: &str = "vocab.txt";
 /// Settings of the tokenizer beside its vocabulary.
 pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 
+/// The mask tokens of nearly all models, for tokenizers whose settings name none.
+const USUAL_MASKS: [&str; 2] = ["[MASK]", "<mask>"];
+
 /// Turns texts into rows. Cheap to share, not to copy.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    mask: Option<MaskToken>,
+}
+
+/// The token that stands for a word to fill in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskToken {
+    pub text: String,
+    pub id: i64,
 }
 
 /// A row with what its tokens are in the text.
@@ -60,6 +71,16 @@ impl Tokenizer {
     /// Opens the tokenizer of a model folder: `tokenizer.json`, else a BERT tokenizer from
     /// `vocab.txt` and `tokenizer_config.json`.
     pub fn open(folder: &Path) -> Result<Self> {
+        let settings = settings(&folder.join(TOKENIZER_CONFIG_FILE))?;
+        let mut tokenizer = Self::without_mask(folder, &settings)?;
+        tokenizer.mask = match token_named(&settings, "mask_token") {
+            Some(named) => tokenizer.find_mask(named),
+            None => tokenizer.usual_mask(),
+        };
+        Ok(tokenizer)
+    }
+
+    fn without_mask(folder: &Path, settings: &Value) -> Result<Self> {
         let fast = folder.join(TOKENIZER_FILE);
         if fast.exists() {
             let inner = tokenizers::Tokenizer::from_bytes(files::read(&fast)?)
@@ -73,10 +94,7 @@ impl Tokenizer {
                 .help("save the tokenizer beside the model with `tokenizer.save_pretrained(FOLDER)`")
                 .into());
         }
-        Self::without_limits(bert_tokenizer(
-            &vocabulary,
-            &folder.join(TOKENIZER_CONFIG_FILE),
-        )?)
+        Self::without_limits(bert_tokenizer(&vocabulary, settings)?)
     }
 
     fn without_limits(mut inner: tokenizers::Tokenizer) -> Result<Self> {
@@ -84,7 +102,44 @@ impl Tokenizer {
             Failure::usage("the tokenizer refuses to be used").why(error.to_string())
         })?;
         inner.with_padding(None);
-        Ok(Self { inner })
+        Ok(Self { inner, mask: None })
+    }
+
+    /// The mask token: the one that `tokenizer_config.json` names, else the one of the usual ones that is
+    /// a special token. `None` where that is not in the vocabulary.
+    pub fn mask(&self) -> Option<&MaskToken> {
+        self.mask.as_ref()
+    }
+
+    /// The tokenizer with `text` as its mask token, as a bundle names it; fails where that is not in the
+    /// vocabulary.
+    pub fn with_mask(mut self, text: &str) -> Result<Self> {
+        self.mask = Some(self.find_mask(text).ok_or_else(|| {
+            Failure::usage(format!("the mask token `{text}` is not in the vocabulary"))
+                .why("the tokenizer is another one than the model was traced with")
+                .help("trace the model again with `--force`")
+        })?);
+        Ok(self)
+    }
+
+    fn find_mask(&self, text: &str) -> Option<MaskToken> {
+        let id = self.token_id(text)?;
+        let text = text.to_owned();
+        Some(MaskToken { text, id })
+    }
+
+    /// `None` where there are two: nothing says which one the model was trained with.
+    fn usual_mask(&self) -> Option<MaskToken> {
+        let added = self.inner.get_added_tokens_decoder();
+        let is_special = |text: &&&str| {
+            let mut tokens = added.values();
+            tokens.any(|token| token.special && token.content == **text)
+        };
+        let found: Vec<&&str> = USUAL_MASKS.iter().filter(is_special).collect();
+        match found.as_slice() {
+            [text] => self.find_mask(text),
+            _ => None,
+        }
     }
 
     /// The tokenizer as the text of a `tokenizer.json`.
@@ -238,27 +293,30 @@ fn not_encoded(error: &dyn std::error::Error) -> anyhow::Error {
         .into()
 }
 
+/// The settings of a tokenizer; null where it has none.
+fn settings(path: &Path) -> Result<Value> {
+    if path.exists() {
+        files::read_json(path)
+    } else {
+        Ok(Value::Null)
+    }
+}
+
+/// A token that settings name, which may be an object with its `content`.
+fn token_named<'a>(settings: &'a Value, key: &str) -> Option<&'a str> {
+    let token = settings.get(key)?;
+    token.as_str().or_else(|| token.get("content")?.as_str())
+}
+
 /// The fast form of transformers' `BertTokenizer`.
-fn bert_tokenizer(vocabulary: &Path, settings: &Path) -> Result<tokenizers::Tokenizer> {
-    let settings: Value = match settings.exists() {
-        true => files::read_json(settings)?,
-        false => Value::Null,
-    };
+fn bert_tokenizer(vocabulary: &Path, settings: &Value) -> Result<tokenizers::Tokenizer> {
     let flag = |key: &str, default| {
         settings
             .get(key)
             .and_then(Value::as_bool)
             .unwrap_or(default)
     };
-    let text = |key: &str, default: &str| match settings.get(key) {
-        Some(Value::String(token)) => token.clone(),
-        Some(Value::Object(token)) => token
-            .get("content")
-            .and_then(Value::as_str)
-            .unwrap_or(default)
-            .to_owned(),
-        _ => default.to_owned(),
-    };
+    let text = |key: &str, default: &str| token_named(settings, key).unwrap_or(default).to_owned();
     let model = WordPiece::from_file(&vocabulary.to_string_lossy())
         .unk_token(text("unk_token", "[UNK]"))
         .build()
@@ -372,6 +430,32 @@ mod tests {
             assert_eq!(row, tokens.row, "{text}");
             assert_eq!(count, tokens.sources.iter().flatten().count(), "{text}");
         }
+    }
+
+    /// The tokenizer of a vocabulary with the mask token of RoBERTa beside that of BERT.
+    fn with_settings(settings: &str) -> Tokenizer {
+        let folder = tempfile::tempdir().unwrap();
+        let words = [&WORDS[..], &["<mask>"]].concat().join("\n");
+        files::write(&folder.path().join(VOCABULARY_FILE), words.as_bytes()).unwrap();
+        let path = folder.path().join(TOKENIZER_CONFIG_FILE);
+        files::write(&path, settings.as_bytes()).unwrap();
+        Tokenizer::open(folder.path()).unwrap()
+    }
+
+    #[test]
+    fn the_mask_token_is_the_one_that_the_settings_name_or_a_special_one() {
+        let mask = |settings: &str| {
+            let tokenizer = with_settings(settings);
+            tokenizer.mask().map(|mask| (mask.text.clone(), mask.id))
+        };
+        assert_eq!(mask("{}"), Some(("[MASK]".to_owned(), 4)));
+        let roberta = Some(("<mask>".to_owned(), 12));
+        assert_eq!(mask(r#"{"mask_token": "<mask>"}"#), roberta);
+        assert_eq!(mask(r#"{"mask_token": {"content": "<mask>"}}"#), roberta);
+        let sealed = with_settings("{}").with_mask("<mask>").unwrap();
+        assert_eq!(sealed.mask().map(|mask| mask.id), Some(12));
+        let error = with_settings("{}").with_mask("<m>").unwrap_err();
+        assert!(error.to_string().contains("`<m>`"), "{error}");
     }
 
     #[test]

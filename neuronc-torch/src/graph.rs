@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use neuronc::bucket::{Bucket, Input, Row, fill};
 use neuronc::failure::{Class, Failure};
 use neuronc::files;
+use neuronc::sample::output::OutputLayout;
 use tch::{CModule, Tensor};
 
 use crate::model::{Forward, Inputs, Weights};
-use crate::tensors::to_torch;
+use crate::tensors::{dimensions, to_torch};
 
 /// The largest difference between a graph and its forward, in parts of the largest output: both run
 /// the same operators.
@@ -37,18 +38,32 @@ pub struct Bound<'a> {
     pub weights: &'a [Tensor],
     /// What a graph takes after the weights.
     pub inputs: &'a [Input],
+    /// The layout of what the forward returns.
+    pub output: OutputLayout,
 }
 
 impl Bound<'_> {
-    /// Runs the forward eagerly; `inputs` are shaped and ordered as the graph takes them.
-    pub fn forward(&self, inputs: &[Tensor]) -> Result<Tensor> {
-        self.forward_with(self.weights, inputs)
+    /// Runs the forward eagerly; `inputs` are shaped and ordered as the graph of `bucket` takes them.
+    pub fn forward(&self, bucket: Bucket, inputs: &[Tensor]) -> Result<Tensor> {
+        self.forward_with(bucket, self.weights, inputs)
     }
 
-    fn forward_with(&self, weights: &[Tensor], inputs: &[Tensor]) -> Result<Tensor> {
+    fn forward_with(
+        &self,
+        bucket: Bucket,
+        weights: &[Tensor],
+        inputs: &[Tensor],
+    ) -> Result<Tensor> {
         let weights = Weights::new(self.names, weights)?;
-        self.model
-            .output(&weights, &Inputs::new(self.inputs, inputs)?)
+        let inputs = Inputs::new(self.inputs, inputs)?;
+        let output = self.model.output(&weights, &inputs)?;
+        let expected = dimensions(&self.output.shape(bucket))?;
+        if output.size() != expected {
+            let found = output.size();
+            let what = format!("the forward returns {found:?}, and its layout says {expected:?}");
+            return Err(Failure::new(Class::Bug, what).into());
+        }
+        Ok(output)
     }
 
     /// Traces the graph of `bucket`, writes it to `path`, and returns what loading that file gives.
@@ -66,10 +81,10 @@ impl Bound<'_> {
         let mut failure = None;
         let mut forward = |inputs: &[Tensor]| {
             let output = match weights_are {
-                WeightsAre::Constants => self.forward(inputs),
+                WeightsAre::Constants => self.forward(bucket, inputs),
                 WeightsAre::Inputs => {
                     let (weights, tokens) = inputs.split_at(self.weights.len());
-                    self.forward_with(weights, tokens)
+                    self.forward_with(bucket, weights, tokens)
                 }
             };
             // The tracer takes tensors, not errors; without one it ends, and its graph is dropped.
@@ -92,7 +107,7 @@ impl Bound<'_> {
     pub fn check(&self, bucket: Bucket, graph: &CModule, weights_are: WeightsAre) -> Result<()> {
         let context = || format!("checking the graph of bucket {bucket}");
         let tokens = self.examples(bucket, 1)?;
-        let expected = self.forward(&tokens).with_context(context)?;
+        let expected = self.forward(bucket, &tokens).with_context(context)?;
         let inputs = match weights_are {
             WeightsAre::Constants => tokens,
             WeightsAre::Inputs => self.graph_inputs(&tokens),

@@ -76,6 +76,10 @@ fn read(job: impl Read) -> Result<TraceJob> {
         job.inputs == job.spec.inputs(),
         "the job lists other inputs than the forward takes"
     );
+    ensure!(
+        job.output == job.spec.output(),
+        "the job lists another output than the forward returns"
+    );
     let positions = job.spec.encoder.tokens_max();
     for Bucket { sequence, batch } in job.graphs.iter().map(|graph| graph.bucket) {
         ensure!(
@@ -113,8 +117,10 @@ fn perform(job: &TraceJob, report: &mut dyn FnMut(&Event) -> Result<()>) -> Resu
         attention: Attention::Explicit,
         numerics: Numerics::FP32,
     };
-    let rows = write_references(job, &bind(job, &reference, &names, &sources))?;
-    report(&Event::References { rows })?;
+    let bound = bind(job, &reference, &names, &sources);
+    let rows = write_references(job, &bound)?;
+    let output = bound.output;
+    report(&Event::References { rows, output })?;
 
     let model = Forward {
         attention: job.attention,
@@ -143,6 +149,7 @@ fn bind<'a>(
         names,
         weights,
         inputs: &job.inputs,
+        output: job.output,
     }
 }
 
@@ -180,7 +187,7 @@ fn write_references(job: &TraceJob, bound: &Bound) -> Result<usize> {
         };
         let inputs = fill(bucket, &[row], &job.inputs, job.spec.encoder.pad_id)?;
         let inputs: Vec<Tensor> = inputs.iter().map(to_torch).collect::<Result<_>>()?;
-        let output = to_host(&bound.forward(&inputs).with_context(context)?)?;
+        let output = to_host(&bound.forward(bucket, &inputs).with_context(context)?)?;
         outputs.push(sample(&output)?);
     }
     let entries: Vec<Entry> = outputs

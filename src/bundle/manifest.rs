@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::plan::Plan;
 use crate::profile::ChipProfile;
+use crate::sample::output::OutputLayout;
 
 pub const MANIFEST_FILE: &str = "manifest.json";
 
@@ -35,6 +36,11 @@ pub struct Manifest {
     /// Who made the artifacts, with the versions it reported itself.
     pub executor: BTreeMap<String, String>,
     pub artifacts: Vec<Artifact>,
+    /// The layout of what every artifact returns.
+    pub output: OutputLayout,
+    /// Fill-mask only: the token that stands for a word to fill in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_token: Option<String>,
     /// The order in which every graph takes the weights.
     pub weight_names: Vec<String>,
     /// Every file of the bundle but this one.
@@ -65,7 +71,7 @@ pub struct SealedFile {
 
 impl Manifest {
     /// The manifest of a bundle that holds no files yet.
-    pub fn new(plan: Plan, plan_key: String, profile: ChipProfile) -> Self {
+    pub fn new(plan: Plan, plan_key: String, profile: ChipProfile, output: OutputLayout) -> Self {
         Self {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION,
@@ -74,6 +80,8 @@ impl Manifest {
             profile,
             executor: BTreeMap::new(),
             artifacts: Vec::new(),
+            output,
+            mask_token: None,
             weight_names: Vec::new(),
             files: BTreeMap::new(),
         }
@@ -86,7 +94,7 @@ impl Manifest {
         let shown = folder.display();
         let absent = match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => None,
-            Ok(_) => Some(format!("its `{MANIFEST_FILE}` is no file")),
+            Ok(_) => Some(format!("its `{MANIFEST_FILE}` is not a file")),
             // Reading it says so.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
             Err(_) => Some(match (folder.is_dir(), folder.exists()) {
@@ -127,5 +135,23 @@ impl Manifest {
             .into());
         }
         serde_json::from_value(value).map_err(|error| damaged(error.to_string()).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The manifest of a bundle that neuronc made before manifests had the layout of the output.
+    const VERSION_2: &str = include_str!("../../tests/fixtures/manifest-v2.json");
+
+    #[test]
+    fn a_bundle_of_version_2_is_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        files::write(&folder.path().join(MANIFEST_FILE), VERSION_2.as_bytes()).unwrap();
+        let error = Manifest::read(folder.path()).unwrap_err().to_string();
+        for part in ["format version 2", "reads 3", "trace the model again"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

@@ -216,10 +216,12 @@ fn seal(
     let plan = compilation.plan;
     let coverage = coverage::of(plan, compilation.profile, &artifacts, draft.folder())?;
     files::write_json(&draft.folder().join(COVERAGE_FILE), &coverage)?;
-    let mut manifest = Manifest::new(plan.clone(), plan.key()?, compilation.profile.clone());
+    let profile = compilation.profile.clone();
+    let mut manifest = Manifest::new(plan.clone(), plan.key()?, profile, traced.output);
     manifest.executor = traced.versions;
     manifest.artifacts = artifacts;
     manifest.weight_names = traced.weight_names;
+    manifest.mask_token = traced.mask_token;
     draft.seal(manifest)
 }
 

@@ -18,20 +18,34 @@ use crate::failure::{Class, Failure};
 use crate::family::{ModelSpec, weights};
 use crate::files;
 use crate::plan::{LIBTORCH_VERSION, Plan};
+use crate::recipe::Task;
 use crate::reference;
+use crate::sample::output::{OutputLayout, PlannedOutput};
 use crate::tokenizer::{TOKENIZER_FILE, Tokenizer};
 
 /// The executor's log, kept in the bundle.
 const LOG_FILE: &str = "executor.log";
 
 /// What tracing made, beside the files.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Traced {
     /// Who traced, with the versions it reported.
     pub versions: BTreeMap<String, String>,
     /// The order in which every graph takes the weights.
     pub weight_names: Vec<String>,
     pub graphs: Vec<(Bucket, String)>,
+    /// The layout of what every graph returns.
+    pub output: OutputLayout,
+    /// Fill-mask only: the token that stands for a word to fill in.
+    pub mask_token: Option<String>,
+}
+
+/// What an executor reported of a trace that it finished.
+#[derive(Debug, Default)]
+struct TraceReport {
+    versions: BTreeMap<String, String>,
+    weight_names: Vec<String>,
+    output: Option<OutputLayout>,
 }
 
 impl Traced {
@@ -65,7 +79,7 @@ pub fn trace(
     let graphs = graph_jobs(plan, folder)?;
     let named = graphs.iter().map(|job| (job.bucket, job.file.clone()));
     let named = named.collect();
-    let mut traced = match (&plan.tracer, &compilation.tracer) {
+    let report = match (&plan.tracer, &compilation.tracer) {
         (Tracer::Native { spec }, Tool::Torch(program)) => {
             let job = native_job(compilation, spec, (graphs, rows), folder)?;
             let mut program = program.clone();
@@ -85,8 +99,28 @@ pub fn trace(
         }
         (tracer, tool) => anyhow::bail!("{tracer:?} does not trace with {tool:?}"),
     };
-    traced.graphs = named;
-    Ok(traced)
+    let fills_masks = plan.head.task() == Task::FillMask;
+    Ok(Traced {
+        output: checked_output(plan.output, report.output)?,
+        versions: report.versions,
+        weight_names: report.weight_names,
+        graphs: named,
+        mask_token: if fills_masks {
+            Some(reference::mask(&tokenizer)?.text.clone())
+        } else {
+            None
+        },
+    })
+}
+
+/// The layout that an executor reported; fails unless it is the planned one.
+fn checked_output(planned: PlannedOutput, found: Option<OutputLayout>) -> Result<OutputLayout> {
+    let layout = found.context("the executor did not say what the graphs return")?;
+    if !planned.allows(&layout) {
+        let what = format!("the graphs return {layout}, and the plan says {planned}");
+        return Err(Failure::new(Class::Bug, what).into());
+    }
+    Ok(layout)
 }
 
 fn graph_jobs(plan: &Plan, folder: &Path) -> Result<Vec<GraphJob>> {
@@ -125,6 +159,7 @@ fn native_job(
         cast: plan.cast,
         weights: weights::find(&spec.weights(), &paths)?,
         inputs: plan.inputs.clone(),
+        output: spec.output(),
         graphs,
         references,
         jobs: compilation.jobs,
@@ -143,6 +178,7 @@ fn module_job(
         module: python_module(compilation)?,
         inputs: plan.inputs.clone(),
         pad_id: plan.pad_id,
+        output: plan.output,
         graphs,
         references,
         folder: folder.to_owned(),
@@ -174,7 +210,7 @@ fn run_python(
     job: Vec<u8>,
     folder: &Path,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Traced> {
+) -> Result<TraceReport> {
     let temporary = tempfile::tempdir_in(compilation.temporary)?;
     let script = Script::write(temporary.path())?;
     let work = temporary.path();
@@ -189,9 +225,9 @@ fn run(
     job: Vec<u8>,
     folder: &Path,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Traced> {
+) -> Result<TraceReport> {
     let log = folder.join(LOG_FILE);
-    let mut traced = Traced::default();
+    let mut report = TraceReport::default();
     let mut done = false;
     let mut on_line = |line: &str| -> Result<()> {
         let event: Event = serde_json::from_str(line)
@@ -203,13 +239,14 @@ fn run(
                 versions,
             } => {
                 check_executor(protocol, &versions)?;
-                traced.versions.extend(versions);
-                traced.versions.insert("executor".to_owned(), executor);
+                report.versions.extend(versions);
+                report.versions.insert("executor".to_owned(), executor);
             }
             Event::Weights { names, .. } => {
-                traced.weight_names = names;
+                report.weight_names = names;
                 progress(Progress::Tracing);
             }
+            Event::References { output, .. } => report.output = Some(output),
             Event::Graph { bucket, millis } => progress(Progress::Traced { bucket, millis }),
             Event::Failed { class, message } => return Err(reported_failure(class, message).into()),
             Event::Done => done = true,
@@ -233,7 +270,7 @@ fn run(
         .why(crate::command::tail(&log, 20).join("\n"))
         .into());
     }
-    Ok(traced)
+    Ok(report)
 }
 
 /// Graphs are for the libtorch of `neuronc-torch`: one that is traced by a newer torch may not load.

@@ -173,7 +173,11 @@ fn remove(folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::sample::output::{OutputLayout, Per};
+    use crate::tensor::Dtype;
 
     const BUCKET: Bucket = Bucket {
         sequence: 32,
@@ -209,7 +213,18 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let work = WorkDir::open(parent.path(), "key").unwrap();
         assert!(work.traced(|_| anyhow::bail!("out of disk")).is_err());
-        work.traced(|_| Ok(Traced::default())).unwrap();
+        let traced = Traced {
+            versions: BTreeMap::new(),
+            weight_names: Vec::new(),
+            graphs: Vec::new(),
+            output: OutputLayout {
+                per: Per::Sample,
+                width: 2,
+                dtype: Dtype::F32,
+            },
+            mask_token: None,
+        };
+        work.traced(|_| Ok(traced)).unwrap();
         work.traced(|_| anyhow::bail!("traced again")).unwrap();
     }
 }

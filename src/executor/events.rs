@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Input};
+use crate::sample::output::OutputLayout;
 
 /// A line on an executor's stdout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,8 +22,8 @@ pub enum Event {
     Weights { bytes: u64, names: Vec<String> },
     /// A graph was traced and written.
     Graph { bucket: Bucket, millis: u64 },
-    /// The reference outputs were written.
-    References { rows: usize },
+    /// The reference outputs were written; they and what the graphs return have the layout `output`.
+    References { rows: usize, output: OutputLayout },
     /// What an interpreter is and has; the answer to a probe.
     Probed(Box<Probed>),
     /// What transformers' forward takes.

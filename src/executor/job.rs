@@ -13,6 +13,7 @@ use crate::cast::Cast;
 use crate::family::weights::WeightSource;
 use crate::family::{Head, ModelSpec};
 use crate::profile::{Attention, CompilerKind};
+use crate::sample::output::{OutputLayout, PlannedOutput};
 
 /// The version of jobs and events; executor and caller must agree.
 pub const PROTOCOL: u32 = 4;
@@ -32,6 +33,8 @@ pub struct TraceJob {
     pub weights: Vec<WeightSource>,
     /// What the graph takes after the weights.
     pub inputs: Vec<Input>,
+    /// What the graph returns.
+    pub output: OutputLayout,
     pub graphs: Vec<GraphJob>,
     /// Run eagerly in fp32, each row alone and without padding.
     pub references: Vec<Row>,
@@ -88,6 +91,8 @@ pub struct ModuleTraceJob {
     pub module: Module,
     pub inputs: Vec<Input>,
     pub pad_id: i64,
+    /// What the module returns, as far as it is known.
+    pub output: PlannedOutput,
     pub graphs: Vec<GraphJob>,
     /// Run eagerly in fp32, each row alone and without padding.
     pub references: Vec<Row>,

@@ -223,6 +223,7 @@ fn not_implemented(key: &str, value: &Value, implemented: &str) -> anyhow::Error
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::{Pooling, Scores};
     use serde_json::json;
 
     #[test]
@@ -262,6 +263,34 @@ mod tests {
             spec.weights().len()
         };
         assert_eq!(weights(false), weights(true) + 1);
+    }
+
+    #[test]
+    fn the_layout_of_the_output_is_what_the_head_says_of_it() {
+        let labels = || vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let embedding = |pooling| Head::FeatureExtraction {
+            pooling,
+            normalize: false,
+        };
+        let heads = [
+            (embedding(None), 384),
+            (embedding(Some(Pooling::Mean)), 384),
+            (Head::QuestionAnswering, 2),
+            (
+                Head::TextClassification {
+                    labels: labels(),
+                    scores: Scores::Softmax,
+                },
+                3,
+            ),
+            (Head::TokenClassification { labels: labels() }, 3),
+            (Head::FillMask { tied: true }, 30_522),
+        ];
+        for (head, width) in heads {
+            let spec = resolve(&json!({"hidden_size": 384}), &head).unwrap();
+            assert_eq!(spec.output().width, width, "{head:?}");
+            assert!(head.output().allows(&spec.output()), "{head:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Task;
+use crate::sample::output::{Per, PlannedOutput};
+use crate::tensor::Dtype;
 
 /// How a row of token embeddings becomes the embedding of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,24 @@ pub enum Scores {
 }
 
 impl Head {
+    /// The layout of the output, as far as the head alone decides it.
+    pub fn output(&self) -> PlannedOutput {
+        let (per, width) = match self {
+            Head::FeatureExtraction {
+                pooling: Some(_), ..
+            }
+            | Head::FillMask { .. } => (Per::Sample, None),
+            Head::FeatureExtraction { pooling: None, .. } => (Per::Token, None),
+            // The logits of the start and of the end.
+            Head::QuestionAnswering => (Per::Token, Some(2)),
+            Head::TextClassification { labels, .. } => (Per::Sample, Some(labels.len())),
+            Head::TokenClassification { labels } => (Per::Token, Some(labels.len())),
+        };
+        // Whatever a graph computes in, it returns fp32.
+        let dtype = Dtype::F32;
+        PlannedOutput { per, width, dtype }
+    }
+
     pub fn task(&self) -> Task {
         match self {
             Head::FeatureExtraction { .. } => Task::FeatureExtraction,

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::Input;
 use crate::family::Pooling;
 use crate::family::names::EncoderNames;
+use crate::sample::output::{OutputLayout, Per};
+use crate::tensor::Dtype;
 
 /// A model's forward, from the inputs of the graph to its output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,6 +169,26 @@ impl ModelSpec {
             inputs.push(Input::Position);
         }
         inputs
+    }
+
+    /// The layout of what the graph returns.
+    pub fn output(&self) -> OutputLayout {
+        let mut layout = OutputLayout {
+            per: Per::Token,
+            width: self.encoder.hidden,
+            dtype: Dtype::F32,
+        };
+        for step in &self.head {
+            match step {
+                HeadStep::Pool(_) | HeadStep::FirstToken | HeadStep::TokenAtPosition => {
+                    layout.per = Per::Sample;
+                }
+                HeadStep::Dense { outputs, .. } => layout.width = *outputs,
+                HeadStep::Decode { .. } => layout.width = self.encoder.vocabulary,
+                HeadStep::Normalize | HeadStep::Norm { .. } => {}
+            }
+        }
+        layout
     }
 
     /// True when the decoder of the head is the word table.

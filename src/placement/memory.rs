@@ -18,9 +18,9 @@ use serde::Serialize;
 use crate::arguments::Arguments;
 use crate::bucket::Bucket;
 use crate::cast::{CastMode, CompilerCast};
-use crate::family::Head;
 use crate::plan::Plan;
 use crate::profile::{self, ChipProfile, CompilerKind};
+use crate::sample::output::OutputLayout;
 
 /// Bytes of constants on a core for each byte of cast weights.
 const CONSTANTS_PER_WEIGHT: f64 = 1.08;
@@ -77,15 +77,23 @@ impl Memory {
 /// A weight by its name and shape.
 pub type Weight = (String, Vec<usize>);
 
-/// The memory of the model of `plan`, which has `weights`, on the chip of `profile`, compiled with
+/// The tensors of a model that decide how much memory it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelTensors {
+    pub weights: Vec<Weight>,
+    pub output: OutputLayout,
+}
+
+/// The memory of the model of `plan`, which has `tensors`, on the chip of `profile`, compiled with
 /// `arguments`: those of the plan, unless it is for another chip.
 pub fn estimate(
     plan: &Plan,
-    weights: &[Weight],
+    tensors: &ModelTensors,
     profile: &ChipProfile,
     arguments: &Arguments,
 ) -> Memory {
     let compiler = profile.compiler.kind;
+    let weights = tensors.weights.as_slice();
     let widths = Widths::of(weights);
     let matrices = weights.iter().filter(|weight| is_matrix(weight));
     let matrices = weight_bytes(matrices, profile, arguments);
@@ -94,7 +102,7 @@ pub fn estimate(
     let activations = plan
         .buckets
         .iter()
-        .map(|bucket| activation_bytes(&widths, &plan.head, *bucket));
+        .map(|bucket| activation_bytes(&widths, tensors.output, *bucket));
     let activations = activations.max().unwrap_or(0);
     match compiler.is_host() {
         true => Memory {
@@ -177,7 +185,6 @@ fn leaves_embeddings_on_host(profile: &ChipProfile) -> bool {
 /// The widths of a transformer, read off its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Widths {
-    vocabulary: u64,
     hidden: u64,
     /// Of the feed-forward layers.
     wide: u64,
@@ -187,7 +194,8 @@ struct Widths {
 const HEAD_SIZE: u64 = 64;
 
 impl Widths {
-    /// The largest table gives vocabulary and hidden size, the largest other matrix the wide layer.
+    /// The largest table gives the hidden size, the largest matrix beside those of its vocabulary the
+    /// wide layer.
     fn of(weights: &[Weight]) -> Self {
         let tables = weights.iter().filter(|weight| is_embedding(weight));
         let table = tables.map(|(_, shape)| shape).max_by_key(|shape| shape[0]);
@@ -198,7 +206,6 @@ impl Widths {
             .flat_map(|(_, shape)| shape.iter().map(|width| *width as u64));
         let wide = matrices.filter(|width| *width != vocabulary).max();
         Self {
-            vocabulary,
             hidden,
             wide: wide.unwrap_or(hidden),
         }
@@ -206,7 +213,7 @@ impl Widths {
 }
 
 /// The largest set of tensors of one layer that live at the same time, in fp32, and the output.
-fn activation_bytes(widths: &Widths, head: &Head, bucket: Bucket) -> u64 {
+fn activation_bytes(widths: &Widths, output: OutputLayout, bucket: Bucket) -> u64 {
     let tokens = (bucket.batch * bucket.sequence) as u64;
     let hidden = widths.hidden;
     // Residual, query, key, value and context; scores before and after softmax.
@@ -214,10 +221,7 @@ fn activation_bytes(widths: &Widths, head: &Head, bucket: Bucket) -> u64 {
     let attention = 5 * hidden + scores;
     // Residual, and the wide layer before and after its activation.
     let wide = hidden + 2 * widths.wide;
-    let output = match head {
-        Head::FillMask { .. } => bucket.batch as u64 * widths.vocabulary,
-        _ => tokens * hidden,
-    };
+    let output = (bucket.batch * output.values(bucket.sequence)) as u64;
     4 * (tokens * attention.max(wide) + output)
 }
 
@@ -226,7 +230,7 @@ mod tests {
     use super::*;
     use crate::arguments::{CheckedArguments, TypedArguments};
     use crate::checkpoint::{Checkpoint, Tracer};
-    use crate::family::{self, ModelSpec};
+    use crate::family::{self, Head, ModelSpec};
     use crate::plan::{self, Model, Options};
     use crate::recipe::Recipe;
     use serde_json::json;
@@ -271,8 +275,12 @@ mod tests {
         };
         let arguments = typed.parse(&profile).unwrap().check(None).unwrap();
         let specs = bert().weights().into_iter();
-        let weights: Vec<Weight> = specs.map(|spec| (spec.name, spec.shape)).collect();
-        estimate(&bert_base(buckets), &weights, &profile, arguments.values())
+        let plan = bert_base(buckets);
+        let tensors = ModelTensors {
+            weights: specs.map(|spec| (spec.name, spec.shape)).collect(),
+            output: plan.output.layout().unwrap(),
+        };
+        estimate(&plan, &tensors, &profile, arguments.values())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::arguments::{Arguments, CheckedArguments};
 use crate::failure::{Failure, name_list};
 use crate::placement::cores::{self, CoreList};
-use crate::placement::memory::{self, Memory, Weight};
+use crate::placement::memory::{self, Memory, ModelTensors};
 use crate::plan::Plan;
 use crate::profile::ChipProfile;
 
@@ -35,12 +35,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model of `plan`, which has `weights`, under `name`, as it is or would be on the chip of
+    /// The model of `plan`, which has `tensors`, under `name`, as it is or would be on the chip of
     /// `profile`.
     pub fn new(
         name: &str,
         plan: &Plan,
-        weights: &[Weight],
+        tensors: &ModelTensors,
         profile: &ChipProfile,
         cores: Option<CoreList>,
     ) -> Result<Self> {
@@ -50,7 +50,7 @@ impl Model {
             chip: plan.chip.clone(),
             width: width(&arguments)? as usize,
             buckets: plan.buckets.len(),
-            memory: memory::estimate(plan, weights, profile, &arguments),
+            memory: memory::estimate(plan, tensors, profile, &arguments),
             cores,
         })
     }

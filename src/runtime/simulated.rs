@@ -9,15 +9,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
 use rustix::time::{Timespec, clock_gettime};
 
 use crate::bucket::{Bucket, Row};
 use crate::bundle::Bundle;
-use crate::executor::job::{REFERENCE_FILE, reference_stride};
-use crate::family::{Head, weights};
 use crate::plan::Plan;
+use crate::sample::output::OutputLayout;
 use crate::timings::{ServiceTime, Shape, Timings};
 
 /// What is said in place of the runtime, in answers and wherever one is shown.
@@ -42,14 +41,7 @@ pub struct SimulatedModel {
     /// Whose times it takes.
     timings: String,
     service: Vec<(Bucket, ServiceTime)>,
-    output: Output,
-}
-
-/// How many numbers a row is answered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Output {
-    PerRow(usize),
-    PerToken(usize),
+    output: OutputLayout,
 }
 
 /// What decides how long the model of `plan` takes; unknown where neuronc does not trace it itself.
@@ -90,16 +82,13 @@ impl Simulation {
                 .map(|bucket| (*bucket, timings.model.service(*bucket)))
                 .collect(),
             timings: timings.name,
-            output: output(bundle)?,
+            output: bundle.manifest.output,
         })
     }
 
     /// What the model answers for `row`: finite, and the same whenever the row is the same.
     pub fn answer(&self, model: &SimulatedModel, row: &Row) -> Vec<f32> {
-        let count = match model.output {
-            Output::PerRow(count) => count,
-            Output::PerToken(count) => count * row.ids.len(),
-        };
+        let count = model.output.values(row.ids.len());
         let mut hasher = DefaultHasher::new();
         row.ids.hash(&mut hasher);
         let start = hasher.finish() as usize % POOL;
@@ -208,70 +197,22 @@ fn pool() -> Vec<f32> {
     (0..POOL).map(|_| next()).collect()
 }
 
-/// How many numbers the real model gives for a row.
-fn output(bundle: &Bundle) -> Result<Output> {
-    let plan = &bundle.manifest.plan;
-    let known = plan.tracer.spec().map(|spec| &spec.encoder);
-    let sealed = |width| sealed_width(bundle, width);
-    Ok(match &plan.head {
-        Head::QuestionAnswering => Output::PerToken(2),
-        Head::TextClassification { labels, .. } => Output::PerRow(labels.len()),
-        Head::TokenClassification { labels } => Output::PerToken(labels.len()),
-        Head::FillMask { .. } => Output::PerRow(match known {
-            Some(encoder) => encoder.vocabulary,
-            None => sealed(|_| 1)?,
-        }),
-        Head::FeatureExtraction {
-            pooling: Some(_), ..
-        } => Output::PerRow(match known {
-            Some(encoder) => encoder.hidden,
-            None => sealed(|_| 1)?,
-        }),
-        Head::FeatureExtraction { pooling: None, .. } => Output::PerToken(match known {
-            Some(encoder) => encoder.hidden,
-            None => sealed(|row| row.ids.len())?,
-        }),
-    })
-}
-
-/// The smallest number of values for each of a row's `parts` with which the sealed reference outputs
-/// agree. They are samples where an output is large.
-fn sealed_width(bundle: &Bundle, parts: fn(&Row) -> usize) -> Result<usize> {
-    const WIDTH_MAX: usize = 1 << 20;
-    let path = bundle.path(REFERENCE_FILE);
-    let map = weights::map_file(&path)?;
-    let outputs = weights::parse(&path, &map)?;
-    let mut sealed = Vec::new();
-    for (index, row) in bundle.reference_rows()?.iter().enumerate() {
-        let output = outputs.tensor(&index.to_string());
-        let output = output.with_context(|| format!("no reference output for row {index}"))?;
-        sealed.push((parts(row), output.data().len() / 4));
-    }
-    let agrees = |width: &usize| {
-        sealed.iter().all(|(parts, values)| {
-            let whole = parts * width;
-            whole.div_ceil(reference_stride(whole)) == *values
-        })
-    };
-    match (1..=WIDTH_MAX).find(agrees) {
-        Some(width) if !sealed.is_empty() => Ok(width),
-        _ => bail!(
-            "the reference outputs of `{}` have no common shape",
-            bundle.folder().display()
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::output::Per;
+    use crate::tensor::Dtype;
 
-    fn model(output: Output) -> SimulatedModel {
+    fn model(per: Per, width: usize) -> SimulatedModel {
         SimulatedModel {
             name: "m".to_owned(),
             timings: "t".to_owned(),
             service: Vec::new(),
-            output,
+            output: OutputLayout {
+                per,
+                width,
+                dtype: Dtype::F32,
+            },
         }
     }
 
@@ -286,7 +227,7 @@ mod tests {
     #[test]
     fn answers_are_finite_of_the_right_shape_and_of_the_row_alone() {
         let simulation = Simulation::new("inf2", None);
-        let per_row = model(Output::PerRow(768));
+        let per_row = model(Per::Sample, 768);
         let answer = simulation.answer(&per_row, &row(&[1, 2]));
         assert_eq!(answer.len(), 768);
         assert!(
@@ -296,7 +237,7 @@ mod tests {
         );
         assert_eq!(answer, simulation.answer(&per_row, &row(&[1, 2])));
         assert_ne!(answer, simulation.answer(&per_row, &row(&[1, 3])));
-        let per_token = model(Output::PerToken(40_000));
+        let per_token = model(Per::Token, 40_000);
         assert_eq!(
             simulation.answer(&per_token, &row(&[1, 2, 3])).len(),
             120_000

@@ -17,6 +17,7 @@ use crate::failure::{Class, Failure};
 use crate::runtime::exchange::Exchange;
 use crate::runtime::log::Log;
 use crate::runtime::{Backend, Diagnosis, Preload, output};
+use crate::sample::output::OutputLayout;
 use crate::tensor::HostTensor;
 
 /// How long a worker may take to load a bundle.
@@ -60,6 +61,7 @@ struct Loaded {
 pub struct Begun {
     id: u64,
     bucket: Bucket,
+    output: OutputLayout,
     begun: Instant,
     /// From then on.
     limit: Duration,
@@ -191,6 +193,7 @@ impl Worker {
         Ok(Begun {
             id,
             bucket,
+            output: bundle.manifest.output,
             begun,
             limit,
         })
@@ -223,7 +226,7 @@ impl Worker {
         let [tensor] = <[HostTensor; 1]>::try_from(frame.tensors).map_err(|tensors| {
             anyhow::anyhow!("a worker answered with {} tensors", tensors.len())
         })?;
-        output::split_rows(&tensor, run.bucket, rows)
+        output::split_rows(&tensor, run.bucket, rows, run.output)
     }
 
     /// Runs `rows` through `bucket` of a loaded bundle, as [`Worker::begin`] and [`Worker::finish`] do.

@@ -14,9 +14,6 @@ use crate::task::scores::{softmax, top};
 use crate::task::{Answer, OneOrMany, Prepared, TaskModel, bug, tokens};
 use crate::tokenizer::{Tokenizer, Tokens};
 
-/// The mask token of the families that neuronc traces.
-pub const MASK_TOKEN: &str = "[MASK]";
-
 /// How many fills may be asked for, and how many targets given.
 pub const TOP_K_MAX: usize = 100;
 
@@ -68,13 +65,13 @@ pub(super) fn prepare(model: &TaskModel, request: &Request<'_>) -> Result<Prepar
         targets: targets(model, request)?,
     };
     let truncation = request.truncation()?;
-    let mask = model.tokenizer.token_id(MASK_TOKEN);
+    let mask = model.mask()?;
     let (mut rows, mut masked) = (Vec::new(), Vec::new());
     for text in texts.as_slice() {
         let tokens = tokens::fitting(model, text, None, truncation)?;
-        let positions = positions(&tokens, mask);
+        let positions = positions(&tokens, mask.id);
         if positions.is_empty() {
-            let message = format!("`{}` has no `{MASK_TOKEN}` to fill", text.path);
+            let message = format!("`{}` has no `{}` to fill", text.path, mask.text);
             return Err(Invalid::new(InvalidCode::NoMask, &text.path, message));
         }
         check_rows(&text.path, rows.len() + positions.len(), model.rows_max)?;
@@ -107,9 +104,9 @@ pub(super) fn prepare(model: &TaskModel, request: &Request<'_>) -> Result<Prepar
 }
 
 /// Where the mask tokens are; only in the text itself, not among what the tokenizer adds.
-fn positions(tokens: &Tokens, mask: Option<i64>) -> Vec<usize> {
+fn positions(tokens: &Tokens, mask: i64) -> Vec<usize> {
     let ids = tokens.row.ids.iter().zip(&tokens.sources).enumerate();
-    ids.filter(|(_, (id, source))| source.is_some() && Some(**id) == mask)
+    ids.filter(|(_, (id, source))| source.is_some() && **id == mask)
         .map(|(position, _)| position)
         .collect()
 }

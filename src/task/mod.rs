@@ -33,7 +33,7 @@ use crate::family::Head;
 pub(crate) use crate::task::inputs::check_count;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::parameters::Request;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{MaskToken, Tokenizer};
 
 /// How many rows one request may make: one for each text, window or mask token.
 pub const ROWS_MAX: usize = 1024;
@@ -56,7 +56,10 @@ impl TaskModel {
     /// The model of an opened bundle; fails when its tokenizer cannot be used.
     pub fn open(bundle: &Bundle) -> Result<Self> {
         let plan = &bundle.manifest.plan;
-        let tokenizer = Tokenizer::open(bundle.folder())?;
+        let mut tokenizer = Tokenizer::open(bundle.folder())?;
+        if let Some(mask) = &bundle.manifest.mask_token {
+            tokenizer = tokenizer.with_mask(mask)?;
+        }
         Ok(Self::new(plan.head.clone(), tokenizer, plan.longest()))
     }
 
@@ -78,6 +81,14 @@ impl TaskModel {
     pub fn wrong_task(&self, asked: &str) -> Invalid {
         let message = format!("this model is for {}, not for {asked}", self.head.task());
         Invalid::new(InvalidCode::WrongTask, "", message)
+    }
+
+    /// The mask token; refused where the tokenizer has none.
+    pub fn mask(&self) -> Result<&MaskToken, Invalid> {
+        self.tokenizer.mask().ok_or_else(|| {
+            let message = "the tokenizer of this model has no mask token";
+            Invalid::new(InvalidCode::NoMask, "", message)
+        })
     }
 
     /// The labels of a classification head; none for others.

@@ -149,6 +149,31 @@ fn bound_parts(head: &Head) -> (Forward, Vec<String>, Vec<Tensor>) {
 }
 
 #[test]
+fn a_forward_that_returns_another_layout_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, names, weights) = bound_parts(&Head::QuestionAnswering);
+    let inputs = model.spec.inputs();
+    let mut output = model.spec.output();
+    output.width = 3;
+    let bound = Bound {
+        model: &model,
+        names: &names,
+        weights: &weights,
+        inputs: &inputs,
+        output,
+    };
+    let path = folder.path().join("graph.pt");
+    let error = bound
+        .trace(bucket(2, 8), &path, WeightsAre::Inputs)
+        .unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains("[2, 8, 2]") && message.contains("[2, 8, 3]"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_graph_that_computes_something_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("graph.pt");
@@ -164,6 +189,7 @@ fn a_graph_that_computes_something_else_is_refused() {
         names: &names,
         weights: &weights,
         inputs: &inputs,
+        output: model.spec.output(),
     };
     let graph = bound.trace(at, &path, WeightsAre::Inputs).unwrap();
     bound.check(at, &graph, WeightsAre::Inputs).unwrap();
@@ -173,6 +199,7 @@ fn a_graph_that_computes_something_else_is_refused() {
         names: &names,
         weights: &weights,
         inputs: &inputs,
+        output: model.spec.output(),
     };
     let error = bound.check(at, &graph, WeightsAre::Inputs).unwrap_err();
     assert!(
@@ -193,6 +220,7 @@ fn weights_that_share_memory_are_refused() {
         names: &names,
         weights: &weights,
         inputs: &inputs,
+        output: model.spec.output(),
     };
     let error = bound
         .trace(bucket(1, 8), &path, WeightsAre::Inputs)
@@ -212,6 +240,7 @@ fn a_model_whose_output_is_not_finite_is_refused() {
         names: &names,
         weights: &weights,
         inputs: &inputs,
+        output: model.spec.output(),
     };
     let at = bucket(1, 8);
     let graph = bound.trace(at, &path, WeightsAre::Inputs).unwrap();

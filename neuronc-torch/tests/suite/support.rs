@@ -82,6 +82,7 @@ impl Subject {
             cast,
             weights: find(&self.spec.weights(), &self.weight_files).unwrap(),
             inputs: self.spec.inputs(),
+            output: self.spec.output(),
             graphs: buckets.iter().map(graph).collect(),
             references: Vec::new(),
             jobs: thread::available_parallelism().map_or(1, usize::from),

@@ -80,7 +80,9 @@ fn a_job_is_answered_with_events_and_files() {
         "{events:?}"
     );
     assert!(
-        events.contains(&Event::References { rows: 2 }),
+        events.iter().any(
+            |event| matches!(event, Event::References { rows: 2, output } if output.width == 32)
+        ),
         "{events:?}"
     );
     assert_eq!(events.last(), Some(&Event::Done));
@@ -182,10 +184,11 @@ fn a_job_that_cannot_be_done_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let subject = Subject::random(folder.path(), EMBEDDING);
     let good = subject.job(folder.path(), &[bucket(1, 8)], FP32);
-    let cases: [(&str, Spoil); 8] = [
+    let cases: [(&str, Spoil); 9] = [
         ("protocol 7", &|job| job.protocol = 7),
         ("other weights", &|job| job.weights.truncate(3)),
         ("other inputs", &|job| job.inputs.truncate(2)),
+        ("another output", &|job| job.output.width = 31),
         ("exceeds the 64 positions", &|job| {
             job.graphs[0].bucket = bucket(1, 65)
         }),

@@ -8,12 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::bundle::Check;
+use crate::bundle::manifest::Manifest;
 use crate::cleanup;
 use crate::cli::environment::Environment;
 use crate::cli::flags::access::AccessFlags;
@@ -26,6 +28,7 @@ use crate::cli::resolve::machine::TargetMachine;
 use crate::cli::resolve::simulation;
 use crate::cli::terminal::print;
 use crate::placement::Placement;
+use crate::recipe::Task;
 use crate::serve::config::Config;
 use crate::serve::{
     self, Deployment, Limits, Listener, ListenerOptions, ListenerRole, Runtime, Shutdown,
@@ -184,7 +187,7 @@ fn first_lines(
         names.join(","),
         print::counted(placement.workers.len(), "worker"),
         print::counted(buckets, "bucket"),
-        example(opened[0].bundle.manifest.plan.head.task()),
+        example(&opened[0].bundle.manifest),
         names[0],
     );
     for listener in listeners {
@@ -203,16 +206,16 @@ fn first_lines(
     Ok(text)
 }
 
-/// A request that the task answers.
-fn example(task: crate::recipe::Task) -> &'static str {
-    use crate::recipe::Task;
-    match task {
-        Task::QuestionAnswering => {
-            r#"{"inputs": {"question": "Who?", "context": "Ada wrote it."}}"#
-        }
-        Task::FillMask => r#"{"inputs": "a [MASK] text"}"#,
-        _ => r#"{"inputs": "a text"}"#,
+/// A request that the model of a bundle answers.
+fn example(manifest: &Manifest) -> String {
+    if manifest.plan.head.task() == Task::QuestionAnswering {
+        return r#"{"inputs": {"question": "Who?", "context": "Ada wrote it."}}"#.to_owned();
     }
+    let text = match &manifest.mask_token {
+        Some(mask) => format!("a {mask} text"),
+        None => "a text".to_owned(),
+    };
+    format!(r#"{{"inputs": {}}}"#, Value::from(text))
 }
 
 /// Logs go to stderr: as lines on a terminal, as JSON elsewhere.

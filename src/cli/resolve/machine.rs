@@ -14,6 +14,7 @@ use crate::failure::{Failure, known_names, name_list};
 use crate::host_memory::HostMemory;
 use crate::placement::cores::{Cores, NUM_CORES, VISIBLE_CORES, Wanted};
 use crate::placement::machine::Machine;
+use crate::placement::memory::ModelTensors;
 use crate::placement::model::Model;
 use crate::placement::{self, Placement};
 use crate::profile::{self, ChipProfile};
@@ -85,8 +86,11 @@ impl TargetMachine {
         let profile = &self.profile;
         let models = opened.iter().map(|opened| {
             let plan = &opened.bundle.manifest.plan;
-            let weights = opened.bundle.weights()?;
-            Model::new(&opened.name, plan, &weights, profile, opened.cores.clone())
+            let tensors = ModelTensors {
+                weights: opened.bundle.weights()?,
+                output: opened.bundle.manifest.output,
+            };
+            Model::new(&opened.name, plan, &tensors, profile, opened.cores.clone())
         });
         let wanted = self.wanted(flags.cores.clone(), environment);
         let usable = wanted.resolve(self.machine.cores)?;

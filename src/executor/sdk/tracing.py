@@ -9,6 +9,7 @@ import torch
 
 import failures
 import inputs as rows_of
+import layouts
 import modules
 import safetensors_file
 
@@ -34,10 +35,10 @@ def run(job, events):
         if loaded.vocabulary is None:
             # Of a TorchScript file nothing is known but that it takes what its tokenizer gives.
             loaded.vocabulary = 1 + max((max(row["ids"]) for row in job["references"]), default=0)
-        task = _Task(loaded, job["inputs"], pad_id)
+        task = _Task(loaded, job)
         buckets = [graph["bucket"] for graph in job["graphs"]]
         count = _write_references(task, job["references"], buckets, os.path.join(folder, REFERENCE_FILE))
-        events.send("references", rows=count)
+        events.send("references", rows=count, output=task.output.found())
         if not job["graphs"]:
             return
         weights = _used_weights(task, _smallest(job["graphs"]))
@@ -51,13 +52,14 @@ def run(job, events):
 
 
 class _Task:
-    """A loaded module with what its inputs look like."""
+    """A loaded module with what its inputs and its output look like."""
 
-    def __init__(self, loaded, inputs, pad_id):
+    def __init__(self, loaded, job):
         self.loaded = loaded
         self.module = loaded.module
-        self._inputs = inputs
-        self._pad_id = pad_id
+        self.output = layouts.OutputLayout(job["output"], job["module"]["head"])
+        self._inputs = job["inputs"]
+        self._pad_id = job["pad_id"]
 
     def tensors(self, bucket, rows):
         return rows_of.fill(bucket, rows, self._inputs, self._pad_id)
@@ -165,6 +167,7 @@ def _write_graph(task, graph, weights, weights_path, folder):
     _trace(task.module, weights, stored, task.examples(bucket, 0)).save(path)
     others = task.examples(bucket, 1)
     expected = task.module(*others)
+    task.output.check(expected, bucket)
     _check(bucket, expected, torch.jit.load(path)(*stored, *others))
     if graph.get("self_contained"):
         path = _inside(folder, graph["self_contained"])
@@ -202,17 +205,20 @@ def _write_references(task, rows, buckets, path):
 
 
 def _reference(task, row, buckets):
+    alone = rows_of.alone(row)
     try:
-        return task.module(*task.tensors(rows_of.alone(row), [row]))
+        output = task.module(*task.tensors(alone, [row]))
+        task.output.check(output, alone)
+        return output
     except RuntimeError:
         # A file that was traced for one shape takes no other: the row is padded to a bucket, and its part cut out.
         fitting = [bucket for bucket in buckets if rows_of.fits(row, bucket)]
         smallest = min(fitting, key=lambda bucket: bucket["batch"] * bucket["sequence"], default=None)
         if smallest is None:
             raise
-    output = task.module(*task.tensors(smallest, [row]))[:1]
-    per_token = output.dim() > 2 and output.shape[1] == smallest["sequence"]
-    return output[:, : len(row["ids"])] if per_token else output
+    output = task.module(*task.tensors(smallest, [row]))
+    task.output.check(output, smallest)
+    return task.output.without_padding(output[:1], len(row["ids"]))
 
 
 def _sampled(output):

@@ -14,7 +14,8 @@ import torch
 HEADER_BYTES_MAX = 1 << 20
 PAYLOAD_BYTES_MAX = 1 << 30
 
-_TYPES = {
+# The types of tensors by their names in headers.
+TYPES = {
     "f32": torch.float32,
     "f16": torch.float16,
     "bf16": torch.bfloat16,
@@ -22,7 +23,7 @@ _TYPES = {
     "i32": torch.int32,
     "u8": torch.uint8,
 }
-_NAMES = {kind: name for name, kind in _TYPES.items()}
+_NAMES = {kind: name for name, kind in TYPES.items()}
 
 
 class WireError(Exception):
@@ -59,7 +60,7 @@ def receive(stream):
 
 
 def _layout(value):
-    kind, shape = _TYPES[value["dtype"]], value["shape"]
+    kind, shape = TYPES[value["dtype"]], value["shape"]
     count = torch.empty(0, dtype=kind).element_size()
     for size in shape:
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:

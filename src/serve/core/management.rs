@@ -14,6 +14,7 @@ use crate::bundle::{Bundle, Check};
 use crate::failure::sentence;
 use crate::placement;
 use crate::placement::cores::CoreList;
+use crate::placement::memory::ModelTensors;
 use crate::placement::model::Model;
 use crate::recipe::Task;
 use crate::serve::core::aliases::{Alias, Target};
@@ -301,8 +302,11 @@ impl ServedState {
                 plan.chip
             )));
         }
-        let weights = bundle.weights().map_err(invalid)?;
-        let placed = Model::new(name, plan, &weights, &self.profile, None).map_err(invalid)?;
+        let tensors = ModelTensors {
+            weights: bundle.weights().map_err(invalid)?,
+            output: bundle.manifest.output,
+        };
+        let placed = Model::new(name, plan, &tensors, &self.profile, None).map_err(invalid)?;
         ServedModel::open(placed, bundle, simulated, self.limits.queue_rows).map_err(invalid)
     }
 

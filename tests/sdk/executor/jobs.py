@@ -11,6 +11,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 EXECUTOR = ROOT / "src" / "executor" / "sdk"
 HERE = pathlib.Path(__file__).resolve().parent
 
+# That of the executor.
+PROTOCOL = 4
+
 # A busy machine imports transformers in half a minute.
 SECONDS_MAX = 300
 
@@ -41,7 +44,7 @@ class Environment:
     def set_faults(self, **faults):
         self.faults.write_text(json.dumps(faults))
 
-    def run(self, name, job, protocol=4):
+    def run(self, name, job, protocol=PROTOCOL):
         """Does a job in a process of its own; every event must be JSON and the last one must end it."""
         text = job if isinstance(job, bytes) else json.dumps(dict(job, protocol=protocol)).encode()
         done = subprocess.run(

@@ -10,7 +10,7 @@ import sys
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 VOCABULARY = 97
 LABELS = {"id2label": {0: "no", 1: "maybe", 2: "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
@@ -52,6 +52,9 @@ DISTILBERT = {
     "hidden_dim": 48,
     "max_position_embeddings": 40,
 }
+
+# The mask token of tokenizers that have one; it is the last word of the vocabulary.
+MASKS = {"RobertaTokenizerFast": "<mask>", "DistilBertTokenizerFast": "[MASK]", "PreTrainedTokenizerFast": "[MASK]"}
 
 # Name: model class, configuration, tokenizer class.
 MODELS = {
@@ -111,7 +114,12 @@ def main(root):
 
 def write_tokenizer(folder, kind):
     words = {"w{}".format(index): index for index in range(VOCABULARY)}
+    mask = MASKS.get(kind)
+    if mask:
+        words[mask] = words.pop("w{}".format(VOCABULARY - 1))
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w4"))
+    if mask:
+        tokenizer.add_special_tokens([AddedToken(mask, lstrip=True, normalized=False)])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save(os.path.join(folder, "tokenizer.json"))
     settings = {"tokenizer_class": kind, "model_max_length": 1000000000000000019884624838656, "unk_token": "w4"}

@@ -70,6 +70,13 @@ def head_of(model):
     return head
 
 
+def output_of(task):
+    """What neuronc's plan knows of the output of a model of make_models.py for a task."""
+    per = "token" if task in ("question-answering", "token-classification") else "sample"
+    width = 2 if task == "question-answering" else 3 if task.endswith("classification") else None
+    return {"per": per, "width": width, "dtype": "f32"}
+
+
 def transformers_module(name, model, attention="explicit"):
     folder, _ = models(name)
     return {
@@ -99,21 +106,7 @@ def traced(name, model):
             raise AssertionError("{}: {}\n{}".format(model, described.last, described.log))
         (description,) = described.of("described")
         folder = scratch(name, "traced", model)
-        job = {
-            "module": module,
-            "inputs": description["inputs"],
-            "pad_id": description["pad_id"],
-            "graphs": [
-                {
-                    "bucket": {"sequence": sequence, "batch": batch},
-                    "file": "graphs/b{}_s{}.pt".format(batch, sequence),
-                    "self_contained": "self-contained/b{}_s{}.pt".format(batch, sequence),
-                }
-                for batch, sequence in BUCKETS
-            ],
-            "references": ROWS,
-            "folder": str(folder),
-        }
+        job = trace_job(module, description, output_of(task_of(model)), folder)
         result = made_by.run("trace", job)
         if result.last["event"] != "done":
             raise AssertionError("{}: {}\n{}".format(model, result.last, result.log))
@@ -122,6 +115,26 @@ def traced(name, model):
 
 
 BUCKETS = [(1, 16), (3, 24)]
+
+
+def trace_job(module, description, output, folder):
+    """The job that traces every bucket of a module into a folder."""
+    return {
+        "module": module,
+        "inputs": description["inputs"],
+        "pad_id": description["pad_id"],
+        "output": output,
+        "graphs": [
+            {
+                "bucket": {"sequence": sequence, "batch": batch},
+                "file": "graphs/b{}_s{}.pt".format(batch, sequence),
+                "self_contained": "self-contained/b{}_s{}.pt".format(batch, sequence),
+            }
+            for batch, sequence in BUCKETS
+        ],
+        "references": ROWS,
+        "folder": str(folder),
+    }
 
 
 def graph_module(name, model, batch, sequence):

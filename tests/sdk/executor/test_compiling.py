@@ -5,6 +5,7 @@ import pathlib
 import struct
 import unittest
 
+import jobs
 import settings
 
 BATCH, SEQUENCE = 3, 24
@@ -114,7 +115,7 @@ class Compiling(unittest.TestCase):
         bucket = {"sequence": SEQUENCE, "batch": BATCH}
         load = {
             "request": "load",
-            "protocol": 4,
+            "protocol": jobs.PROTOCOL,
             "module": GENERATIONS[name]["module"],
             "artifacts": [{"bucket": bucket, "file": artifact} for artifact in artifacts],
             "weights": "",
@@ -260,7 +261,7 @@ class LibtorchWorker(unittest.TestCase):
         worker = environment.worker()
         load = {
             "request": "load",
-            "protocol": 4,
+            "protocol": jobs.PROTOCOL,
             "artifacts": [{"bucket": {"sequence": SEQUENCE, "batch": BATCH}, "file": module["file"]}],
             "weights": module["weights"],
             "weight_names": module["weight_names"],
@@ -284,7 +285,7 @@ class LibtorchWorker(unittest.TestCase):
         worker = settings.environment(name).worker()
         load = {
             "request": "load",
-            "protocol": 4,
+            "protocol": jobs.PROTOCOL,
             "artifacts": [{"bucket": job["bucket"], "file": job["artifact"]}],
             "weights": "",
             "weight_names": [],

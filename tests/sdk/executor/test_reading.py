@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import unittest
 
+import jobs
 import settings
 from test_compiling import read_references as references
 
@@ -38,6 +39,7 @@ def job(model, **changes):
         "module": module,
         "inputs": ["input_ids", "attention_mask"],
         "pad_id": 0,
+        "output": settings.output_of(settings.task_of(MODEL)),
         "graphs": [],
         "references": settings.ROWS,
         "folder": str(pathlib.Path(model).parent),
@@ -115,7 +117,9 @@ class Reading(unittest.TestCase):
         module = settings.transformers_module("inf1", MODEL)
         module["head"] = {"task": "question-answering"}
         folder = str(settings.scratch("reading", "headless"))
-        result = settings.environment("inf1").run("trace", job(module["folder"], module=module, folder=folder))
+        output = settings.output_of("question-answering")
+        made = job(module["folder"], module=module, output=output, folder=folder)
+        result = settings.environment("inf1").run("trace", made)
         self.fails(result, "input", "lack weights", "qa_outputs.weight")
 
     def test_a_task_that_the_model_has_not_is_refused(self):
@@ -134,9 +138,9 @@ class Reading(unittest.TestCase):
     def test_another_protocol_and_what_is_no_job_are_refused(self):
         environment = settings.environment("inf1")
         result = environment.run("probe", {"modules": []}, protocol=1)
-        self.fails(result, "input", "protocol 1, this executor speaks 4")
+        self.fails(result, "input", "protocol 1, this executor speaks {}".format(jobs.PROTOCOL))
         self.assertEqual(result.events[0]["event"], "started")
-        self.assertEqual(result.events[0]["protocol"], 4)
+        self.assertEqual(result.events[0]["protocol"], jobs.PROTOCOL)
         for text in (b"", b"[]", b"{", b"\xff"):
             self.fails(environment.run("probe", text), "input")
         self.fails(environment.run("compile", {}), "input", "the job has no `bucket`")

@@ -97,6 +97,34 @@ class Tracing(unittest.TestCase):
             },
         )
 
+    def test_the_layout_of_the_output_is_found_and_checked(self):
+        found = {}
+        for model in ("roberta-fill-mask", "mpnet-feature-extraction", "albert-token-classification"):
+            _, result, _ = settings.traced("inf1", model)
+            output = result.of("references")[0]["output"]
+            found[model] = (output["per"], output["width"], output["dtype"])
+        self.assertEqual(
+            found,
+            {
+                "roberta-fill-mask": ("sample", 97, "f32"),
+                "mpnet-feature-extraction": ("sample", 32, "f32"),
+                "albert-token-classification": ("token", 3, "f32"),
+            },
+        )
+        model = "albert-token-classification"
+        description, _, _ = settings.traced("inf1", model)
+        module = settings.transformers_module("inf1", model)
+        for planned, expected in (
+            ({"per": "token", "width": 5, "dtype": "f32"}, "[1, 5, 5]"),
+            ({"per": "sample", "width": None, "dtype": "f32"}, "[1, width]"),
+        ):
+            folder = settings.scratch("inf1", "other-layout")
+            job = settings.trace_job(module, description, planned, folder)
+            result = settings.environment("inf1").run("trace", job)
+            self.assertEqual((result.last["event"], result.last["class"]), ("failed", "input"), result.log)
+            for part in ("[1, 5, 3]", expected, "3 labels"):
+                self.assertIn(part, result.last["message"])
+
     def test_tied_and_unused_weights_are_not_stored(self):
         _, result, _ = settings.traced("inf1", "roberta-fill-mask")
         names = result.of("weights")[0]["names"]

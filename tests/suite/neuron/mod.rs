@@ -5,6 +5,7 @@ mod device;
 mod disk;
 mod faults;
 mod interruption;
+mod masks;
 mod memory;
 mod output;
 mod rehearse;

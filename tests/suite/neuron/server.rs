@@ -50,7 +50,7 @@ impl ChipServer {
     }
 
     /// Status and body of the answer to a request.
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n");
         let mut stream = TcpStream::connect(&self.address).unwrap();

@@ -8,6 +8,7 @@ use std::thread;
 
 use neuronc::placement::cores::CoreList;
 use neuronc::placement::machine::{Machine as Instance, MachineMemory};
+use neuronc::placement::memory::ModelTensors;
 use neuronc::placement::{self, Placement, model::Model};
 use neuronc::serve::{
     self, Deployment, Limits, Listener, ListenerOptions, ListenerRole, Runtime, Shutdown,
@@ -28,7 +29,11 @@ fn placed(bundle: &neuronc::bundle::Bundle) -> Placement {
         virtual_core_size: None,
     };
     let profile = neuronc::profile::load("inf2").unwrap();
-    let model = Model::new("m", &bundle.manifest.plan, &[], &profile, None).unwrap();
+    let tensors = ModelTensors {
+        weights: Vec::new(),
+        output: bundle.manifest.output,
+    };
+    let model = Model::new("m", &bundle.manifest.plan, &tensors, &profile, None).unwrap();
     placement::place(instance, &CoreList::first(1), 1, vec![model]).unwrap()
 }
 

@@ -23,7 +23,9 @@ const LAYERS: [&[&str]; 19] = [
         "trust",
         "command",
     ],
-    &["bucket", "explain", "profile", "recipe", "timings"],
+    &[
+        "bucket", "explain", "profile", "recipe", "sample", "timings",
+    ],
     &["arguments", "cast", "family", "tokenizer"],
     &["checkpoint", "executor", "hub"],
     &["plan"],
@@ -44,7 +46,7 @@ const LAYERS: [&[&str]; 19] = [
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 12] = [
+const SIDEWAYS: [(&str, &str); 13] = [
     ("cast", "arguments"),
     ("command", "cleanup"),
     ("files", "failure"),
@@ -56,6 +58,7 @@ const SIDEWAYS: [(&str, &str); 12] = [
     ("trust", "files"),
     ("profile", "bucket"),
     ("recipe", "profile"),
+    ("sample", "bucket"),
     ("timings", "bucket"),
 ];
 

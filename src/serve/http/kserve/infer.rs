@@ -223,9 +223,13 @@ async fn from_texts(
     let rows = std::mem::take(&mut prepared.value.rows);
     let outputs = run::run_rows(view, model, rows, prepared.took).await?;
     let values = outputs.size();
+    let width = model.bundle.manifest.output.width;
     let compute = move || {
         let answer = prepared.value.answer(outputs.values);
-        outputs::of_answer(answer.map_err(|error| Refusal::unanswerable(&error))?)
+        outputs::of_answer(
+            answer.map_err(|error| Refusal::unanswerable(&error))?,
+            width,
+        )
     };
     Ok((values, Box::new(compute)))
 }
@@ -281,8 +285,9 @@ async fn from_ids(
     let outputs = run::run_rows(view, model, rows, prepared.took).await?;
     let head = Arc::clone(&model.model.head);
     let values = outputs.size();
+    let width = model.bundle.manifest.output.width;
     let compute = move || {
-        let tensors = prepared.value.outputs(&head, outputs.values);
+        let tensors = prepared.value.outputs(&head, width, outputs.values);
         tensors.map_err(|error| Refusal::unanswerable(&error))
     };
     Ok((values, Box::new(compute)))

@@ -7,6 +7,8 @@ pub(super) mod repository;
 pub(super) mod statistics;
 mod tensor;
 
+use std::collections::BTreeMap;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -156,6 +158,9 @@ pub(super) struct ModelMetadata<'a> {
     /// Texts, or in their place the three tensors of token ids.
     inputs: Vec<TensorMetadata>,
     outputs: Vec<TensorMetadata>,
+    /// `mask_token`, of a model that fills masks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    parameters: BTreeMap<&'static str, &'a str>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -178,6 +183,7 @@ async fn metadata(State(view): State<ServerView>, asked: Asked) -> KserveResult 
     let model = find(&view, asked)?;
     let texts = infer::text_inputs(&model.model.head).iter();
     let ids = infer::ID_INPUTS.map(|name| tensor(name, "INT64", &[-1, -1]));
+    let mask = model.bundle.manifest.mask_token.as_deref().into_iter();
     let answer = ModelMetadata {
         name: &model.name,
         versions: [VERSION],
@@ -186,31 +192,33 @@ async fn metadata(State(view): State<ServerView>, asked: Asked) -> KserveResult 
             .map(|name| tensor(name, "BYTES", &[-1]))
             .chain(ids)
             .collect(),
-        outputs: output_metadata(&model.model.head),
+        outputs: output_metadata(&model.model.head, model.bundle.manifest.output.width),
+        parameters: mask.map(|mask| ("mask_token", mask)).collect(),
     };
     Ok(Json(answer).into_response())
 }
 
-fn output_metadata(head: &Head) -> Vec<TensorMetadata> {
-    let size = |labels: &[String]| i64::try_from(labels.len()).unwrap_or(-1);
+/// The outputs of a model whose graphs return vectors of `width` values.
+fn output_metadata(head: &Head, width: usize) -> Vec<TensorMetadata> {
+    let width = i64::try_from(width).unwrap_or(-1);
     match head {
         Head::FeatureExtraction {
             pooling: Some(_), ..
         } => {
-            vec![tensor(outputs::EMBEDDING, "FP32", &[-1, -1])]
+            vec![tensor(outputs::EMBEDDING, "FP32", &[-1, width])]
         }
         Head::FeatureExtraction { pooling: None, .. } => vec![
-            tensor(outputs::TOKEN_EMBEDDINGS, "FP32", &[-1, -1, -1]),
+            tensor(outputs::TOKEN_EMBEDDINGS, "FP32", &[-1, -1, width]),
             tensor(outputs::LENGTHS, "INT64", &[-1]),
         ],
-        Head::TextClassification { labels, .. } => vec![
+        Head::TextClassification { .. } => vec![
             tensor(outputs::LABELS, "BYTES", &[-1, -1]),
             tensor(outputs::SCORES, "FP32", &[-1, -1]),
-            tensor(outputs::LOGITS, "FP32", &[-1, size(labels)]),
+            tensor(outputs::LOGITS, "FP32", &[-1, width]),
         ],
-        Head::TokenClassification { labels } => vec![
+        Head::TokenClassification { .. } => vec![
             tensor(outputs::ANSWER, "BYTES", &[-1]),
-            tensor(outputs::LOGITS, "FP32", &[-1, -1, size(labels)]),
+            tensor(outputs::LOGITS, "FP32", &[-1, -1, width]),
         ],
         Head::QuestionAnswering => vec![
             tensor(outputs::ANSWER, "BYTES", &[-1]),
@@ -219,7 +227,7 @@ fn output_metadata(head: &Head) -> Vec<TensorMetadata> {
         ],
         Head::FillMask { .. } => vec![
             tensor(outputs::ANSWER, "BYTES", &[-1]),
-            tensor(outputs::LOGITS, "FP32", &[-1, -1]),
+            tensor(outputs::LOGITS, "FP32", &[-1, width]),
         ],
     }
 }

@@ -9,7 +9,7 @@ use crate::serve::http::kserve::infer::ID_INPUTS;
 use crate::serve::http::kserve::tensor::{Tensor, Values};
 use crate::serve::request::refusal::{Code, Refusal};
 use crate::task::invalid::{Invalid, InvalidCode};
-use crate::task::{self, Answer, OneOrMany, TaskModel, fill_mask};
+use crate::task::{self, Answer, OneOrMany, TaskModel};
 
 pub(super) const EMBEDDING: &str = "embedding";
 pub(super) const TOKEN_EMBEDDINGS: &str = "token_embeddings";
@@ -23,15 +23,15 @@ pub(super) const END_LOGITS: &str = "end_logits";
 /// For each text, its answer as the native protocol writes it in JSON.
 pub(super) const ANSWER: &str = "answer";
 
-/// The tensors of a task's answer to a list of texts.
-pub(super) fn of_answer(answer: Answer) -> Result<Vec<Tensor>, Refusal> {
+/// The tensors of a task's answer to a list of texts, where an output has vectors of `width` values.
+pub(super) fn of_answer(answer: Answer, width: usize) -> Result<Vec<Tensor>, Refusal> {
     match answer {
         Answer::Vectors(vectors) => Ok(vec![matrix(EMBEDDING, vectors.as_slice().to_vec())]),
         Answer::TokenVectors(texts) => {
             let texts = texts.as_slice();
             let flat: Vec<Vec<f32>> = texts.iter().map(|tokens| tokens.concat()).collect();
             let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
-            Ok(token_matrix(TOKEN_EMBEDDINGS, &flat, &lengths))
+            Ok(token_matrix(TOKEN_EMBEDDINGS, width, &flat, &lengths))
         }
         Answer::Labels(texts) => {
             let shape = vec![texts.len(), texts.first().map_or(0, Vec::len)];
@@ -77,11 +77,14 @@ fn matrix(name: &'static str, rows: Vec<Vec<f32>>) -> Tensor {
     }
 }
 
-/// Rows of so many tokens each, filled with zeros to the longest, and the lengths.
-fn token_matrix(name: &'static str, rows: &[Vec<f32>], lengths: &[usize]) -> Vec<Tensor> {
+/// Rows of `lengths` vectors of `width` values, filled with zeros to the longest, and the lengths.
+fn token_matrix(
+    name: &'static str,
+    width: usize,
+    rows: &[Vec<f32>],
+    lengths: &[usize],
+) -> Vec<Tensor> {
     let longest = lengths.iter().copied().max().unwrap_or(0);
-    let size = |(row, length): (&Vec<f32>, &usize)| row.len() / (*length).max(1);
-    let width = rows.iter().zip(lengths).map(size).max().unwrap_or(0);
     let lengths = lengths
         .iter()
         .map(|length| i64::try_from(*length).unwrap_or(i64::MAX));
@@ -175,26 +178,31 @@ impl Ids {
         })
     }
 
-    /// What the graph computed for the rows, as the tensors of the head.
-    pub(super) fn outputs(self, head: &Head, rows: Vec<Vec<f32>>) -> Result<Vec<Tensor>> {
+    /// What the graph computed for the rows, as the tensors of the head; each vector has `width` values.
+    pub(super) fn outputs(
+        self,
+        head: &Head,
+        width: usize,
+        rows: Vec<Vec<f32>>,
+    ) -> Result<Vec<Tensor>> {
         task::check_outputs(self.lengths.len(), &rows)?;
         Ok(match head {
             Head::FeatureExtraction {
                 pooling: Some(_), ..
             } => vec![matrix(EMBEDDING, rows)],
             Head::FeatureExtraction { pooling: None, .. } => {
-                token_matrix(TOKEN_EMBEDDINGS, &rows, &self.lengths)
+                token_matrix(TOKEN_EMBEDDINGS, width, &rows, &self.lengths)
             }
             Head::TextClassification { .. } | Head::FillMask { .. } => vec![matrix(LOGITS, rows)],
-            Head::TokenClassification { labels } => vec![Tensor {
+            Head::TokenClassification { .. } => vec![Tensor {
                 name: LOGITS,
-                shape: vec![rows.len(), self.width, labels.len()],
-                values: Values::Floats(filled(&rows, self.width * labels.len())),
+                shape: vec![rows.len(), self.width, width],
+                values: Values::Floats(filled(&rows, self.width * width)),
             }],
             Head::QuestionAnswering => {
                 let of = |name, part: usize| {
                     let every_other =
-                        |row: &Vec<f32>| row.iter().skip(part).step_by(2).copied().collect();
+                        |row: &Vec<f32>| row.iter().skip(part).step_by(width).copied().collect();
                     let logits: Vec<Vec<f32>> = rows.iter().map(every_other).collect();
                     Tensor {
                         name,
@@ -247,9 +255,9 @@ fn one_row(
     }
     let mut position = None;
     if matches!(*model.head, Head::FillMask { .. }) {
-        let mask = model.tokenizer.token_id(fill_mask::MASK_TOKEN);
-        position = ids.iter().position(|id| Some(*id) == mask);
-        if position.is_none() || ids.iter().filter(|id| Some(**id) == mask).count() > 1 {
+        let mask = model.mask()?.id;
+        position = ids.iter().position(|id| *id == mask);
+        if position.is_none() || ids.iter().filter(|id| **id == mask).count() > 1 {
             return Err(refuse(ID_INPUTS[0], "must have one mask token".to_owned()));
         }
     }

@@ -277,14 +277,12 @@ async function look() {
   if (!name) return;
   const response = await ask(`/v2/models/${encodeURIComponent(name)}`);
   if (!response.ok) return;
-  const { inputs, outputs } = await response.json();
+  const { inputs, parameters } = await response.json();
   const names = inputs.map((tensor) => tensor.name);
-  const has = (output, sizes) => outputs.some((tensor) => tensor.name === output && tensor.shape.length === sizes);
-  // One answer and one row of logits for a text are those of fill-mask.
-  const fills = names.includes("text") && has("answer", 1) && has("logits", 2);
+  const mask = parameters?.mask_token;
   model = {
     texts: names.includes("question") ? ["question", "context"] : ["text"],
-    text: fills ? "The river is [MASK]." : TEXT,
+    text: mask ? `The river is ${mask}.` : TEXT,
   };
 }
 

@@ -7,7 +7,6 @@ const WINDOW = 10;
 
 const EXAMPLES = {
   "question-answering": { inputs: { question: "Who wrote it?", context: "Ada wrote it in the spring." } },
-  "fill-mask": { inputs: "The river is [MASK]." },
 };
 const EXAMPLE = { inputs: ["The river rose overnight.", "A short text."] };
 
@@ -197,9 +196,15 @@ function showChoice(models) {
   else example(models);
 }
 
-function example(models) {
+/// Shows a request that the chosen model answers.
+async function example(models) {
   const model = models.find((known) => known.name === at("model").value);
   at("inputs").value = JSON.stringify(EXAMPLES[model?.task] ?? EXAMPLE);
+  if (model?.task !== "fill-mask") return;
+  const { parameters } = await ask(`/v2/models/${encodeURIComponent(model.name)}`, "json").catch(() => ({}));
+  const mask = parameters?.mask_token;
+  // Another model may have been chosen meanwhile.
+  if (mask && at("model").value === model.name) at("inputs").value = JSON.stringify({ inputs: `The river is ${mask}.` });
 }
 
 function show() {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::failure::Failure;
@@ -47,11 +48,20 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// A value from YAML text; the error shows line, column and the offending key.
 /// `origin` is the path or name that the error gives.
 pub fn parse_yaml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
-    serde_yaml::from_str(text).map_err(|error| {
-        Failure::usage(format!("`{origin}` is not valid"))
-            .why(said_of(origin, &error.to_string()))
-            .into()
-    })
+    serde_yaml::from_str(text).map_err(|error| not_valid(origin, &error))
+}
+
+/// The keys of a YAML mapping, with values of whatever types they are. `on` and `off` are texts.
+pub fn parse_yaml_keys(text: &str, origin: &str) -> Result<Map<String, Value>> {
+    let options = serde_yaml::options! { strict_booleans: true };
+    let parsed = serde_yaml::from_str_with_options(text, options);
+    parsed.map_err(|error| not_valid(origin, &error))
+}
+
+fn not_valid(origin: &str, error: &serde_yaml::Error) -> anyhow::Error {
+    Failure::usage(format!("`{origin}` is not valid"))
+        .why(said_of(origin, &error.to_string()))
+        .into()
 }
 
 /// What the parser says in words of Rust, in words of a file.

@@ -56,6 +56,7 @@ pub mod task;
 pub mod placement;
 
 pub mod doctor;
+pub mod embedded;
 pub mod verify;
 
 pub mod rehearse;

@@ -20,7 +20,7 @@ pub struct InstanceFacts {
     /// Name of the chip, as the driver, else `neuron-ls`, else the type of instance tells.
     pub chip: Option<String>,
     /// The row of this type in the profile's table of instances.
-    pub row: Option<profile::Instance>,
+    pub row: Option<profile::InstanceType>,
 }
 
 pub fn examine(

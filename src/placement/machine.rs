@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::failure::{Class, Failure, known_names};
-use crate::profile::{ChipProfile, Hardware, Instance};
+use crate::profile::{ChipHardware, ChipProfile, InstanceType};
 
 const GIB: u64 = 1 << 30;
 
@@ -47,7 +47,7 @@ impl Machine {
         Self::of_row(profile, row, core_size)
     }
 
-    fn of_row(profile: &ChipProfile, row: &Instance, core_size: Option<u32>) -> Result<Self> {
+    fn of_row(profile: &ChipProfile, row: &InstanceType, core_size: Option<u32>) -> Result<Self> {
         let mut machine = Self::with_devices(profile, row.devices, core_size)?;
         machine.name.clone_from(&row.name);
         machine.vcpus = row.vcpus;
@@ -98,7 +98,7 @@ impl Machine {
 }
 
 /// The cores of a device as the runtime numbers them, and the core size where the chip has one.
-fn cores_per_device(hardware: &Hardware, core_size: Option<u32>) -> Result<(u32, Option<u32>)> {
+fn cores_per_device(hardware: &ChipHardware, core_size: Option<u32>) -> Result<(u32, Option<u32>)> {
     let grouped = &hardware.logical_cores_per_device;
     match core_size {
         Some(size) if !grouped.is_empty() => match grouped.get(&size) {

@@ -56,11 +56,11 @@ pub enum PassedTo {
     Trace,
 }
 
-/// What neuronc itself learns from an argument.
+/// The decision of neuronc that an argument makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decides {
-    /// What is cast, and so which tolerance holds.
+    /// The cast, and so the tolerance that holds.
     Cast,
     /// Physical cores of a logical core.
     CoreSize,
@@ -80,7 +80,7 @@ pub struct Keywords {
     pub one_of: Vec<Vec<String>>,
     #[serde(default)]
     pub any_of: Vec<String>,
-    /// What stands between them; a space makes each a word of its own.
+    /// The text between two of them; a space makes each a word of its own.
     #[serde(default = "space")]
     pub joined_by: String,
 }
@@ -101,7 +101,7 @@ pub struct Number {
     pub decimals: bool,
 }
 
-/// Flags that a user may bring but the compiler does not take from him.
+/// Flags that users bring from elsewhere, and that the compiler does not take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedFlags {
@@ -152,18 +152,20 @@ impl Argument {
                 .accept(word)
                 .ok_or_else(|| Unfit::Unknown(word.clone()));
         }
-        match self.values.is_empty() || self.values.contains(word) {
-            true => Ok(word.clone()),
-            false => Err(Unfit::Unknown(word.clone())),
+        if self.values.is_empty() || self.values.contains(word) {
+            Ok(word.clone())
+        } else {
+            Err(Unfit::Unknown(word.clone()))
         }
     }
 
     /// Checks a recorded value.
     pub fn check(&self, recorded: &str) -> Result<(), Unfit> {
         if self.switch {
-            return match [ON, OFF].contains(&recorded) {
-                true => Ok(()),
-                false => Err(Unfit::Unknown(recorded.to_owned())),
+            return if [ON, OFF].contains(&recorded) {
+                Ok(())
+            } else {
+                Err(Unfit::Unknown(recorded.to_owned()))
             };
         }
         self.accept(&[recorded.to_owned()]).map(drop)
@@ -178,7 +180,7 @@ impl Argument {
         words.into_iter().map(String::as_str).collect()
     }
 
-    /// How many of the ways to say what may follow are given; more than one contradict each other.
+    /// The number of ways in which the profile says what may follow; more than one contradict each other.
     pub(super) fn kinds(&self) -> usize {
         let given = [
             !self.values.is_empty(),
@@ -231,15 +233,12 @@ impl Keywords {
 
 impl Number {
     fn accept(&self, word: &str) -> Option<String> {
-        let (value, text) = match self.decimals {
-            true => {
-                let value: f64 = word.parse().ok()?;
-                (value, value.to_string())
-            }
-            false => {
-                let value: u32 = word.parse().ok()?;
-                (f64::from(value), value.to_string())
-            }
+        let (value, text) = if self.decimals {
+            let value: f64 = word.parse().ok()?;
+            (value, value.to_string())
+        } else {
+            let value: u32 = word.parse().ok()?;
+            (f64::from(value), value.to_string())
         };
         let fits = value.is_finite() && value >= self.from && self.to.is_none_or(|to| value <= to);
         fits.then_some(text)
@@ -247,9 +246,10 @@ impl Number {
 
     /// The bounds, for people.
     pub fn shown(&self) -> String {
-        let kind = match self.decimals {
-            true => "a number",
-            false => "a whole number",
+        let kind = if self.decimals {
+            "a number"
+        } else {
+            "a whole number"
         };
         match self.to {
             Some(to) => format!("{kind} from {} to {to}", self.from),

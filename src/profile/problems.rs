@@ -1,10 +1,11 @@
-//! What in a profile cannot be true at once.
+//! Contradictions within a profile.
 
 use crate::failure::known_names;
-use crate::profile::{
-    Argument, ChipProfile, Decides, FORMAT, Hardware, Instance, PassedTo, Unfit, flags,
-    operator_list, operator_list_names,
-};
+use crate::profile::argument::{Argument, Decides, PassedTo, Unfit};
+use crate::profile::chip::{ChipHardware, ChipProfile, FORMAT, InstanceType};
+use crate::profile::operator_lists::{operator_list, operator_list_names};
+use crate::profile::spelling::{TypedFlag, flags};
+use crate::profile::version::parts;
 
 impl ChipProfile {
     /// Everything in the profile that cannot be true at once.
@@ -72,7 +73,9 @@ impl ChipProfile {
         if let Some(short) = argument.short.as_ref().filter(|short| {
             short.starts_with("--") || !short.starts_with('-') || short.chars().count() < 2
         }) {
-            problems.push(format!("`{short}` is no short form: it has one dash"));
+            problems.push(format!(
+                "`{short}` is not a short form: those have one dash"
+            ));
         }
         if let Some(default) = &argument.default
             && argument.check(default).is_err()
@@ -80,19 +83,19 @@ impl ChipProfile {
             problems.push(format!("default `{default}` is not a value"));
         }
         if let Some(since) = &argument.since
-            && super::parts(since).is_empty()
+            && parts(since).is_empty()
         {
             problems.push(format!("since `{since}` is not a version such as \"2.27\""));
         }
         if let Some(other) = &argument.excludes
             && !self.arguments.contains_key(other)
         {
-            problems.push(format!("excludes `{other}`, which is no argument"));
+            problems.push(format!("excludes `{other}`, which is not an argument"));
         }
         problems
     }
 
-    /// What the arguments decide must be decided by one each, and be known for every value.
+    /// Each decision must be made by one argument, and be known for every value of it.
     fn problems_of_decisions(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for decides in [Decides::Cast, Decides::CoreSize, Decides::Cores] {
@@ -177,7 +180,7 @@ impl ChipProfile {
             let Some(instead) = &refusal.instead else {
                 continue;
             };
-            let fits = |typed: &super::TypedFlag| match self.find(typed) {
+            let fits = |typed: &TypedFlag| match self.find(typed) {
                 Some((_, argument, words)) => argument.accept(&words),
                 None => Err(Unfit::Unknown(typed.flag.clone())),
             };
@@ -190,8 +193,8 @@ impl ChipProfile {
     }
 }
 
-impl Instance {
-    fn problem(&self, hardware: &Hardware) -> Option<String> {
+impl InstanceType {
+    fn problem(&self, hardware: &ChipHardware) -> Option<String> {
         let cores = self.devices * hardware.cores_per_device;
         let memory = f64::from(self.devices) * hardware.memory_gib_per_device;
         let consistent =
@@ -207,7 +210,8 @@ impl Instance {
 
 #[cfg(test)]
 mod tests {
-    use crate::profile::{ChipProfile, load};
+    use crate::profile::chip::ChipProfile;
+    use crate::profile::load;
 
     fn problems(chip: &str, change: impl FnOnce(&mut ChipProfile)) -> String {
         let mut profile = load(chip).unwrap();
@@ -273,7 +277,7 @@ mod tests {
             "only one of `values`",
             "default `4`",
             "since `new`",
-            "`O` is no short form",
+            "`O` is not a short form",
             "excludes `nothing`",
             "flag `optlevel` has no dash",
         ] {

@@ -1,7 +1,7 @@
 //! The grammar of a compiler's command line: flags, and the words that follow them.
 
-use crate::profile::ChipProfile;
 use crate::profile::argument::{Argument, PassedTo};
+use crate::profile::chip::ChipProfile;
 
 /// A flag as it was typed, dashes included, with the words that follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::arguments::{self, CheckedArguments};
 use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::cli::terminal::wrap::wrap;
-use crate::profile::{self, ChipProfile, Hardware, Instance, Sdk};
+use crate::profile::{self, ChipHardware, ChipProfile, InstanceType, Sdk};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,7 +100,7 @@ fn table(chips: &[ChipProfile]) -> String {
     text
 }
 
-fn instance(chip: &ChipProfile, hardware: &Hardware, row: &Instance) -> String {
+fn instance(chip: &ChipProfile, hardware: &ChipHardware, row: &InstanceType) -> String {
     let known = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
     format!(
         "  {:<6}{:<16}{:>8}{:>7}{:>9}{:>8}{:>7}{:>7}\n",
@@ -152,7 +152,7 @@ fn details(chip: &ChipProfile) -> Result<String> {
 /// A name and what stands behind it.
 type Line = (&'static str, String);
 
-fn hardware_lines(hardware: &Hardware) -> Vec<Line> {
+fn hardware_lines(hardware: &ChipHardware) -> Vec<Line> {
     let cores = hardware.cores_per_device;
     let memory = hardware.memory_gib_per_device;
     let each = |cores: u32| memory / f64::from(cores);

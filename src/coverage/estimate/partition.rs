@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use crate::coverage::graph::{Graph, Origin, ValueId};
-use crate::profile::Partitioner;
+use crate::profile::PartitionLimits;
 
 /// Why a supported operator is on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ impl Left {
 pub(super) fn left_on_host(
     graph: &Graph,
     supported: &[bool],
-    limits: &Partitioner,
+    limits: &PartitionLimits,
 ) -> Vec<Option<Left>> {
     let flow = Flow::of(graph);
     let stages = stages(&flow, supported);

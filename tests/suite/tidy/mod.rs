@@ -14,6 +14,7 @@ use crate::support::repository;
 const LAYERS: [&[&str]; 19] = [
     &[
         "cleanup",
+        "embedded",
         "failure",
         "files",
         "host_memory",
@@ -46,9 +47,11 @@ const LAYERS: [&[&str]; 19] = [
 ];
 
 /// Modules of one layer that may use one another, in this order.
-const SIDEWAYS: [(&str, &str); 13] = [
+const SIDEWAYS: [(&str, &str); 15] = [
     ("cast", "arguments"),
     ("command", "cleanup"),
+    ("embedded", "failure"),
+    ("embedded", "files"),
     ("files", "failure"),
     ("host_memory", "files"),
     ("http_error", "failure"),

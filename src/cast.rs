@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::arguments::Arguments;
 use crate::profile::{ChipProfile, CompilerKind, Decides};
 
-/// What libtorch casts: what a graph for the host is traced with.
+/// The cast of libtorch, with which a graph for the host is traced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cast {
     pub mode: CastMode,
@@ -34,7 +34,7 @@ pub enum CastType {
     Fp16,
 }
 
-/// What the compiler of a chip casts.
+/// The cast of the compiler of a chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompilerCast {
     pub mode: CastMode,
@@ -63,7 +63,7 @@ impl ChipFloat {
 }
 
 impl CompilerCast {
-    /// What a compiler casts that gets `arguments`.
+    /// The cast of a compiler that gets `arguments`.
     pub fn of(arguments: &Arguments) -> Self {
         let value = |name: &str| arguments.get(name).map(String::as_str);
         match (value("auto-cast"), value("fast-math")) {
@@ -112,7 +112,7 @@ impl CompilerCast {
         }
     }
 
-    /// What of it the tracer does: on a Neuron chip the compiler does all of it.
+    /// The part of it that is the tracer's: none on a Neuron chip, where the compiler casts.
     pub fn by_tracer(self, compiler: CompilerKind) -> Cast {
         Cast {
             mode: if compiler.is_host() {

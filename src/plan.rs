@@ -29,7 +29,7 @@ const BUCKET_TOKENS_MAX: usize = 1 << 20;
 pub struct Plan {
     /// The name under which the model is served.
     pub name: String,
-    pub model: Model,
+    pub model: ModelIdentity,
     pub chip: String,
     pub compiler: CompilerKind,
     pub arguments: Arguments,
@@ -37,7 +37,7 @@ pub struct Plan {
     pub head: Head,
     pub attention: Attention,
     pub cast: Cast,
-    /// What each graph takes after the weights.
+    /// The inputs of each graph after the weights.
     pub inputs: Vec<Input>,
     /// What each graph returns; the manifest of the bundle has it with its width.
     pub output: PlannedOutput,
@@ -54,7 +54,7 @@ pub struct Plan {
 /// The model's identity: what it is, not where it lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
+pub struct ModelIdentity {
     /// Hub id; absent for a model from a folder.
     pub id: Option<String>,
     pub commit: Option<String>,
@@ -62,13 +62,13 @@ pub struct Model {
     pub files: BTreeMap<String, String>,
 }
 
-/// What the user asked for beside the recipe and the chip.
+/// The options of the user beside recipe, chip and compiler arguments.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct PlanOptions {
     pub batch_sizes: Option<Vec<usize>>,
     pub sequence_lengths: Option<Vec<usize>>,
     pub self_contained: bool,
-    /// Of the SDK of this machine, where one was found; they replace those of the profile.
+    /// Package versions of the SDK of this machine, where one was found; they replace those of the profile.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -94,8 +94,8 @@ pub fn plan(
     recipe: &Recipe,
     arguments: CheckedArguments,
     checkpoint: &Checkpoint,
-    model: Model,
-    options: &Options,
+    model: ModelIdentity,
+    options: &PlanOptions,
 ) -> Result<Plan> {
     let profile = arguments.profile();
     let cast = CompilerCast::of(arguments.values()).by_tracer(profile.compiler.kind);
@@ -129,7 +129,7 @@ fn buckets(
     recipe: &Recipe,
     profile: &ChipProfile,
     limit: usize,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Vec<Bucket>> {
     let default = recipe.buckets.as_ref().unwrap_or(&profile.buckets);
     if let Some(asked) = &options.sequence_lengths
@@ -228,17 +228,17 @@ mod tests {
         }
     }
 
-    fn plan_with(options: &Options) -> Result<Plan> {
+    fn plan_with(options: &PlanOptions) -> Result<Plan> {
         plan_for(&profile::load("cpu").unwrap(), "", options)
     }
 
-    fn plan_for(profile: &ChipProfile, compiler_args: &str, options: &Options) -> Result<Plan> {
+    fn plan_for(profile: &ChipProfile, compiler_args: &str, options: &PlanOptions) -> Result<Plan> {
         let typed = TypedArguments {
             texts: vec![compiler_args.to_owned()],
             ..TypedArguments::default()
         };
         let arguments = typed.parse(profile)?.check(None)?;
-        let model = Model {
+        let model = ModelIdentity {
             id: Some("org/name".to_owned()),
             commit: None,
             files: BTreeMap::from([("model.safetensors".to_owned(), "sha256:00".to_owned())]),
@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn the_same_arguments_give_the_same_plan() {
-        let options = Options {
+        let options = PlanOptions {
             batch_sizes: Some(vec![4, 1, 4]),
-            ..Options::default()
+            ..PlanOptions::default()
         };
         let (a, b) = (plan_with(&options).unwrap(), plan_with(&options).unwrap());
         assert_eq!(
@@ -263,17 +263,17 @@ mod tests {
 
     #[test]
     fn every_argument_changes_the_key() {
-        let base = plan_with(&Options::default()).unwrap().key().unwrap();
+        let base = plan_with(&PlanOptions::default()).unwrap().key().unwrap();
         let profile = profile::load("cpu").unwrap();
-        let cast = plan_for(&profile, "--auto-cast all", &Options::default());
+        let cast = plan_for(&profile, "--auto-cast all", &PlanOptions::default());
         assert_ne!(cast.unwrap().key().unwrap(), base);
-        let shapes = Options {
+        let shapes = PlanOptions {
             batch_sizes: Some(vec![3]),
-            ..Options::default()
+            ..PlanOptions::default()
         };
-        let export = Options {
+        let export = PlanOptions {
             self_contained: true,
-            ..Options::default()
+            ..PlanOptions::default()
         };
         for options in [shapes, export] {
             assert_ne!(plan_with(&options).unwrap().key().unwrap(), base);
@@ -302,7 +302,7 @@ mod tests {
         for chip in profile::names() {
             let profile = profile::load(chip).unwrap();
             let key = |compiler_args: &str| {
-                let plan = plan_for(&profile, compiler_args, &Options::default());
+                let plan = plan_for(&profile, compiler_args, &PlanOptions::default());
                 plan.unwrap().key().unwrap()
             };
             let mut keys = std::collections::BTreeSet::from([key("")]);
@@ -315,13 +315,13 @@ mod tests {
 
     #[test]
     fn default_buckets_are_cut_to_what_the_model_takes() {
-        let plan = plan_with(&Options::default()).unwrap();
+        let plan = plan_with(&PlanOptions::default()).unwrap();
         assert_eq!(plan.longest(), 100);
     }
 
     #[test]
     fn on_cpu_a_text_is_padded_by_less_than_sixteen_tokens_and_large_batches_are_of_short_texts() {
-        let plan = plan_with(&Options::default()).unwrap();
+        let plan = plan_with(&PlanOptions::default()).unwrap();
         for tokens in 1..=100 {
             let bucket = bucket::smallest(&plan.buckets, 1, tokens).unwrap();
             assert!(bucket.sequence - tokens < 16, "{tokens} in {bucket}");
@@ -332,9 +332,9 @@ mod tests {
 
     #[test]
     fn buckets_that_are_asked_for_are_all_made() {
-        let options = Options {
+        let options = PlanOptions {
             batch_sizes: Some(vec![64]),
-            ..Options::default()
+            ..PlanOptions::default()
         };
         let plan = plan_with(&options).unwrap();
         assert_eq!(plan.longest(), 100);
@@ -343,9 +343,9 @@ mod tests {
 
     #[test]
     fn a_sequence_length_beyond_the_model_is_refused_with_both_numbers() {
-        let options = Options {
+        let options = PlanOptions {
             sequence_lengths: Some(vec![128]),
-            ..Options::default()
+            ..PlanOptions::default()
         };
         let error = plan_with(&options).unwrap_err().to_string();
         assert!(error.contains("128") && error.contains("100"), "{error}");

@@ -20,7 +20,7 @@ include!(concat!(env!("OUT_DIR"), "/models.rs"));
 /// The version of the recipe format that this build reads.
 const FORMAT: u32 = 1;
 
-/// What a model is asked to do; the names are those of the Hub.
+/// The task of a model, with the name that the Hub has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
@@ -108,7 +108,7 @@ pub struct Recipe {
     pub task: Option<Task>,
     #[serde(default)]
     pub buckets: Option<BucketGrid>,
-    /// What `verify` accepts, by cast mode; replaces the profile's entry of the same mode.
+    /// The differences that `verify` accepts, by cast mode; replaces the profile's entry of the same mode.
     #[serde(default)]
     pub tolerances: BTreeMap<String, Tolerance>,
 }

@@ -5,176 +5,23 @@
 //! written out. A plan is made of the last, which nothing but the way through the others makes, and
 //! holds them as [`Arguments`].
 
+mod check;
 mod parse;
+mod pass;
 mod refuse;
 mod words;
 
-use std::collections::BTreeMap;
-
-use anyhow::Result;
-use serde_json::Value;
-
-use crate::profile::{Argument, ChipProfile, ON, PassedTo, reaches};
-
+pub use crate::arguments::check::{Arguments, CheckedArguments};
 pub use crate::arguments::parse::{ParsedArguments, TypedArguments};
-
-/// Arguments by name, without the leading dashes. A switch is `on` or `off`.
-pub type Arguments = BTreeMap<String, String>;
-
-/// Arguments that a chip's compiler takes, with every default written out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CheckedArguments<'a> {
-    profile: &'a ChipProfile,
-    values: Arguments,
-}
-
-impl<'a> CheckedArguments<'a> {
-    /// What the compiler of `profile` gets where nobody asks for anything.
-    pub fn defaults(profile: &'a ChipProfile) -> Self {
-        let version = profile.compiler_version();
-        Self::with_defaults(profile, Arguments::new(), version)
-    }
-
-    /// `values`, which are possible, and the defaults of a compiler of `version`. Defaults that it
-    /// does not know yet are left out, and so is the opposite of a value.
-    fn with_defaults(
-        profile: &'a ChipProfile,
-        mut values: Arguments,
-        version: Option<&str>,
-    ) -> Self {
-        let version = version.unwrap_or_default();
-        let is_default = |(name, argument): &(&String, &Argument)| {
-            let since = argument.since.as_ref();
-            let exists = since.is_none_or(|since| reaches(version, since));
-            let excluded = opposites(profile).any(|(a, b)| {
-                (a == name.as_str() && values.contains_key(b))
-                    || (b == name.as_str() && values.contains_key(a))
-            });
-            exists && !excluded && !values.contains_key(name.as_str())
-        };
-        let defaults = profile.arguments.iter().filter(is_default);
-        let defaults: Arguments = defaults
-            .filter_map(|(name, argument)| Some((name.clone(), argument.default.clone()?)))
-            .collect();
-        values.extend(defaults);
-        Self { profile, values }
-    }
-
-    /// The chip that they were checked for.
-    pub fn profile(&self) -> &'a ChipProfile {
-        self.profile
-    }
-
-    pub fn values(&self) -> &Arguments {
-        &self.values
-    }
-
-    pub fn into_values(self) -> Arguments {
-        self.values
-    }
-}
-
-impl<'a> ParsedArguments<'a> {
-    /// The arguments that a compiler of `version` gets. Fails for an argument that a compiler of this
-    /// version does not have. Where the version is not known, defaults are those of the version that
-    /// the profile describes, and whatever was asked for is passed on.
-    pub fn check(self, version: Option<&str>) -> Result<CheckedArguments<'a>> {
-        let profile = self.profile();
-        let values = self.into_values();
-        for name in values.iter().map(|(name, _)| name) {
-            let argument = profile.arguments.get(name);
-            let since = argument.and_then(|argument| argument.since.as_deref());
-            if let (Some(since), Some(version)) = (since, version)
-                && !reaches(version, since)
-            {
-                return Err(refuse::too_new(profile, name, since, version));
-            }
-        }
-        let version = version.or(profile.compiler_version());
-        let values = values.into_iter().collect();
-        Ok(CheckedArguments::with_defaults(profile, values, version))
-    }
-}
-
-/// The pairs of arguments of which one says the opposite of the other.
-fn opposites(profile: &ChipProfile) -> impl Iterator<Item = (&str, &str)> {
-    let arguments = profile.arguments.iter();
-    arguments.filter_map(|(name, argument)| Some((name.as_str(), argument.excludes.as_deref()?)))
-}
-
-/// The words that the compiler gets, in the order of the arguments' names.
-pub fn command_line(profile: &ChipProfile, arguments: &Arguments) -> Vec<String> {
-    let mut words = Vec::new();
-    for (argument, value) in passed_to(PassedTo::Compiler, profile, arguments) {
-        if argument.switch && value != ON {
-            continue;
-        }
-        words.push(argument.flag.clone());
-        if !argument.switch {
-            let separate = argument.keywords.iter().any(|k| k.joined_by == " ");
-            if separate {
-                words.extend(value.split(' ').map(str::to_owned));
-            } else {
-                words.push(value.to_owned());
-            }
-        }
-    }
-    words
-}
-
-/// The keyword arguments that the framework's trace function gets. Switches are booleans, numbers
-/// numbers, and keywords lists.
-pub fn trace_options(profile: &ChipProfile, arguments: &Arguments) -> BTreeMap<String, Value> {
-    let passed = passed_to(PassedTo::Trace, profile, arguments);
-    let options = passed.map(|(argument, value)| {
-        let json = match (&argument.keywords, &argument.number) {
-            _ if argument.switch => Value::from(value == ON),
-            (Some(keywords), _) => value.split(&keywords.joined_by).map(Value::from).collect(),
-            (_, Some(_)) => serde_json::from_str(value).unwrap_or_else(|_| value.into()),
-            _ => Value::from(value),
-        };
-        (argument.flag.clone(), json)
-    });
-    options.collect()
-}
-
-fn passed_to<'a>(
-    to: PassedTo,
-    profile: &'a ChipProfile,
-    arguments: &'a Arguments,
-) -> impl Iterator<Item = (&'a Argument, &'a str)> {
-    let known = arguments.iter().filter_map(|(name, value)| {
-        let argument = profile.arguments.get(name)?;
-        Some((argument, value.as_str()))
-    });
-    known.filter(move |(argument, _)| argument.passed_to == to)
-}
-
-/// The arguments as a person reads them: first what the compiler gets, then what the framework's
-/// trace function gets.
-pub fn shown(profile: &ChipProfile, arguments: &Arguments) -> Vec<String> {
-    let mut shown: Vec<String> = Vec::new();
-    for word in command_line(profile, arguments) {
-        match shown.last_mut() {
-            Some(last) if !word.starts_with('-') => *last += &format!(" {word}"),
-            _ => shown.push(word),
-        }
-    }
-    let options = trace_options(profile, arguments);
-    shown.extend(
-        options
-            .iter()
-            .map(|(name, value)| format!("{name}={value}")),
-    );
-    shown
-}
+pub use crate::arguments::pass::{command_line, shown, trace_options};
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Result;
     use serde_json::json;
 
     use super::*;
-    use crate::profile;
+    use crate::profile::{self, ChipProfile};
 
     fn parse<'a>(profile: &'a ChipProfile, text: &str) -> Result<ParsedArguments<'a>> {
         let typed = TypedArguments {

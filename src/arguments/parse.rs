@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::arguments::{opposites, refuse, words};
+use crate::arguments::{refuse, words};
 use crate::profile::{ChipProfile, TypedFlag, flags};
 
 /// The arguments as they were typed.
@@ -95,6 +95,12 @@ impl<'a> ParsedFlag<'a> {
     }
 }
 
+/// The pairs of arguments of which one says the opposite of the other.
+pub(super) fn opposites(profile: &ChipProfile) -> impl Iterator<Item = (&str, &str)> {
+    let arguments = profile.arguments.iter();
+    arguments.filter_map(|(name, argument)| Some((name.as_str(), argument.excludes.as_deref()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::OnceLock;
@@ -102,7 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::arguments::command_line;
+    use crate::arguments::pass::command_line;
     use crate::profile;
 
     fn of_text(text: &str) -> TypedArguments {

@@ -1,15 +1,15 @@
-//! What stands on top of a model's encoder, by its small files.
+//! The head of a model, by its small files.
 
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::checkpoint::{CONFIG_FILE, MODULES_FILE, SmallFiles, json};
+use crate::checkpoint::small_files::{CONFIG_FILE, MODULES_FILE, SmallFiles, json};
 use crate::failure::{Failure, name_list};
 use crate::family::{Head, Pooling, Scores};
 use crate::recipe::Task;
 
-pub(super) fn head(small: &SmallFiles, config: &Value, asked: Option<Task>) -> Result<Head> {
-    let task = match asked {
+pub(super) fn head(small: &SmallFiles, config: &Value, requested: Option<Task>) -> Result<Head> {
+    let task = match requested {
         Some(task) => task,
         None => task_of(config)?,
     };
@@ -89,7 +89,7 @@ fn scores(config: &Value, labels: usize) -> Scores {
 
 /// The modules that sentence-transformers would run after the encoder; token embeddings without.
 fn sentence_head(small: &SmallFiles) -> Result<Head> {
-    let modules: Option<Vec<Module>> = json(small, MODULES_FILE)?;
+    let modules: Option<Vec<SentenceModule>> = json(small, MODULES_FILE)?;
     let mut pooling = None;
     let mut normalize = false;
     for module in modules.unwrap_or_default() {
@@ -114,8 +114,9 @@ fn sentence_head(small: &SmallFiles) -> Result<Head> {
     Ok(Head::FeatureExtraction { pooling, normalize })
 }
 
+/// A row of `modules.json`.
 #[derive(serde::Deserialize)]
-struct Module {
+struct SentenceModule {
     #[serde(rename = "type")]
     kind: String,
     path: String,

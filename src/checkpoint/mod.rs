@@ -1,37 +1,31 @@
 //! What a model's own small files decide: tracer, head, limits, and which files are needed.
 
 mod head;
+mod model_files;
+mod small_files;
 mod tracer;
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::bucket::Input;
 use crate::checkpoint::head::head;
+use crate::checkpoint::model_files::{Pickles, tokenizer_files, weight_files};
+use crate::checkpoint::small_files::{CONFIG_FILE, SENTENCE_CONFIG_FILE, json};
 use crate::checkpoint::tracer::{for_transformers, positions_of, torchscript_inputs};
 use crate::failure::Failure;
 use crate::family::{self, Head};
 use crate::recipe::Task;
-use crate::tokenizer::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE};
 
-pub use crate::checkpoint::tracer::{Asked, Tracer, TracerChoice};
-
-const CONFIG_FILE: &str = "config.json";
-const MODULES_FILE: &str = "modules.json";
-const SENTENCE_CONFIG_FILE: &str = "sentence_bert_config.json";
-const WEIGHTS_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
-const PICKLE_FILE: &str = "pytorch_model.bin";
+pub use crate::checkpoint::small_files::{SmallFiles, small_files};
+pub use crate::checkpoint::tracer::{RequestedTracer, Tracer, TracerChoice};
 
 /// A model as its files describe it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     pub tracer: Tracer,
     pub head: Head,
-    /// What the forward takes beside the weights.
+    /// The inputs of the forward beside the weights.
     pub inputs: Vec<Input>,
     /// The token id that fills unused places.
     pub pad_id: i64,
@@ -43,38 +37,15 @@ pub struct Checkpoint {
     pub tokenizer_files: Vec<String>,
 }
 
-/// The small files of a model folder, by their name.
-pub type SmallFiles = BTreeMap<String, Vec<u8>>;
-
-/// Which of the files `listed` in a model's folder [`Checkpoint::read`] needs.
-pub fn small_files<'a>(listed: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    const NAMES: [&str; 5] = [
-        CONFIG_FILE,
-        MODULES_FILE,
-        SENTENCE_CONFIG_FILE,
-        INDEX_FILE,
-        TOKENIZER_CONFIG_FILE,
-    ];
-    listed
-        .filter(|name| NAMES.contains(name) || is_module_config(name))
-        .collect()
-}
-
-/// The config of a sentence-transformers module lies in a folder of its own, such as `1_Pooling`.
-fn is_module_config(name: &str) -> bool {
-    let numbered = name.starts_with(|first: char| first.is_ascii_digit());
-    numbered && name.ends_with(CONFIG_FILE) && name.matches('/').count() == 1
-}
-
 impl Checkpoint {
-    /// Reads the model's description; `listed` are all files of its folder, `task` what the user or
-    /// the recipe asks for. The inputs of a model that transformers traces are not known yet, nor how
+    /// The model that the files `small` describe; `listed` are all files of its folder, `task` what the
+    /// user or the recipe asks for. The inputs of a model that transformers traces are not known yet, nor how
     /// many tokens its positions cover.
-    pub fn read(
+    pub fn resolve(
         small: &SmallFiles,
         listed: &[&str],
         task: Option<Task>,
-        tracer: &Asked,
+        tracer: &RequestedTracer,
     ) -> Result<Self> {
         let config: Value = json(small, CONFIG_FILE)?.ok_or_else(no_config)?;
         if config.get("auto_map").is_some() {
@@ -91,7 +62,7 @@ impl Checkpoint {
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(usize::MAX);
         let tokenizer_files = tokenizer_files(listed)?;
-        if let Asked::Torchscript { file, inputs } = tracer {
+        if let RequestedTracer::Torchscript { file, inputs } = tracer {
             return Ok(Self {
                 max_tokens: limit.min(positions_of(&config)),
                 inputs: torchscript_inputs(inputs, &head),
@@ -135,91 +106,13 @@ fn no_config() -> Failure {
         .help("give the folder or the id of a transformers model")
 }
 
-/// A small file as JSON; `None` when the model does not have it.
-fn json<T: DeserializeOwned>(small: &SmallFiles, name: &str) -> Result<Option<T>> {
-    let Some(bytes) = small.get(name) else {
-        return Ok(None);
-    };
-    serde_json::from_slice(bytes).map(Some).map_err(|error| {
-        Failure::usage(format!("`{name}` of the model is not valid"))
-            .why(error.to_string())
-            .help("it is damaged or cut off: download it again")
-            .into()
-    })
-}
-
-/// What becomes of weights that are a pickle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pickles {
-    /// Python reads them, without running what is in them.
-    Read,
-    Refuse,
-}
-
-fn weight_files(small: &SmallFiles, listed: &[&str], pickles: Pickles) -> Result<Vec<String>> {
-    let index: Option<Value> = json(small, INDEX_FILE)?;
-    if let Some(map) = index
-        .as_ref()
-        .and_then(|index| index.get("weight_map")?.as_object())
-    {
-        let mut files: Vec<String> = map
-            .values()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
-        files.sort();
-        files.dedup();
-        if let Some(absent) = files.iter().find(|file| !listed.contains(&file.as_str())) {
-            return Err(Failure::usage(format!("the model has no `{absent}`"))
-                .why(format!("`{INDEX_FILE}` names it"))
-                .into());
-        }
-        return Ok(files);
-    }
-    if listed.contains(&WEIGHTS_FILE) {
-        return Ok(vec![WEIGHTS_FILE.to_owned()]);
-    }
-    if pickles == Pickles::Read && listed.contains(&PICKLE_FILE) {
-        return Ok(vec![PICKLE_FILE.to_owned()]);
-    }
-    let failure = Failure::usage("the model has no safetensors weights");
-    Err(match listed.contains(&PICKLE_FILE) {
-        true => failure
-            .why(format!("it has `{PICKLE_FILE}`, a pickle, which can run code when it is opened"))
-            .help(
-                "on the Hub, the conversion bot offers safetensors as a pull request: give its revision, \
-                 such as `--revision refs/pr/1`; or have transformers read it with `--tracer transformers`",
-            ),
-        false => failure
-            .why(format!("neither `{WEIGHTS_FILE}` nor `{INDEX_FILE}` is there"))
-            .help("give the folder or the id of a model with weights"),
-    }
-    .into())
-}
-
-fn tokenizer_files(listed: &[&str]) -> Result<Vec<String>> {
-    let wanted: &[&str] = match listed.contains(&TOKENIZER_FILE) {
-        true => &[TOKENIZER_FILE, TOKENIZER_CONFIG_FILE],
-        false => &[VOCABULARY_FILE, TOKENIZER_CONFIG_FILE],
-    };
-    if !listed.contains(&wanted[0]) {
-        return Err(
-            Failure::usage(format!("the model has no `{TOKENIZER_FILE}`"))
-                .why(format!("nor `{VOCABULARY_FILE}`"))
-                .help(
-                    "save the tokenizer beside the model with `tokenizer.save_pretrained(FOLDER)`",
-                )
-                .into(),
-        );
-    }
-    let present = wanted.iter().filter(|name| listed.contains(name));
-    Ok(present.map(|name| (*name).to_owned()).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::model_files::{PICKLE_FILE, WEIGHTS_FILE};
+    use crate::checkpoint::small_files::MODULES_FILE;
     use crate::family::Pooling;
+    use crate::tokenizer::TOKENIZER_FILE;
     use serde_json::json;
 
     const LISTED: [&str; 3] = [CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE];
@@ -252,7 +145,8 @@ mod tests {
             ),
             (SENTENCE_CONFIG_FILE, json!({"max_seq_length": 256})),
         ]);
-        let checkpoint = Checkpoint::read(&files, &LISTED, None, &Asked::Nothing).unwrap();
+        let checkpoint =
+            Checkpoint::resolve(&files, &LISTED, None, &RequestedTracer::Automatic).unwrap();
         assert_eq!(checkpoint.max_tokens, 256);
         let head = Head::FeatureExtraction {
             pooling: Some(Pooling::Mean),
@@ -265,11 +159,11 @@ mod tests {
     fn labels_follow_their_ids() {
         let mut config = bert("BertForTokenClassification");
         config["id2label"] = json!({"1": "B", "0": "A", "2": "C"});
-        let checkpoint = Checkpoint::read(
+        let checkpoint = Checkpoint::resolve(
             &small(&[(CONFIG_FILE, config)]),
             &LISTED,
             None,
-            &Asked::Nothing,
+            &RequestedTracer::Automatic,
         )
         .unwrap();
         let labels = ["A", "B", "C"].map(str::to_owned).to_vec();
@@ -280,7 +174,7 @@ mod tests {
     fn pickles_are_refused_with_what_to_do() {
         let files = small(&[(CONFIG_FILE, bert("BertModel"))]);
         let listed = [CONFIG_FILE, PICKLE_FILE, TOKENIZER_FILE];
-        let error = Checkpoint::read(&files, &listed, None, &Asked::Nothing)
+        let error = Checkpoint::resolve(&files, &listed, None, &RequestedTracer::Automatic)
             .unwrap_err()
             .to_string();
         assert!(
@@ -293,11 +187,11 @@ mod tests {
     fn remote_code_is_refused() {
         let mut config = bert("BertModel");
         config["auto_map"] = json!({"AutoModel": "x.py"});
-        let error = Checkpoint::read(
+        let error = Checkpoint::resolve(
             &small(&[(CONFIG_FILE, config)]),
             &LISTED,
             None,
-            &Asked::Nothing,
+            &RequestedTracer::Automatic,
         )
         .unwrap_err();
         assert!(error.to_string().contains("code"), "{error}");
@@ -307,7 +201,7 @@ mod tests {
     fn a_module_that_is_not_implemented_is_named() {
         let modules = json!([{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]);
         let files = small(&[(CONFIG_FILE, bert("BertModel")), (MODULES_FILE, modules)]);
-        let error = Checkpoint::read(&files, &LISTED, None, &Asked::Nothing)
+        let error = Checkpoint::resolve(&files, &LISTED, None, &RequestedTracer::Automatic)
             .unwrap_err()
             .to_string();
         assert!(error.contains("`Dense`"), "{error}");

@@ -1,4 +1,4 @@
-//! What turns a model into graphs, and who decides it.
+//! The tracer of a model, which turns it into graphs, and how it is chosen.
 
 use std::str::FromStr;
 
@@ -10,13 +10,13 @@ use crate::failure::{Failure, known_names};
 use crate::family::{self, Head, ModelSpec};
 use crate::recipe::Task;
 
-/// What turns the model into graphs: whose forward function is traced.
+/// The tracer of a model: whose forward function is traced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "tracer", rename_all = "kebab-case")]
 pub enum Tracer {
     /// neuronc's own, of one of its families; `neuronc-torch` traces it.
     Native { spec: ModelSpec },
-    /// That of transformers; a Python interpreter that has it traces it.
+    /// The one of transformers; a Python interpreter that has it traces it.
     Transformers { model_type: String },
     /// A TorchScript file is the graph of every bucket, as it is.
     Torchscript { file: String },
@@ -30,11 +30,11 @@ pub enum TracerChoice {
     Torchscript,
 }
 
-/// What a user says of the tracer.
+/// The tracer that a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// Nothing: native where the family is one of ours, else transformers.
-    Nothing,
+pub enum RequestedTracer {
+    /// None: native where the family is one of ours, else transformers.
+    Automatic,
     Native,
     Transformers,
     /// A TorchScript file in the model's folder, and what it takes, in its order.
@@ -72,7 +72,7 @@ impl Tracer {
     }
 }
 
-/// How many tokens the positions of a model cover, by the names that configurations have for it.
+/// The number of tokens that the positions of a model cover, under the names that configs have for it.
 pub(super) fn positions_of(config: &Value) -> usize {
     let names = ["max_position_embeddings", "n_positions"];
     let found = names.iter().find_map(|name| config.get(name)?.as_u64());
@@ -91,12 +91,12 @@ pub(super) fn torchscript_inputs(named: &[Input], head: &Head) -> Vec<Input> {
 }
 
 /// The model type of a model that transformers traces: asked for, or of no family of ours.
-pub(super) fn for_transformers(config: &Value, tracer: &Asked) -> Option<String> {
+pub(super) fn for_transformers(config: &Value, tracer: &RequestedTracer) -> Option<String> {
     let model_type = config.get("model_type")?.as_str()?;
     let chosen = match tracer {
-        Asked::Transformers => true,
-        Asked::Nothing => !family::is_native(model_type),
-        Asked::Native | Asked::Torchscript { .. } => false,
+        RequestedTracer::Transformers => true,
+        RequestedTracer::Automatic => !family::is_native(model_type),
+        RequestedTracer::Native | RequestedTracer::Torchscript { .. } => false,
     };
     chosen.then(|| model_type.to_owned())
 }

@@ -7,9 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::family::{
-    Activation, AttentionSpec, EncoderNames, EncoderPart, EncoderSpec, FeedForwardKind,
-    FeedForwardSpec, Head, HeadStep, ModelSpec, NormKind, NormPlace, NormSpec, PositionSpec,
+use crate::family::head::Head;
+use crate::family::names::{EncoderNames, EncoderPart};
+use crate::family::spec::{
+    Activation, AttentionSpec, EncoderSpec, FeedForwardKind, FeedForwardSpec, HeadStep, ModelSpec,
+    NormKind, NormPlace, NormSpec, PositionSpec,
 };
 
 /// The keys of `config.json` that decide the forward.

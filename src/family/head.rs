@@ -1,4 +1,4 @@
-//! What a model is asked for: the task's head, and how its numbers become an answer.
+//! The heads of models, one for each task, and what an answer needs to know of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::recipe::Task;
 use crate::sample::output::{Per, PlannedOutput};
 use crate::tensor::Dtype;
 
-/// How a row of token embeddings becomes the embedding of a text.
+/// The way from the embeddings of tokens to the embedding of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
@@ -18,7 +18,7 @@ pub enum Pooling {
     Max,
 }
 
-/// What stands on top of the encoder, with the shape of its output.
+/// The head on top of the encoder, with the shape of its output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "kebab-case")]
 pub enum Head {
@@ -34,7 +34,7 @@ pub enum Head {
     /// Logits `[batch, labels]`.
     TextClassification {
         labels: Vec<String>,
-        /// How logits become scores.
+        /// The function that makes scores of logits.
         scores: Scores,
     },
     /// Logits `[batch, sequence, labels]`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What stands for the number of the layer in a name.
+/// In a name, the place of the number of the layer.
 const LAYER: &str = "{layer}";
 
 /// A part of an encoder that has weights: a table, a linear layer or a norm.
@@ -77,7 +77,7 @@ impl EncoderPart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderNames {
-    /// What may stand before every name, in order of preference; empty for nothing.
+    /// Prefixes that every name may have, in order of preference; the empty text is none.
     pub prefixes: Vec<String>,
     /// The names of each part, in order of preference, with `{layer}` for the number of the layer.
     pub parts: BTreeMap<EncoderPart, Vec<String>>,

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::Input;
-use crate::family::Pooling;
+use crate::family::head::Pooling;
 use crate::family::names::EncoderNames;
 use crate::sample::output::{OutputLayout, Per};
 use crate::tensor::Dtype;
@@ -21,7 +21,7 @@ pub struct ModelSpec {
     /// The `model_type` of the family.
     pub family: String,
     pub encoder: EncoderSpec,
-    /// What follows the encoder, in this order. Without a step the output is the last hidden state.
+    /// The steps behind the encoder, in their order; without any the output is the last hidden state.
     pub head: Vec<HeadStep>,
 }
 
@@ -46,7 +46,7 @@ pub struct EncoderSpec {
     pub names: EncoderNames,
 }
 
-/// How the encoder knows the place of a token.
+/// The source of the encoder's knowledge of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PositionSpec {
@@ -64,7 +64,7 @@ pub struct NormSpec {
     pub epsilon: f64,
 }
 
-/// What a norm computes.
+/// The computation of a norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormKind {
@@ -98,7 +98,7 @@ pub struct FeedForwardSpec {
     pub activation: Activation,
 }
 
-/// How the feed-forward network is built.
+/// The form of the feed-forward network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeedForwardKind {
@@ -159,7 +159,7 @@ pub enum HeadStep {
 }
 
 impl ModelSpec {
-    /// What the graph takes after the weights, in this order.
+    /// The inputs of the graph after the weights, in their order.
     pub fn inputs(&self) -> Vec<Input> {
         let mut inputs = vec![Input::InputIds, Input::AttentionMask];
         if self.encoder.token_types.is_some() {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// How the forward uses a weight; decides what a cast mode does to it.
+/// The use of a weight in the forward, which decides what a cast mode does to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WeightUse {

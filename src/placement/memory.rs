@@ -231,7 +231,7 @@ mod tests {
     use crate::arguments::{CheckedArguments, TypedArguments};
     use crate::checkpoint::{Checkpoint, Tracer};
     use crate::family::{self, Head, ModelSpec};
-    use crate::plan::{self, Model, Options};
+    use crate::plan::{self, ModelIdentity, PlanOptions};
     use crate::recipe::Recipe;
     use serde_json::json;
 
@@ -252,14 +252,14 @@ mod tests {
             weight_files: Vec::new(),
             tokenizer_files: Vec::new(),
         };
-        let model = Model {
+        let model = ModelIdentity {
             id: None,
             commit: None,
             files: Default::default(),
         };
         let recipe = Recipe::for_model("squad2", "org/squad2", None);
         let profile = profile::load("cpu").unwrap();
-        let options = Options::default();
+        let options = PlanOptions::default();
         let arguments = CheckedArguments::defaults(&profile);
         let mut plan = plan::plan(&recipe, arguments, &checkpoint, model, &options).unwrap();
         let bucket = |&(batch, sequence): &(usize, usize)| Bucket { sequence, batch };

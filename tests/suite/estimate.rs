@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use neuronc::arguments::CheckedArguments;
 use neuronc::bucket::Bucket;
 use neuronc::bundle::{Bundle, Check};
-use neuronc::checkpoint::{Asked, Checkpoint, SmallFiles};
+use neuronc::checkpoint::{Checkpoint, RequestedTracer, SmallFiles};
 use neuronc::coverage::census;
 use neuronc::coverage::estimate::{self, BucketEstimate, Estimate, Place, State, Traced};
-use neuronc::plan::{self, Model, Options, Plan};
+use neuronc::plan::{self, ModelIdentity, Plan, PlanOptions};
 use neuronc::profile;
 use neuronc::recipe::Recipe;
 use serde_json::{Value, json};
@@ -37,8 +37,9 @@ fn bert_base() -> Plan {
     });
     let small = SmallFiles::from([("config.json".to_owned(), config.to_string().into_bytes())]);
     let listed = ["config.json", "model.safetensors", "vocab.txt"];
-    let checkpoint = Checkpoint::read(&small, &listed, None, &Asked::Nothing).unwrap();
-    let model = Model {
+    let checkpoint =
+        Checkpoint::resolve(&small, &listed, None, &RequestedTracer::Automatic).unwrap();
+    let model = ModelIdentity {
         id: None,
         commit: None,
         files: BTreeMap::new(),
@@ -46,7 +47,14 @@ fn bert_base() -> Plan {
     let recipe = Recipe::for_model("bert", "bert", None);
     let profile = profile::load("inf1").unwrap();
     let arguments = CheckedArguments::defaults(&profile);
-    plan::plan(&recipe, arguments, &checkpoint, model, &Options::default()).unwrap()
+    plan::plan(
+        &recipe,
+        arguments,
+        &checkpoint,
+        model,
+        &PlanOptions::default(),
+    )
+    .unwrap()
 }
 
 fn estimate_native(chip: &str) -> Estimate {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use neuronc::checkpoint::{Asked, Checkpoint, SmallFiles};
+use neuronc::checkpoint::{Checkpoint, RequestedTracer, SmallFiles};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -188,7 +188,8 @@ fn random_model(config: &serde_json::Value, folder: &Path) {
     }
     let small = SmallFiles::from([("config.json".to_owned(), text)]);
     let listed = ["config.json", "model.safetensors", "vocab.txt"];
-    let checkpoint = Checkpoint::read(&small, &listed, None, &Asked::Nothing).unwrap();
+    let checkpoint =
+        Checkpoint::resolve(&small, &listed, None, &RequestedTracer::Automatic).unwrap();
     let specs = checkpoint.tracer.spec().unwrap().weights();
     let largest = specs
         .iter()

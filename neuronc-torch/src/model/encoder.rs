@@ -6,7 +6,7 @@ use neuronc::profile::Attention;
 use tch::Tensor;
 
 use crate::cast::Heads;
-use crate::model::Inputs;
+use crate::model::inputs::Inputs;
 use crate::model::layers::Layers;
 
 /// An encoder with its weights.

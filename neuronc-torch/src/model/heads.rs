@@ -4,8 +4,9 @@ use anyhow::Result;
 use neuronc::family::{EncoderPart, HeadStep};
 use tch::Tensor;
 
+use crate::model::inputs::Inputs;
 use crate::model::layers::Layers;
-use crate::model::{Inputs, pooling};
+use crate::model::pooling;
 
 /// The output of `steps` on `hidden`, `[batch, sequence, hidden]`, in fp32.
 pub(super) fn apply(

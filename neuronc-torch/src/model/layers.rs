@@ -5,7 +5,7 @@ use neuronc::family::{NormKind, NormSpec};
 use tch::Tensor;
 
 use crate::cast::Numerics;
-use crate::model::Weights;
+use crate::model::weights::Weights;
 
 /// The weights of a model, and how layers compute with them.
 #[derive(Clone, Copy)]

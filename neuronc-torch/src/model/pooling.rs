@@ -4,7 +4,7 @@ use anyhow::Result;
 use neuronc::family::Pooling;
 use tch::Tensor;
 
-use crate::model::Inputs;
+use crate::model::inputs::Inputs;
 
 /// Keeps the mean of a row that is all padding finite.
 const TOKENS_MIN: f64 = 1e-9;

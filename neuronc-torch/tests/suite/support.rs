@@ -6,7 +6,7 @@ use std::thread;
 
 use neuronc::bucket::{Bucket, Row, fill};
 use neuronc::cast::{Cast, CastMode, CastType};
-use neuronc::checkpoint::{Asked, Checkpoint, small_files};
+use neuronc::checkpoint::{Checkpoint, RequestedTracer, small_files};
 use neuronc::executor::events::Event;
 use neuronc::executor::job::{GraphJob, PROTOCOL, TraceJob, WEIGHTS_FILE};
 use neuronc::family::weights::find;
@@ -43,7 +43,8 @@ impl Subject {
             .into_iter()
             .map(|name| (name.to_owned(), files::read(&folder.join(name)).unwrap()))
             .collect();
-        let checkpoint = Checkpoint::read(&small, &names, None, &Asked::Nothing).unwrap();
+        let checkpoint =
+            Checkpoint::resolve(&small, &names, None, &RequestedTracer::Automatic).unwrap();
         Self {
             spec: checkpoint.tracer.spec().unwrap().clone(),
             weight_files: checkpoint

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::checkpoint::{self, Asked, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, RequestedTracer};
 use crate::cli::terminal::print;
 use crate::cli::terminal::progress_bars::Bars;
 use crate::files;
 use crate::hub::{self, Digest, Listing, Snapshot};
-use crate::plan::Model;
+use crate::plan::ModelIdentity;
 use crate::recipe::Task;
 
 /// Fetches and reads the small files that say what the model is.
 pub(in crate::cli) fn read_checkpoint(
     snapshot: &Snapshot,
     task: Option<Task>,
-    tracer: &Asked,
+    tracer: &RequestedTracer,
     bars: &mut Bars,
 ) -> Result<Checkpoint> {
     if snapshot.listing == Listing::Cached {
@@ -36,7 +36,7 @@ pub(in crate::cli) fn read_checkpoint(
     for (name, path) in names.into_iter().zip(paths) {
         small.insert(name.to_owned(), files::read(&path)?);
     }
-    Checkpoint::read(&small, &listed, task, tracer)
+    Checkpoint::resolve(&small, &listed, task, tracer)
 }
 
 /// The files that tracing needs beside those that decided the plan.
@@ -48,7 +48,10 @@ pub(in crate::cli) fn needed(checkpoint: &Checkpoint) -> Vec<&str> {
     names.map(String::as_str).collect()
 }
 
-pub(in crate::cli) fn identity(snapshot: &Snapshot, checkpoint: &Checkpoint) -> Result<Model> {
+pub(in crate::cli) fn identity(
+    snapshot: &Snapshot,
+    checkpoint: &Checkpoint,
+) -> Result<ModelIdentity> {
     let listed = snapshot.files.iter().map(|file| file.path.as_str());
     let mut names = checkpoint::small_files(listed);
     names.extend(needed(checkpoint));
@@ -60,7 +63,7 @@ pub(in crate::cli) fn identity(snapshot: &Snapshot, checkpoint: &Checkpoint) -> 
         };
         digests.insert(name.to_owned(), digest);
     }
-    Ok(Model {
+    Ok(ModelIdentity {
         id: match &snapshot.source {
             hub::ModelSource::Hub { id, .. } => Some(id.clone()),
             hub::ModelSource::Folder(_) => None,

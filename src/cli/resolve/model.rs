@@ -17,11 +17,11 @@ const RECIPE_FILE: &str = "recipe.yaml";
 /// beside it.
 pub(super) fn recipe_and_source(
     flags: &PlanFlags,
-    tracer: &checkpoint::Asked,
+    tracer: &checkpoint::RequestedTracer,
 ) -> Result<(Recipe, ModelSource)> {
     let path = Path::new(&flags.model);
     match tracer {
-        checkpoint::Asked::Torchscript { .. } => {
+        checkpoint::RequestedTracer::Torchscript { .. } => {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
             let folder = std::path::absolute(files::parent(path))?;
             Ok((

@@ -15,7 +15,7 @@ use crate::executor::describe;
 use crate::executor::interpreter::Interpreter;
 use crate::executor::job::{DescribeJob, PROTOCOL};
 use crate::hub::{self, Snapshot};
-use crate::plan::{self, Options, Plan};
+use crate::plan::{self, Plan, PlanOptions};
 use crate::profile::ChipProfile;
 
 /// A plan, and what it was made of.
@@ -75,7 +75,7 @@ impl Planner<'_> {
             describe(&mut checkpoint, interpreter, &snapshot, environment, bars)?;
         }
         let model = checkpoint_files::identity(&snapshot, &checkpoint)?;
-        let options = Options {
+        let options = PlanOptions {
             batch_sizes: flags.batch_size.clone(),
             sequence_lengths: flags.sequence_length.clone(),
             self_contained: self.self_contained,

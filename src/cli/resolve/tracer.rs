@@ -10,22 +10,24 @@ use crate::cli::flags::plan::PlanFlags;
 use crate::failure::Failure;
 
 /// What the options ask of the tracer; refuses those that conflict.
-pub(super) fn requested_tracer(flags: &PlanFlags) -> Result<checkpoint::Asked> {
+pub(super) fn requested_tracer(flags: &PlanFlags) -> Result<checkpoint::RequestedTracer> {
     let path = Path::new(&flags.model);
     let ends = path.extension();
     let is_file = ends.is_some_and(|end| end == "pt" || end == "pth") && path.is_file();
     let asked = match (flags.tracer, is_file) {
-        (Some(TracerChoice::Torchscript) | None, true) => checkpoint::Asked::Torchscript {
-            file: path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            inputs: flags
-                .inputs
-                .clone()
-                .unwrap_or_else(|| vec![Input::InputIds, Input::AttentionMask]),
-        },
+        (Some(TracerChoice::Torchscript) | None, true) => {
+            checkpoint::RequestedTracer::Torchscript {
+                file: path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                inputs: flags
+                    .inputs
+                    .clone()
+                    .unwrap_or_else(|| vec![Input::InputIds, Input::AttentionMask]),
+            }
+        }
         (Some(TracerChoice::Torchscript), false) => {
             return Err(
                 Failure::usage(format!("`{}` is no TorchScript file", flags.model))
@@ -42,12 +44,12 @@ pub(super) fn requested_tracer(flags: &PlanFlags) -> Result<checkpoint::Asked> {
                     .into(),
             );
         }
-        (Some(TracerChoice::Native), _) => checkpoint::Asked::Native,
-        (Some(TracerChoice::Transformers), _) => checkpoint::Asked::Transformers,
-        (None, false) => checkpoint::Asked::Nothing,
+        (Some(TracerChoice::Native), _) => checkpoint::RequestedTracer::Native,
+        (Some(TracerChoice::Transformers), _) => checkpoint::RequestedTracer::Transformers,
+        (None, false) => checkpoint::RequestedTracer::Automatic,
     };
     match (&asked, &flags.inputs) {
-        (checkpoint::Asked::Torchscript { .. }, _) | (_, None) => Ok(asked),
+        (checkpoint::RequestedTracer::Torchscript { .. }, _) | (_, None) => Ok(asked),
         (_, Some(_)) => Err(Failure::usage("`--inputs` is for TorchScript files")
             .why("what other models take is known")
             .help("leave it out, or give a `.pt` file")

@@ -17,7 +17,7 @@ use crate::command::Log;
 use crate::compiler::tracing::{self, Traced, stem};
 use crate::compiler::{Compilation, Progress, memory, neuron};
 use crate::coverage::OperatorCount;
-use crate::coverage::estimate::{self, Estimate, Place, State, Totals};
+use crate::coverage::estimate::{self, Estimate, EstimateTotals, OperatorPlace, OperatorSupport};
 use crate::executor::events::{Event, FailureClass};
 use crate::executor::interpreter::{self, Interpreter, Script};
 use crate::executor::job::{LowerJob, LowerModule, Module, PROTOCOL, WEIGHTS_FILE};
@@ -72,7 +72,7 @@ pub struct Rehearsal {
 pub struct RehearsedBucket {
     pub bucket: Bucket,
     /// Where its operators would run.
-    pub estimate: Totals,
+    pub estimate: EstimateTotals,
     /// Operators that would stay on the host, or that the compiler is known not to take.
     pub on_host: Vec<OperatorCount>,
     /// Bytes of host memory that its compilation is expected to need.
@@ -95,7 +95,7 @@ pub struct Lowering {
 pub struct HloOperator {
     pub operator: String,
     pub count: usize,
-    pub state: State,
+    pub state: OperatorSupport,
 }
 
 /// With what a model is lowered.
@@ -142,7 +142,7 @@ pub fn rehearse(
         let on_host = known
             .operators
             .iter()
-            .filter(|entry| entry.place == Place::Host);
+            .filter(|entry| entry.place == OperatorPlace::Host);
         let on_host = on_host.map(|entry| OperatorCount {
             operator: entry.operator.clone(),
             count: entry.count,
@@ -189,7 +189,7 @@ fn estimate_of(
     folder: &Path,
 ) -> Result<Estimate> {
     let graphs = traced.graphs.iter();
-    let model = estimate::Traced {
+    let model = estimate::TracedModel {
         plan: compilation.plan,
         weights,
         graphs: graphs
@@ -243,7 +243,10 @@ fn lower(
         let mut operators: Vec<HloOperator> = operators
             .into_iter()
             .map(|(operator, count)| HloOperator {
-                state: states.get(&operator).copied().unwrap_or(State::NotKnown),
+                state: states
+                    .get(&operator)
+                    .copied()
+                    .unwrap_or(OperatorSupport::NotKnown),
                 operator,
                 count,
             })

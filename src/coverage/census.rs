@@ -9,15 +9,15 @@ use std::path::Path;
 use anyhow::Result;
 use neuron_logs::reading::OperatorCount;
 
-use crate::coverage::graph::Graph;
+use crate::coverage::graph::TracedGraph;
 
 /// The operators of the graph in a TorchScript file, by name.
 pub fn count(path: &Path) -> Result<Vec<OperatorCount>> {
-    Ok(of_graph(&Graph::read(path)?))
+    Ok(of_graph(&TracedGraph::read(path)?))
 }
 
 /// The operators of a graph, by name.
-pub fn of_graph(graph: &Graph) -> Vec<OperatorCount> {
+pub fn of_graph(graph: &TracedGraph) -> Vec<OperatorCount> {
     let mut operators: BTreeMap<&str, usize> = BTreeMap::new();
     for call in graph.operators() {
         *operators.entry(&call.operator).or_default() += 1;
@@ -45,7 +45,7 @@ class M(Module):
     _2 = ops.aten._convolution(_0, "torch.cos(")
     return torch.view(_2, [_1, -1])
 "#;
-        let rows: Vec<String> = of_graph(&Graph::parse(code).unwrap())
+        let rows: Vec<String> = of_graph(&TracedGraph::parse(code).unwrap())
             .iter()
             .map(|row| format!("{} {}", row.operator, row.count))
             .collect();

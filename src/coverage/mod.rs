@@ -1,7 +1,7 @@
 //! Coverage: which operators of a model run on the chip.
 //!
-//! [`census`] counts the operators of a traced graph; [`Coverage`] is what a bundle keeps and
-//! `report` shows.
+//! [`graph`] reads a TorchScript file, [`census`] counts its operators, and [`estimate`] says which of
+//! them a chip would run. [`Coverage`] is what a bundle keeps and `report` shows.
 
 pub mod census;
 pub mod estimate;
@@ -37,7 +37,7 @@ pub struct BucketCoverage {
     pub on_host: Vec<OperatorCount>,
 }
 
-/// How it is known where the operators of a bucket run.
+/// The evidence for where the operators of a bucket run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {

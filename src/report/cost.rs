@@ -5,7 +5,7 @@ use neuron_logs::reading::{LogRun, Partitioning, TensorSpec};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coverage::estimate::Totals;
+use crate::coverage::estimate::EstimateTotals;
 
 /// The cost of one inference; what the source does not tell is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
@@ -60,7 +60,7 @@ impl Cost {
         }
     }
 
-    pub(super) fn of_estimate(totals: &Totals) -> Self {
+    pub(super) fn of_estimate(totals: &EstimateTotals) -> Self {
         Self {
             host_flops: Some(totals.flops.host),
             flops_not_known: Some(totals.flops.not_known),

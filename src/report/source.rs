@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Check};
-use crate::coverage::estimate::{self, Traced};
+use crate::coverage::estimate::{self, TracedModel};
 use crate::failure::Failure;
 use crate::files;
 use crate::profile::ChipProfile;
@@ -240,7 +240,7 @@ pub fn estimate(name: &str, profile: &ChipProfile) -> Result<Vec<(Source, Vec<Su
         true => {
             let bundle = Bundle::open(path, Check::Sizes)?;
             let graphs = bundle.manifest.artifacts.iter();
-            let traced = Traced {
+            let traced = TracedModel {
                 plan: &bundle.manifest.plan,
                 weights: bundle.weights()?,
                 graphs: graphs

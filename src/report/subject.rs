@@ -10,7 +10,9 @@ use neuron_logs::reading::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::coverage::estimate::{self, BucketEstimate, Estimate, OperatorEstimate, Place, State};
+use crate::coverage::estimate::{
+    BucketEstimate, Estimate, OperatorEstimate, OperatorPlace, OperatorSupport, PlaceShare,
+};
 use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount};
 use crate::report::cost::Cost;
 
@@ -118,7 +120,7 @@ impl Subject {
     /// The subjects of an estimate: its buckets, or the graph that it is of.
     pub fn of_estimate(source: &str, estimate: &Estimate) -> Vec<Self> {
         let subject = |bucket: &BucketEstimate| {
-            let at = |place: Place| {
+            let at = |place: OperatorPlace| {
                 bucket
                     .operators
                     .iter()
@@ -128,10 +130,10 @@ impl Subject {
                 operator: entry.operator.clone(),
                 count: entry.count,
             };
-            let host = at(Place::Host).map(|entry| HostOperator {
+            let host = at(OperatorPlace::Host).map(|entry| HostOperator {
                 operator: entry.operator.clone(),
                 count: entry.count as u64,
-                supported: Some(entry.state == State::Supported),
+                supported: Some(entry.state == OperatorSupport::Supported),
             });
             let name = bucket
                 .bucket
@@ -140,8 +142,8 @@ impl Subject {
                 outcome: CompilationOutcome::AnalyzeOnly,
                 estimated: Some(of_places(&bucket.totals.operators)),
                 estimated_flops: Some(of_places(&bucket.totals.flops)),
-                not_known: at(Place::NotKnown).map(counted).collect(),
-                on_chip: Some(at(Place::Chip).map(counted).collect()),
+                not_known: at(OperatorPlace::NotKnown).map(counted).collect(),
+                on_chip: Some(at(OperatorPlace::Chip).map(counted).collect()),
                 on_host: Some(host.collect()),
                 cost: Some(Cost::of_estimate(&bucket.totals)),
                 ..Self::empty(source, name)
@@ -308,7 +310,7 @@ fn outcome_of(status: GraphStatus) -> CompilationOutcome {
     }
 }
 
-fn of_places(places: &estimate::Share) -> Share {
+fn of_places(places: &PlaceShare) -> Share {
     Share::new(places.chip, places.chip + places.host + places.not_known)
 }
 

@@ -8,7 +8,9 @@ use neuronc::bucket::Bucket;
 use neuronc::bundle::{Bundle, Check};
 use neuronc::checkpoint::{Checkpoint, RequestedTracer, SmallFiles};
 use neuronc::coverage::census;
-use neuronc::coverage::estimate::{self, BucketEstimate, Estimate, Place, State, Traced};
+use neuronc::coverage::estimate::{
+    self, BucketEstimate, Estimate, OperatorPlace, OperatorSupport, TracedModel,
+};
 use neuronc::plan::{self, ModelIdentity, Plan, PlanOptions};
 use neuronc::profile;
 use neuronc::recipe::Recipe;
@@ -60,7 +62,7 @@ fn bert_base() -> Plan {
 fn estimate_native(chip: &str) -> Estimate {
     let plan = bert_base();
     let specs = plan.tracer.spec().unwrap().weights();
-    let traced = Traced {
+    let traced = TracedModel {
         plan: &plan,
         weights: specs
             .into_iter()
@@ -78,7 +80,7 @@ fn estimate_file(chip: &str, path: &Path) -> BucketEstimate {
 }
 
 /// Operators and counts of one place.
-fn at(bucket: &BucketEstimate, place: Place) -> BTreeMap<String, u64> {
+fn at(bucket: &BucketEstimate, place: OperatorPlace) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for row in bucket.operators.iter().filter(|row| row.place == place) {
         *counts.entry(row.operator.clone()).or_default() += row.count as u64;
@@ -135,15 +137,19 @@ fn the_graph_of_a_published_log_is_divided_as_the_log_says() {
         .iter()
         .map(|(operator, row)| (operator.clone(), row["count"].as_u64().unwrap()))
         .collect();
-    assert_eq!(at(&bucket, Place::Chip), on_chip);
-    assert_eq!(at(&bucket, Place::Host), on_host);
+    assert_eq!(at(&bucket, OperatorPlace::Chip), on_chip);
+    assert_eq!(at(&bucket, OperatorPlace::Host), on_host);
     for row in bucket
         .operators
         .iter()
-        .filter(|row| row.place == Place::Host)
+        .filter(|row| row.place == OperatorPlace::Host)
     {
         let supported = &run["not_compiled_ops"][&row.operator]["supported"];
-        assert_eq!(row.state == State::Supported, supported == true, "{row:?}");
+        assert_eq!(
+            row.state == OperatorSupport::Supported,
+            supported == true,
+            "{row:?}"
+        );
     }
 }
 
@@ -168,7 +174,7 @@ fn our_graph_of_bert_comes_within_two_points_of_the_published_logs() {
         println!("  {log}: {theirs} %, difference {:+.2}", ours - theirs);
         assert!((ours - theirs).abs() < 2.0, "{log}");
     }
-    let host = at(&estimate.buckets[0], Place::Host);
+    let host = at(&estimate.buckets[0], OperatorPlace::Host);
     let expected = [("aten::add", 1), ("aten::embedding", 2)];
     assert_eq!(
         host,
@@ -230,7 +236,7 @@ fn modules_and_constants_of_transformers_are_followed() {
         .operators
         .iter()
         .find(|row| row.operator == attention);
-    assert_eq!(row.unwrap().state, State::NotSupported);
+    assert_eq!(row.unwrap().state, OperatorSupport::NotSupported);
 }
 
 #[test]
@@ -279,7 +285,7 @@ fn what_is_traced_for_the_host_is_estimated_for_every_chip() {
         let folder = place.traced(&fixture(model), model, &shapes);
         let bundle = Bundle::open(&folder, Check::Sizes).unwrap();
         let graphs = bundle.manifest.artifacts.iter();
-        let traced = Traced {
+        let traced = TracedModel {
             plan: &bundle.manifest.plan,
             weights: bundle.weights().unwrap(),
             graphs: graphs

@@ -14,7 +14,7 @@ use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::cli::terminal::progress_bars::Bars;
 use crate::cli::terminal::wrap::wrap;
 use crate::compiler::Compilation;
-use crate::coverage::estimate::State;
+use crate::coverage::estimate::OperatorSupport;
 use crate::executor::interpreter::Interpreter;
 use crate::failure::{Class, Failure};
 use crate::rehearse::{self, Lowering, NotLowered, Rehearsal, RehearsedBucket, Xla, gib};
@@ -218,7 +218,7 @@ fn operators(rehearsal: &Rehearsal) -> Vec<String> {
             .iter()
             .flat_map(|lowering| &lowering.operators)
         {
-            if entry.state != State::Supported {
+            if entry.state != OperatorSupport::Supported {
                 let most = unknown.entry(&entry.operator).or_insert(0);
                 *most = entry.count.max(*most);
             }
@@ -267,7 +267,7 @@ fn row(known: &RehearsedBucket) -> String {
         let wanted = lowering
             .operators
             .iter()
-            .filter(|entry| !unknown || entry.state != State::Supported);
+            .filter(|entry| !unknown || entry.state != OperatorSupport::Supported);
         wanted.map(|entry| entry.count).sum::<usize>().to_string()
     };
     format!(

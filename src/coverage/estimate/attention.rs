@@ -1,41 +1,45 @@
 //! The explicit form of attention, for chips that neuronc traces it for.
 
-use crate::coverage::graph::{Call, Graph, Operand, Origin, ValueId};
+use crate::coverage::graph::{Operand, OperatorCall, TracedGraph, ValueId, ValueOrigin};
 
 const FUSED: &str = "aten::scaled_dot_product_attention";
 
 /// `graph` with every fused attention written out as the tracer would: the query is scaled, two
 /// products stand around a mask and a softmax. Also gives how many there were.
-pub(super) fn explicit(graph: &Graph) -> (Graph, usize) {
+pub(super) fn explicit(graph: &TracedGraph) -> (TracedGraph, usize) {
     let fused = graph.calls.iter().filter(|call| call.operator == FUSED);
     let count = fused.count();
-    let mut writer = Writer {
-        graph: Graph {
+    let mut writer = ExplicitWriter {
+        graph: TracedGraph {
             calls: Vec::with_capacity(graph.calls.len() + 5 * count),
             ..graph.clone()
         },
     };
     writer.graph.calls.clear();
     for call in &graph.calls {
-        match call.operator == FUSED {
-            true => writer.write_out(call),
-            false => writer.push(call.clone()),
+        if call.operator == FUSED {
+            writer.write_out(call);
+        } else {
+            writer.push(call.clone());
         }
     }
     (writer.graph, count)
 }
 
-struct Writer {
-    graph: Graph,
+/// The graph that is being written.
+struct ExplicitWriter {
+    graph: TracedGraph,
 }
 
-impl Writer {
-    fn push(&mut self, call: Call) {
-        self.graph.values[call.result] = Origin::Call(self.graph.calls.len());
+impl ExplicitWriter {
+    fn push(&mut self, call: OperatorCall) {
+        self.graph.values[call.result] = ValueOrigin::Call(self.graph.calls.len());
         self.graph.calls.push(call);
     }
 
-    fn write_out(&mut self, fused: &Call) {
+    /// Adds the calls of the explicit form. The last one makes the value that the fused call made, so
+    /// that nothing behind it changes.
+    fn write_out(&mut self, fused: &OperatorCall) {
         let argument = |index: usize, name: &str| {
             let named = fused.named.iter().find(|(known, _)| known == name);
             let given = fused
@@ -65,15 +69,15 @@ impl Writer {
         self.put(fused, "matmul", vec![shares, value], fused.result);
     }
 
-    fn call(&mut self, fused: &Call, name: &str, arguments: Vec<Operand>) -> Operand {
+    fn call(&mut self, fused: &OperatorCall, name: &str, arguments: Vec<Operand>) -> Operand {
         let result = self.graph.values.len();
-        self.graph.values.push(Origin::Call(0));
+        self.graph.values.push(ValueOrigin::Call(0));
         self.put(fused, name, arguments, result);
         Operand::Value(result)
     }
 
-    fn put(&mut self, fused: &Call, name: &str, arguments: Vec<Operand>, result: ValueId) {
-        self.push(Call {
+    fn put(&mut self, fused: &OperatorCall, name: &str, arguments: Vec<Operand>, result: ValueId) {
+        self.push(OperatorCall {
             operator: format!("aten::{name}"),
             arguments,
             named: Vec::new(),

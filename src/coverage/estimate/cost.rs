@@ -1,24 +1,28 @@
-//! What operators cost: floating-point operations, by the conventions of `docs/estimate.md`.
+//! The cost of operators in floating-point operations, by the conventions of `docs/estimate.md`.
 //!
 //! A product of matrices costs 2mnk, everything else a constant for each element; moving data costs
 //! nothing. What is not known has no cost, and is counted as such: nothing is guessed.
 
-use crate::coverage::estimate::fact::{Fact, Facts, Taken, broadcast, elements};
-use crate::coverage::estimate::shape;
-use crate::coverage::graph::{Graph, ValueId};
 use std::collections::BTreeMap;
 
-/// What an operator returns, and its FLOPs; `None` for each that is not known.
-type Known = (Option<Fact>, Option<u64>);
+use crate::coverage::estimate::fact::{ArgumentFacts, Fact, Facts, broadcast, elements};
+use crate::coverage::estimate::shape;
+use crate::coverage::graph::{TracedGraph, ValueId};
+
+/// The result of an operator and its FLOPs; `None` for each that is not known.
+type ResultAndFlops = (Option<Fact>, Option<u64>);
 
 /// The FLOPs of each call of `graph`, whose inputs have these shapes; `None` for a call that is not
 /// certain to run once, whose operator is not known, or whose shapes are not.
-pub(super) fn of_graph(graph: &Graph, shapes: &BTreeMap<ValueId, Vec<usize>>) -> Vec<Option<u64>> {
+pub(super) fn of_graph(
+    graph: &TracedGraph,
+    shapes: &BTreeMap<ValueId, Vec<usize>>,
+) -> Vec<Option<u64>> {
     let mut facts = Facts::new(&graph.values, shapes);
     let mut costs = Vec::with_capacity(graph.calls.len());
     for call in &graph.calls {
-        let taken = facts.taken(&graph.values, call);
-        let (result, flops) = of_call(&call.operator, &taken);
+        let arguments = facts.of_call(&graph.values, call);
+        let (result, flops) = of_call(&call.operator, &arguments);
         if call.certain {
             facts.set(call.result, result.unwrap_or(Fact::Unknown));
         }
@@ -27,7 +31,7 @@ pub(super) fn of_graph(graph: &Graph, shapes: &BTreeMap<ValueId, Vec<usize>>) ->
     costs
 }
 
-fn of_call(operator: &str, taken: &Taken) -> Known {
+fn of_call(operator: &str, arguments: &ArgumentFacts) -> ResultAndFlops {
     let Some(name) = operator
         .strip_prefix("aten::")
         .or_else(|| operator.strip_prefix("prim::"))
@@ -35,14 +39,14 @@ fn of_call(operator: &str, taken: &Taken) -> Known {
         return (None, None);
     };
     let name = out_of_place(name);
-    if let Some(result) = whole_numbers(name, taken) {
+    if let Some(result) = whole_numbers(name, arguments) {
         return (Some(result), Some(0));
     }
-    if let Some(result) = shape::moved(name, taken) {
+    if let Some(result) = shape::moved(name, arguments) {
         return (result, Some(0));
     }
-    if let Some((count, flops)) = elementwise(name, taken) {
-        let shape = shape::elementwise(taken, count);
+    if let Some((count, flops)) = elementwise(name, arguments) {
+        let shape = shape::elementwise(arguments, count);
         let flops = shape
             .as_deref()
             .and_then(elements)
@@ -50,7 +54,7 @@ fn of_call(operator: &str, taken: &Taken) -> Known {
         return (shape.map(Fact::Tensor), flops);
     }
     if let Some(flops) = normalising(name) {
-        let shape = taken.shape(0);
+        let shape = arguments.shape(0);
         let flops = shape
             .as_deref()
             .and_then(elements)
@@ -58,9 +62,9 @@ fn of_call(operator: &str, taken: &Taken) -> Known {
         return (shape.map(Fact::Tensor), flops);
     }
     if let Some(flops) = reducing(name) {
-        return reduction(name, flops, taken);
+        return reduction(name, flops, arguments);
     }
-    match product(name, taken) {
+    match product(name, arguments) {
         Some((shape, flops)) => (Some(Fact::Tensor(shape)), Some(flops)),
         None => (None, None),
     }
@@ -75,8 +79,8 @@ pub(super) fn out_of_place(name: &str) -> &str {
 }
 
 /// Arithmetic with sizes, which are tensors in a trace and numbers here.
-fn whole_numbers(name: &str, taken: &Taken) -> Option<Fact> {
-    let (a, b) = (taken.get(0)?.int()?, taken.get(1)?.int()?);
+fn whole_numbers(name: &str, arguments: &ArgumentFacts) -> Option<Fact> {
+    let (a, b) = (arguments.get(0)?.int()?, arguments.get(1)?.int()?);
     let result = match name {
         "add" => a.checked_add(b),
         "sub" => a.checked_sub(b),
@@ -92,7 +96,7 @@ fn whole_numbers(name: &str, taken: &Taken) -> Option<Fact> {
 }
 
 /// The number of operands that make the shape, and the FLOPs for each element.
-fn elementwise(name: &str, taken: &Taken) -> Option<(usize, u64)> {
+fn elementwise(name: &str, arguments: &ArgumentFacts) -> Option<(usize, u64)> {
     Some(match name {
         "neg" | "abs" | "sqrt" | "rsqrt" | "reciprocal" | "exp" | "expm1" | "log" | "log2"
         | "log1p" | "tanh" | "sin" | "cos" | "erf" | "floor" | "ceil" | "round" | "trunc"
@@ -103,13 +107,13 @@ fn elementwise(name: &str, taken: &Taken) -> Option<(usize, u64)> {
         | "ge" | "logical_and" | "logical_or" | "logical_xor" | "bitwise_and" | "bitwise_or"
         | "__and__" | "__or__" | "masked_fill" => (2, 1),
         // With one argument it is another operator: the places of what is not zero.
-        "where" if taken.positional().len() == 3 => (3, 1),
+        "where" if arguments.positional().len() == 3 => (3, 1),
         "addcmul" | "addcdiv" => (3, 2),
         "leaky_relu" => (1, 2),
         "softplus" | "elu" | "hardsigmoid" => (1, 3),
         "sigmoid" | "hardswish" => (1, 4),
         "silu" => (1, 5),
-        "gelu" if taken.has_text("tanh") => (1, 9),
+        "gelu" if arguments.has_text("tanh") => (1, 9),
         "gelu" => (1, 5),
         _ => return None,
     })
@@ -138,23 +142,25 @@ fn reducing(name: &str) -> Option<u64> {
     })
 }
 
-fn reduction(name: &str, flops: u64, taken: &Taken) -> Known {
-    let count = taken.shape(0).as_deref().and_then(elements);
+fn reduction(name: &str, flops: u64, arguments: &ArgumentFacts) -> ResultAndFlops {
+    let count = arguments.shape(0).as_deref().and_then(elements);
     // `norm(x, p, dim, keepdim)`; the others have the dimensions second.
     let index = match name {
         "norm" | "linalg_vector_norm" => 2,
         _ => 1,
     };
-    let other = taken.get(1).and_then(Fact::shape);
-    if let ("max" | "min", Some(Fact::Tensor(_)), Some(other)) = (name, taken.get(1), other) {
-        let shape = taken.shape(0).and_then(|shape| broadcast(&shape, &other));
+    let other = arguments.get(1).and_then(Fact::shape);
+    if let ("max" | "min", Some(Fact::Tensor(_)), Some(other)) = (name, arguments.get(1), other) {
+        let shape = arguments
+            .shape(0)
+            .and_then(|shape| broadcast(&shape, &other));
         let flops = shape.as_deref().and_then(elements);
         return (shape.map(Fact::Tensor), flops);
     }
-    let shape = shape::reduced(taken, index).map(Fact::Tensor);
+    let shape = shape::reduced(arguments, index).map(Fact::Tensor);
     let shape = match (name, shape) {
         // With a dimension they return the places as well.
-        ("max" | "min", Some(shape)) if taken.has(1, "dim") => {
+        ("max" | "min", Some(shape)) if arguments.has(1, "dim") => {
             Some(Fact::List([shape.clone(), shape].into()))
         }
         (_, shape) => shape,
@@ -163,27 +169,31 @@ fn reduction(name: &str, flops: u64, taken: &Taken) -> Known {
 }
 
 /// 2mnk for each product, and what is added.
-fn product(name: &str, taken: &Taken) -> Option<(Vec<usize>, u64)> {
+fn product(name: &str, arguments: &ArgumentFacts) -> Option<(Vec<usize>, u64)> {
     match name {
-        "matmul" | "mm" | "bmm" | "mv" | "dot" => matmul(&taken.shape(0)?, &taken.shape(1)?),
+        "matmul" | "mm" | "bmm" | "mv" | "dot" => {
+            matmul(&arguments.shape(0)?, &arguments.shape(1)?)
+        }
         "linear" => {
-            let mut weight = taken.shape(1)?;
+            let mut weight = arguments.shape(1)?;
             weight.reverse();
-            let (shape, flops) = matmul(&taken.shape(0)?, &weight)?;
-            added(shape, flops, taken.has(2, "bias"))
+            let (shape, flops) = matmul(&arguments.shape(0)?, &weight)?;
+            added(shape, flops, arguments.has(2, "bias"))
         }
         "addmm" | "baddbmm" => {
-            let (shape, flops) = matmul(&taken.shape(1)?, &taken.shape(2)?)?;
+            let (shape, flops) = matmul(&arguments.shape(1)?, &arguments.shape(2)?)?;
             added(shape, flops, true)
         }
-        "scaled_dot_product_attention" => attention(taken),
-        "_convolution" | "conv1d" | "conv2d" | "conv3d" | "convolution" => convolution(name, taken),
-        "max_pool2d" | "avg_pool2d" => pool(taken),
+        "scaled_dot_product_attention" => attention(arguments),
+        "_convolution" | "conv1d" | "conv2d" | "conv3d" | "convolution" => {
+            convolution(name, arguments)
+        }
+        "max_pool2d" | "avg_pool2d" => pool(arguments),
         "adaptive_avg_pool2d" => {
-            let mut shape = taken.shape(0)?;
+            let mut shape = arguments.shape(0)?;
             let flops = elements(&shape)?;
             let rank = shape.len();
-            let [.., height, width] = taken.ints(1, "output_size")?[..] else {
+            let [.., height, width] = arguments.ints(1, "output_size")?[..] else {
                 return None;
             };
             *shape.get_mut(rank.checked_sub(2)?)? = usize::try_from(height).ok()?;
@@ -218,13 +228,13 @@ fn matmul(a: &[usize], b: &[usize]) -> Option<(Vec<usize>, u64)> {
 }
 
 /// Scaling, product with the keys, mask, softmax, product with the values.
-fn attention(taken: &Taken) -> Option<(Vec<usize>, u64)> {
-    let (query, mut key) = (taken.shape(0)?, taken.shape(1)?);
+fn attention(arguments: &ArgumentFacts) -> Option<(Vec<usize>, u64)> {
+    let (query, mut key) = (arguments.shape(0)?, arguments.shape(1)?);
     let rank = key.len();
     key.swap(rank.checked_sub(2)?, rank - 1);
     let (scores, first) = matmul(&query, &key)?;
-    let (shape, second) = matmul(&scores, &taken.shape(2)?)?;
-    let mask = u64::from(taken.has(3, "attn_mask"));
+    let (shape, second) = matmul(&scores, &arguments.shape(2)?)?;
+    let mask = u64::from(arguments.has(3, "attn_mask"));
     let around = elements(&scores)?.checked_mul(5 + mask)?;
     let scaling = elements(&query)?;
     let flops = first.checked_add(second)?.checked_add(around)?;
@@ -233,18 +243,21 @@ fn attention(taken: &Taken) -> Option<(Vec<usize>, u64)> {
 
 /// `_convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`;
 /// the others without the two before the last.
-fn convolution(name: &str, taken: &Taken) -> Option<(Vec<usize>, u64)> {
-    let (input, weight) = (taken.shape(0)?, taken.shape(1)?);
+fn convolution(name: &str, arguments: &ArgumentFacts) -> Option<(Vec<usize>, u64)> {
+    let (input, weight) = (arguments.shape(0)?, arguments.shape(1)?);
     let long = matches!(name, "_convolution" | "convolution");
-    if input.len() != weight.len() || input.len() < 3 || (long && taken.int(6, "transposed")? != 0)
+    if input.len() != weight.len()
+        || input.len() < 3
+        || (long && arguments.int(6, "transposed")? != 0)
     {
         return None;
     }
     let spatial = input.len() - 2;
     let setting = |index: usize, key: &str, default: i64| -> Option<Vec<i64>> {
-        let given = match taken.has(index, key) {
-            true => taken.ints(index, key)?,
-            false => vec![default],
+        let given = if arguments.has(index, key) {
+            arguments.ints(index, key)?
+        } else {
+            vec![default]
         };
         match given.len() {
             1 => Some(vec![given[0]; spatial]),
@@ -256,7 +269,7 @@ fn convolution(name: &str, taken: &Taken) -> Option<(Vec<usize>, u64)> {
     let dilation = setting(5, "dilation", 1)?;
     let mut shape = vec![input[0], weight[0]];
     for at in 0..spatial {
-        let window = Window {
+        let window = SlidingWindow {
             size: weight[at + 2],
             stride: stride[at],
             padding: padding[at],
@@ -267,30 +280,31 @@ fn convolution(name: &str, taken: &Taken) -> Option<(Vec<usize>, u64)> {
     // The weight has the channels of one group.
     let each = elements(&weight[1..])?.checked_mul(2)?;
     let flops = elements(&shape)?.checked_mul(each)?;
-    added(shape, flops, taken.has(2, "bias"))
+    added(shape, flops, arguments.has(2, "bias"))
 }
 
 /// `max_pool2d(input, kernel, stride, padding, ...)`; one FLOP for each element under the window.
-fn pool(taken: &Taken) -> Option<(Vec<usize>, u64)> {
-    let mut shape = taken.shape(0)?;
+fn pool(arguments: &ArgumentFacts) -> Option<(Vec<usize>, u64)> {
+    let mut shape = arguments.shape(0)?;
     let pair = |numbers: Vec<i64>| match numbers[..] {
         [both] => Some([both, both]),
         [height, width] => Some([height, width]),
         _ => None,
     };
-    let kernel = pair(taken.ints(1, "kernel_size")?)?;
-    let stride = match taken.ints(2, "stride") {
+    let kernel = pair(arguments.ints(1, "kernel_size")?)?;
+    let stride = match arguments.ints(2, "stride") {
         Some(stride) if !stride.is_empty() => pair(stride)?,
         _ => kernel,
     };
-    let padding = match taken.has(3, "padding") {
-        true => pair(taken.ints(3, "padding")?)?,
-        false => [0, 0],
+    let padding = if arguments.has(3, "padding") {
+        pair(arguments.ints(3, "padding")?)?
+    } else {
+        [0, 0]
     };
     let first = shape.len().checked_sub(2)?;
     let mut under = 1u64;
     for at in 0..2 {
-        let window = Window {
+        let window = SlidingWindow {
             size: usize::try_from(kernel[at]).ok()?,
             stride: stride[at],
             padding: padding[at],
@@ -304,14 +318,14 @@ fn pool(taken: &Taken) -> Option<(Vec<usize>, u64)> {
 }
 
 /// A window that moves along one dimension.
-struct Window {
+struct SlidingWindow {
     size: usize,
     stride: i64,
     padding: i64,
     dilation: i64,
 }
 
-impl Window {
+impl SlidingWindow {
     /// The number of places in which it fits.
     fn places(&self, along: usize) -> Option<usize> {
         let along = i64::try_from(along).ok()?;

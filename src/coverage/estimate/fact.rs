@@ -1,11 +1,11 @@
-//! What is known about a value without running the graph: its shape, or a number.
+//! Facts about values that need no run of the graph: the shape of a tensor, or a number.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::coverage::graph::{Call, Operand, Origin, ValueId};
+use crate::coverage::graph::{Operand, OperatorCall, ValueId, ValueOrigin};
 
-/// What is known about a value.
+/// A fact about a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fact {
     Unknown,
@@ -27,15 +27,15 @@ pub(super) struct Facts {
 
 impl Facts {
     /// `shapes` are those of the graph's inputs, by value.
-    pub(super) fn new(values: &[Origin], shapes: &BTreeMap<ValueId, Vec<usize>>) -> Self {
-        let fact = |(id, origin): (ValueId, &Origin)| {
+    pub(super) fn new(values: &[ValueOrigin], shapes: &BTreeMap<ValueId, Vec<usize>>) -> Self {
+        let fact = |(id, origin): (ValueId, &ValueOrigin)| {
             let fact = match origin {
-                Origin::Input(_) => shapes.get(&id).cloned().map(Fact::Tensor),
-                Origin::Stored(tensor) => match tensor.number {
+                ValueOrigin::Input(_) => shapes.get(&id).cloned().map(Fact::Tensor),
+                ValueOrigin::Stored(tensor) => match tensor.number {
                     Some(number) => Some(Fact::Int(number)),
                     None => tensor.shape.clone().map(Fact::Tensor),
                 },
-                Origin::Call(_) | Origin::Part(..) => None,
+                ValueOrigin::Call(_) | ValueOrigin::Part(..) => None,
             };
             Some((id, fact?))
         };
@@ -48,12 +48,12 @@ impl Facts {
         self.by_value.insert(id, fact);
     }
 
-    fn of_value(&self, values: &[Origin], id: ValueId) -> Fact {
+    fn of_value(&self, values: &[ValueOrigin], id: ValueId) -> Fact {
         if let Some(fact) = self.by_value.get(&id) {
             return fact.clone();
         }
         match values.get(id) {
-            Some(Origin::Part(of, index)) => match self.by_value.get(of) {
+            Some(ValueOrigin::Part(of, index)) => match self.by_value.get(of) {
                 Some(Fact::List(items)) => items.get(*index).cloned().unwrap_or(Fact::Unknown),
                 _ => Fact::Unknown,
             },
@@ -61,7 +61,7 @@ impl Facts {
         }
     }
 
-    fn of(&self, values: &[Origin], operand: &Operand) -> Fact {
+    fn of(&self, values: &[ValueOrigin], operand: &Operand) -> Fact {
         match operand {
             Operand::Value(id) => self.of_value(values, *id),
             Operand::Int(number) => Fact::Int(*number),
@@ -75,10 +75,10 @@ impl Facts {
         }
     }
 
-    /// The facts of what a call takes.
-    pub(super) fn taken(&self, values: &[Origin], call: &Call) -> Taken {
+    /// The facts about the arguments of a call.
+    pub(super) fn of_call(&self, values: &[ValueOrigin], call: &OperatorCall) -> ArgumentFacts {
         let named = call.named.iter();
-        Taken {
+        ArgumentFacts {
             positional: call
                 .arguments
                 .iter()
@@ -100,21 +100,21 @@ impl Facts {
     }
 }
 
-/// What a call takes. Each accessor gives `None` where the answer is not known.
+/// The facts about the arguments of a call. Each accessor gives `None` where the answer is not known.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct ArgumentFacts {
     positional: Vec<Fact>,
     named: Vec<(String, Fact)>,
     texts: Vec<String>,
 }
 
-impl Taken {
+impl ArgumentFacts {
     /// The argument at `index` of the operator's schema; `None` for one that is left out.
     pub(super) fn get(&self, index: usize) -> Option<&Fact> {
         self.positional.get(index)
     }
 
-    /// As [`Taken::get`], for an argument that may be given by name instead.
+    /// As [`ArgumentFacts::get`], for an argument that may be given by name instead.
     pub(super) fn find(&self, index: usize, name: &str) -> Option<&Fact> {
         let named = self.named.iter().find(|(known, _)| known == name);
         self.get(index).or(named.map(|(_, fact)| fact))

@@ -1,10 +1,10 @@
-//! What operators become on their way through torch-xla: the HLO operators they are made of.
+//! The HLO operators that the operators of torch become on their way through torch-xla.
 //!
 //! For compilers whose list of aten operators is not complete, their list of HLO operators decides.
 //! The table holds what each operator needs at least, by the names of neuronc's HLO lists; the
 //! exact form depends on versions and arguments. An operator that is not here is not known.
 
-/// Operators that become the same, and what that is.
+/// Operators of torch that become the same HLO operators, and those.
 const LOWERINGS: &[(&[&str], &[&str])] = &[
     // Sizes and numbers are constants of the trace.
     (

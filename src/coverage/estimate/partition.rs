@@ -14,12 +14,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::coverage::graph::{Graph, Origin, ValueId};
+use crate::coverage::graph::{TracedGraph, ValueId, ValueOrigin};
 use crate::profile::PartitionLimits;
 
-/// Why a supported operator is on the host.
+/// The reason for leaving a supported operator to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Left {
+pub(super) enum HostReason {
     /// Its sub-graph is not the large one.
     Apart,
     /// Its sub-graph is too small.
@@ -28,26 +28,27 @@ pub(super) enum Left {
     Joins,
 }
 
-impl Left {
-    pub(super) fn reason(self) -> &'static str {
+impl HostReason {
+    /// The reason as a report says it.
+    pub(super) fn text(self) -> &'static str {
         match self {
-            Left::Apart => "apart from the one large sub-graph, which alone is compiled",
-            Left::Small => "its sub-graph is too small to be compiled",
-            Left::Joins => "joins values that the host computes, so that one is handed over",
+            HostReason::Apart => "apart from the one large sub-graph, which alone is compiled",
+            HostReason::Small => "its sub-graph is too small to be compiled",
+            HostReason::Joins => "joins values that the host computes, so that one is handed over",
         }
     }
 }
 
-/// For each call of `graph`, why it stays on the host although it is supported.
+/// For each call of `graph` that stays on the host although it is supported, the reason.
 pub(super) fn left_on_host(
-    graph: &Graph,
+    graph: &TracedGraph,
     supported: &[bool],
     limits: &PartitionLimits,
-) -> Vec<Option<Left>> {
-    let flow = Flow::of(graph);
+) -> Vec<Option<HostReason>> {
+    let flow = ValueFlow::of(graph);
     let stages = stages(&flow, supported);
     let groups = groups(&flow, supported, &stages);
-    let mut left = vec![None; graph.calls.len()];
+    let mut reasons = vec![None; graph.calls.len()];
     let mut sizes = vec![0usize; graph.calls.len()];
     for (call, group) in groups
         .iter()
@@ -63,18 +64,18 @@ pub(super) fn left_on_host(
     let single = largest.filter(|group| sizes[*group] as f64 > limits.single_share * all as f64);
     for call in (0..graph.calls.len()).filter(|call| supported[*call]) {
         let group = groups[call];
-        left[call] = match single {
-            Some(single) if group != single => Some(Left::Apart),
-            None if sizes[group] < limits.minimum_operators => Some(Left::Small),
-            _ if joins(&flow, call, supported, &left) => Some(Left::Joins),
+        reasons[call] = match single {
+            Some(single) if group != single => Some(HostReason::Apart),
+            None if sizes[group] < limits.minimum_operators => Some(HostReason::Small),
+            _ if joins(&flow, call, supported, &reasons) => Some(HostReason::Joins),
             _ => None,
         };
     }
-    left
+    reasons
 }
 
-/// How values flow between calls.
-struct Flow {
+/// The flow of values between calls.
+struct ValueFlow {
     /// True for operators; `prim` calls only pass values on.
     counts: Vec<bool>,
     /// The operators whose results each call takes, each once.
@@ -85,8 +86,8 @@ struct Flow {
     takes_input: Vec<bool>,
 }
 
-impl Flow {
-    fn of(graph: &Graph) -> Self {
+impl ValueFlow {
+    fn of(graph: &TracedGraph) -> Self {
         let count = graph.calls.len();
         let mut flow = Self {
             counts: graph.calls.iter().map(|call| call.is_operator()).collect(),
@@ -98,11 +99,11 @@ impl Flow {
             let mut producers = BTreeSet::new();
             for id in call.values() {
                 match source(graph, id) {
-                    Some(Source::Input) => flow.takes_input[at] = true,
-                    Some(Source::Call(by)) if flow.counts[by] => {
+                    Some(ValueSource::Input) => flow.takes_input[at] = true,
+                    Some(ValueSource::Call(by)) if flow.counts[by] => {
                         producers.insert(by);
                     }
-                    Some(Source::Call(by)) => {
+                    Some(ValueSource::Call(by)) => {
                         producers.extend(&flow.producers[by]);
                         flow.takes_input[at] |= flow.takes_input[by];
                     }
@@ -120,24 +121,25 @@ impl Flow {
     }
 }
 
-enum Source {
+/// The source of a value: an input of the graph, or the call of an operator.
+enum ValueSource {
     Input,
     Call(usize),
 }
 
-/// Where a value comes from; `None` for what is stored, which is on the chip as well as on the host.
-fn source(graph: &Graph, id: ValueId) -> Option<Source> {
+/// The source of a value; `None` for what is stored, which is on the chip as well as on the host.
+fn source(graph: &TracedGraph, id: ValueId) -> Option<ValueSource> {
     match &graph.values[id] {
-        Origin::Input(_) => Some(Source::Input),
-        Origin::Stored(_) => None,
-        Origin::Call(call) => Some(Source::Call(*call)),
+        ValueOrigin::Input(_) => Some(ValueSource::Input),
+        ValueOrigin::Stored(_) => None,
+        ValueOrigin::Call(call) => Some(ValueSource::Call(*call)),
         // A part is made after the value that it is a part of.
-        Origin::Part(of, _) => source(graph, *of),
+        ValueOrigin::Part(of, _) => source(graph, *of),
     }
 }
 
 /// The stage of each call: operators of one stage can run without the host in between.
-fn stages(flow: &Flow, supported: &[bool]) -> Vec<usize> {
+fn stages(flow: &ValueFlow, supported: &[bool]) -> Vec<usize> {
     let mut stages = vec![0usize; supported.len()];
     for call in 0..stages.len() {
         let after = |by: &usize| stages[*by] + usize::from(supported[*by] && !supported[call]);
@@ -152,7 +154,7 @@ fn stages(flow: &Flow, supported: &[bool]) -> Vec<usize> {
 }
 
 /// The sub-graph of each supported call, named by one of its calls.
-fn groups(flow: &Flow, supported: &[bool], stages: &[usize]) -> Vec<usize> {
+fn groups(flow: &ValueFlow, supported: &[bool], stages: &[usize]) -> Vec<usize> {
     let mut parents: Vec<usize> = (0..supported.len()).collect();
     for call in (0..supported.len()).filter(|call| supported[*call]) {
         for by in &flow.producers[call] {
@@ -177,8 +179,13 @@ fn root(parents: &mut [usize], mut call: usize) -> usize {
 
 /// True for a call that takes several values from operators on the host, and nothing else but what
 /// is stored.
-fn joins(flow: &Flow, call: usize, supported: &[bool], left: &[Option<Left>]) -> bool {
+fn joins(
+    flow: &ValueFlow,
+    call: usize,
+    supported: &[bool],
+    reasons: &[Option<HostReason>],
+) -> bool {
     let producers = &flow.producers[call];
-    let on_host = |by: &usize| !supported[*by] || left[*by].is_some();
+    let on_host = |by: &usize| !supported[*by] || reasons[*by].is_some();
     producers.len() > 1 && producers.iter().all(on_host) && !flow.takes_input[call]
 }

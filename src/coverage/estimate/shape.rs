@@ -3,51 +3,51 @@
 //! Each function gives `None` for what it does not know; nothing is guessed. Operators that compute
 //! are in [`super::cost`], with what they cost.
 
-use crate::coverage::estimate::fact::{Fact, Taken, broadcast, dimension, elements};
+use crate::coverage::estimate::fact::{ArgumentFacts, Fact, broadcast, dimension, elements};
 
-/// What an operator that only moves or describes data returns; `None` for all others.
-pub(super) fn moved(name: &str, taken: &Taken) -> Option<Option<Fact>> {
+/// The result of an operator that only moves or describes data; the outer `None` for all others.
+pub(super) fn moved(name: &str, arguments: &ArgumentFacts) -> Option<Option<Fact>> {
     Some(match name {
         "to" | "contiguous" | "clone" | "detach" | "alias" | "dropout" | "feature_dropout"
         | "zeros_like" | "ones_like" | "full_like" | "empty_like" | "rand_like" | "copy"
-        | "zero" | "fill" | "type_as" | "flip" | "roll" | "tril" | "triu" => same(taken),
-        "view" | "reshape" | "_unsafe_view" => view(taken),
-        "transpose" | "swapaxes" => transpose(taken, 1, 2),
-        "t" => transpose_last(taken),
-        "permute" => permute(taken),
-        "unsqueeze" => unsqueeze(taken),
-        "squeeze" => squeeze(taken),
-        "flatten" => flatten(taken),
-        "expand" | "broadcast_to" => expand(taken),
-        "expand_as" | "view_as" | "reshape_as" => taken.shape(1).map(Fact::Tensor),
-        "select" => reduced_by(taken, 1),
-        "slice" | "narrow" => slice(name, taken),
-        "cat" | "concat" | "stack" => join(name, taken),
-        "split" | "split_with_sizes" | "chunk" | "unbind" => parts(name, taken),
-        "repeat" => repeat(taken),
-        "embedding" => embedding(taken),
-        "gather" => taken.shape(2).map(Fact::Tensor),
-        "index_select" => index_select(taken),
-        "constant_pad_nd" | "pad" => pad(taken),
-        "zeros" | "ones" | "empty" | "rand" | "randn" | "full" => made(taken, 0),
-        "new_zeros" | "new_ones" | "new_empty" | "new_full" => made(taken, 1),
-        "arange" => arange(taken),
-        "size" => size(taken),
-        "dim" | "len" | "numel" => described(name, taken),
-        "Int" | "Float" | "Bool" | "ScalarImplicit" | "NumToTensor" => number(taken),
+        | "zero" | "fill" | "type_as" | "flip" | "roll" | "tril" | "triu" => same(arguments),
+        "view" | "reshape" | "_unsafe_view" => view(arguments),
+        "transpose" | "swapaxes" => transpose(arguments, 1, 2),
+        "t" => transpose_last(arguments),
+        "permute" => permute(arguments),
+        "unsqueeze" => unsqueeze(arguments),
+        "squeeze" => squeeze(arguments),
+        "flatten" => flatten(arguments),
+        "expand" | "broadcast_to" => expand(arguments),
+        "expand_as" | "view_as" | "reshape_as" => arguments.shape(1).map(Fact::Tensor),
+        "select" => reduced_by(arguments, 1),
+        "slice" | "narrow" => slice(name, arguments),
+        "cat" | "concat" | "stack" => join(name, arguments),
+        "split" | "split_with_sizes" | "chunk" | "unbind" => parts(name, arguments),
+        "repeat" => repeat(arguments),
+        "embedding" => embedding(arguments),
+        "gather" => arguments.shape(2).map(Fact::Tensor),
+        "index_select" => index_select(arguments),
+        "constant_pad_nd" | "pad" => pad(arguments),
+        "zeros" | "ones" | "empty" | "rand" | "randn" | "full" => made(arguments, 0),
+        "new_zeros" | "new_ones" | "new_empty" | "new_full" => made(arguments, 1),
+        "arange" => arange(arguments),
+        "size" => size(arguments),
+        "dim" | "len" | "numel" => described(name, arguments),
+        "Int" | "Float" | "Bool" | "ScalarImplicit" | "NumToTensor" => number(arguments),
         _ => return None,
     })
 }
 
-fn same(taken: &Taken) -> Option<Fact> {
-    match taken.get(0)? {
+fn same(arguments: &ArgumentFacts) -> Option<Fact> {
+    match arguments.get(0)? {
         Fact::Unknown => None,
         fact => Some(fact.clone()),
     }
 }
 
-fn number(taken: &Taken) -> Option<Fact> {
-    match taken.get(0)? {
+fn number(arguments: &ArgumentFacts) -> Option<Fact> {
+    match arguments.get(0)? {
         Fact::Int(number) => Some(Fact::Int(*number)),
         _ => Some(Fact::Other),
     }
@@ -60,9 +60,9 @@ fn sizes(numbers: &[i64]) -> Option<Vec<usize>> {
 }
 
 /// One size may be -1: what is left.
-fn view(taken: &Taken) -> Option<Fact> {
-    let shape = taken.shape(0)?;
-    let asked = taken.ints(1, "shape")?;
+fn view(arguments: &ArgumentFacts) -> Option<Fact> {
+    let shape = arguments.shape(0)?;
+    let asked = arguments.ints(1, "shape")?;
     let known = asked.iter().filter(|size| **size != -1).copied();
     let known = sizes(&known.collect::<Vec<_>>())?;
     let (whole, known) = (elements(&shape)?, elements(&known)?);
@@ -78,23 +78,23 @@ fn view(taken: &Taken) -> Option<Fact> {
     (elements(&shape)? == whole).then_some(Fact::Tensor(shape))
 }
 
-fn transpose(taken: &Taken, a: usize, b: usize) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
-    let a = dimension(taken.int(a, "dim0")?, shape.len())?;
-    let b = dimension(taken.int(b, "dim1")?, shape.len())?;
+fn transpose(arguments: &ArgumentFacts, a: usize, b: usize) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
+    let a = dimension(arguments.int(a, "dim0")?, shape.len())?;
+    let b = dimension(arguments.int(b, "dim1")?, shape.len())?;
     shape.swap(a, b);
     Some(Fact::Tensor(shape))
 }
 
-fn transpose_last(taken: &Taken) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
+fn transpose_last(arguments: &ArgumentFacts) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
     shape.reverse();
     (shape.len() <= 2).then_some(Fact::Tensor(shape))
 }
 
-fn permute(taken: &Taken) -> Option<Fact> {
-    let shape = taken.shape(0)?;
-    let order = taken.ints(1, "dims")?;
+fn permute(arguments: &ArgumentFacts) -> Option<Fact> {
+    let shape = arguments.shape(0)?;
+    let order = arguments.ints(1, "dims")?;
     let size = |at: &i64| Some(shape[dimension(*at, shape.len())?]);
     let permuted: Option<Vec<usize>> = order.iter().map(size).collect();
     permuted
@@ -102,30 +102,30 @@ fn permute(taken: &Taken) -> Option<Fact> {
         .map(Fact::Tensor)
 }
 
-fn unsqueeze(taken: &Taken) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
-    let at = dimension(taken.int(1, "dim")?, shape.len() + 1)?;
+fn unsqueeze(arguments: &ArgumentFacts) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
+    let at = dimension(arguments.int(1, "dim")?, shape.len() + 1)?;
     shape.insert(at, 1);
     Some(Fact::Tensor(shape))
 }
 
-fn squeeze(taken: &Taken) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
-    if !taken.has(1, "dim") {
+fn squeeze(arguments: &ArgumentFacts) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
+    if !arguments.has(1, "dim") {
         shape.retain(|size| *size != 1);
         return Some(Fact::Tensor(shape));
     }
-    let at = dimension(taken.int(1, "dim")?, shape.len())?;
+    let at = dimension(arguments.int(1, "dim")?, shape.len())?;
     if shape[at] == 1 {
         shape.remove(at);
     }
     Some(Fact::Tensor(shape))
 }
 
-fn flatten(taken: &Taken) -> Option<Fact> {
-    let shape = taken.shape(0)?;
-    let start = dimension(taken.int_or(1, "start_dim", 0)?, shape.len())?;
-    let end = dimension(taken.int_or(2, "end_dim", -1)?, shape.len())?;
+fn flatten(arguments: &ArgumentFacts) -> Option<Fact> {
+    let shape = arguments.shape(0)?;
+    let start = dimension(arguments.int_or(1, "start_dim", 0)?, shape.len())?;
+    let end = dimension(arguments.int_or(2, "end_dim", -1)?, shape.len())?;
     if start > end {
         return None;
     }
@@ -137,9 +137,9 @@ fn flatten(taken: &Taken) -> Option<Fact> {
 }
 
 /// -1 leaves a size as it is.
-fn expand(taken: &Taken) -> Option<Fact> {
-    let shape = taken.shape(0)?;
-    let asked = taken.ints(1, "size")?;
+fn expand(arguments: &ArgumentFacts) -> Option<Fact> {
+    let shape = arguments.shape(0)?;
+    let asked = arguments.ints(1, "size")?;
     let added = asked.len().checked_sub(shape.len())?;
     let size = |(at, size): (usize, &i64)| match (*size, at.checked_sub(added)) {
         (-1, Some(at)) => Some(shape[at]),
@@ -150,27 +150,30 @@ fn expand(taken: &Taken) -> Option<Fact> {
 }
 
 /// The shape without the dimension that argument `index` names.
-fn reduced_by(taken: &Taken, index: usize) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
-    shape.remove(dimension(taken.int(index, "dim")?, shape.len())?);
+fn reduced_by(arguments: &ArgumentFacts, index: usize) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
+    shape.remove(dimension(arguments.int(index, "dim")?, shape.len())?);
     Some(Fact::Tensor(shape))
 }
 
-fn slice(name: &str, taken: &Taken) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
-    let at = dimension(taken.int_or(1, "dim", 0)?, shape.len())?;
+fn slice(name: &str, arguments: &ArgumentFacts) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
+    let at = dimension(arguments.int_or(1, "dim", 0)?, shape.len())?;
     let size = i64::try_from(shape[at]).ok()?;
     if name == "narrow" {
-        shape[at] = usize::try_from(taken.int(3, "length")?).ok()?;
+        shape[at] = usize::try_from(arguments.int(3, "length")?).ok()?;
         return Some(Fact::Tensor(shape));
     }
-    let bound = |number: i64| match number < 0 {
-        true => number.saturating_add(size).clamp(0, size),
-        false => number.min(size),
+    let bound = |number: i64| {
+        if number < 0 {
+            number.saturating_add(size).clamp(0, size)
+        } else {
+            number.min(size)
+        }
     };
-    let start = bound(taken.int_or(2, "start", 0)?);
-    let end = bound(taken.int_or(3, "end", i64::MAX)?);
-    let step = taken.int_or(4, "step", 1)?;
+    let start = bound(arguments.int_or(2, "start", 0)?);
+    let end = bound(arguments.int_or(3, "end", i64::MAX)?);
+    let step = arguments.int_or(4, "step", 1)?;
     if step < 1 {
         return None;
     }
@@ -179,13 +182,13 @@ fn slice(name: &str, taken: &Taken) -> Option<Fact> {
     Some(Fact::Tensor(shape))
 }
 
-fn join(name: &str, taken: &Taken) -> Option<Fact> {
-    let Fact::List(items) = taken.get(0)? else {
+fn join(name: &str, arguments: &ArgumentFacts) -> Option<Fact> {
+    let Fact::List(items) = arguments.get(0)? else {
         return None;
     };
     let shapes: Vec<Vec<usize>> = items.iter().map(Fact::shape).collect::<Option<_>>()?;
     let mut joined = shapes.first()?.clone();
-    let dim = taken.int_or(1, "dim", 0)?;
+    let dim = arguments.int_or(1, "dim", 0)?;
     if name == "stack" {
         joined.insert(dimension(dim, joined.len() + 1)?, shapes.len());
         return Some(Fact::Tensor(joined));
@@ -200,10 +203,10 @@ fn join(name: &str, taken: &Taken) -> Option<Fact> {
 /// The most parts whose shapes are followed one by one.
 const PARTS_MAX: usize = 4096;
 
-fn parts(name: &str, taken: &Taken) -> Option<Fact> {
-    let shape = taken.shape(0)?;
+fn parts(name: &str, arguments: &ArgumentFacts) -> Option<Fact> {
+    let shape = arguments.shape(0)?;
     let dim = if name == "unbind" { 1 } else { 2 };
-    let at = dimension(taken.int_or(dim, "dim", 0)?, shape.len())?;
+    let at = dimension(arguments.int_or(dim, "dim", 0)?, shape.len())?;
     let size = shape[at];
     let with = |part: usize| {
         let mut shape = shape.clone();
@@ -215,7 +218,7 @@ fn parts(name: &str, taken: &Taken) -> Option<Fact> {
         let part = |index: usize| with(step.min(size - index * step));
         (step > 0 && count <= PARTS_MAX).then(|| (0..count).map(part).collect())
     };
-    let all = match (name, taken.get(1)) {
+    let all = match (name, arguments.get(1)) {
         ("unbind", _) => {
             let mut one = shape.clone();
             one.remove(at);
@@ -231,9 +234,9 @@ fn parts(name: &str, taken: &Taken) -> Option<Fact> {
     Some(Fact::List(all.into()))
 }
 
-fn repeat(taken: &Taken) -> Option<Fact> {
-    let shape = taken.shape(0)?;
-    let times = sizes(&taken.ints(1, "repeats")?)?;
+fn repeat(arguments: &ArgumentFacts) -> Option<Fact> {
+    let shape = arguments.shape(0)?;
+    let times = sizes(&arguments.ints(1, "repeats")?)?;
     let added = times.len().checked_sub(shape.len())?;
     let size = |(at, times): (usize, &usize)| match at.checked_sub(added) {
         Some(at) => times.checked_mul(shape[at]),
@@ -243,24 +246,24 @@ fn repeat(taken: &Taken) -> Option<Fact> {
     repeated.map(Fact::Tensor)
 }
 
-fn embedding(taken: &Taken) -> Option<Fact> {
-    let (table, mut shape) = (taken.shape(0)?, taken.shape(1)?);
+fn embedding(arguments: &ArgumentFacts) -> Option<Fact> {
+    let (table, mut shape) = (arguments.shape(0)?, arguments.shape(1)?);
     let [_, width] = table[..] else { return None };
     shape.push(width);
     Some(Fact::Tensor(shape))
 }
 
-fn index_select(taken: &Taken) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
-    let at = dimension(taken.int(1, "dim")?, shape.len())?;
-    shape[at] = usize::try_from(elements(&taken.shape(2)?)?).ok()?;
+fn index_select(arguments: &ArgumentFacts) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
+    let at = dimension(arguments.int(1, "dim")?, shape.len())?;
+    shape[at] = usize::try_from(elements(&arguments.shape(2)?)?).ok()?;
     Some(Fact::Tensor(shape))
 }
 
 /// Pairs of what is added before and after, the last dimension first.
-fn pad(taken: &Taken) -> Option<Fact> {
-    let mut shape = taken.shape(0)?;
-    let added = taken.ints(1, "pad")?;
+fn pad(arguments: &ArgumentFacts) -> Option<Fact> {
+    let mut shape = arguments.shape(0)?;
+    let added = arguments.ints(1, "pad")?;
     let rank = shape.len();
     for (index, pair) in added.chunks(2).enumerate() {
         let at = rank.checked_sub(index + 1)?;
@@ -272,18 +275,20 @@ fn pad(taken: &Taken) -> Option<Fact> {
     Some(Fact::Tensor(shape))
 }
 
-fn made(taken: &Taken, index: usize) -> Option<Fact> {
-    sizes(&taken.ints(index, "size")?).map(Fact::Tensor)
+fn made(arguments: &ArgumentFacts, index: usize) -> Option<Fact> {
+    sizes(&arguments.ints(index, "size")?).map(Fact::Tensor)
 }
 
 /// `arange(end, *, 4 settings)`, `arange(start, end, 4 settings)`, `arange(start, end, step, 4 settings)`.
-fn arange(taken: &Taken) -> Option<Fact> {
-    let numbers: Vec<i64> = match taken.positional().len() {
+fn arange(arguments: &ArgumentFacts) -> Option<Fact> {
+    let numbers: Vec<i64> = match arguments.positional().len() {
         0 => return None,
         // Beside the type, the settings are None or False, which is the number 0 here.
-        1 | 5 => vec![taken.int(0, "end")?],
-        2 | 6 => vec![taken.int(0, "start")?, taken.int(1, "end")?],
-        3 | 7 => (0..3).map(|at| taken.int(at, "")).collect::<Option<_>>()?,
+        1 | 5 => vec![arguments.int(0, "end")?],
+        2 | 6 => vec![arguments.int(0, "start")?, arguments.int(1, "end")?],
+        3 | 7 => (0..3)
+            .map(|at| arguments.int(at, ""))
+            .collect::<Option<_>>()?,
         _ => return None,
     };
     let (start, end, step) = match numbers[..] {
@@ -297,10 +302,10 @@ fn arange(taken: &Taken) -> Option<Fact> {
     Some(Fact::Tensor(vec![usize::try_from(count).ok()?]))
 }
 
-fn size(taken: &Taken) -> Option<Fact> {
-    let shape = taken.shape(0)?;
+fn size(arguments: &ArgumentFacts) -> Option<Fact> {
+    let shape = arguments.shape(0)?;
     let int = |size: &usize| i64::try_from(*size).ok().map(Fact::Int);
-    match taken.find(1, "dim") {
+    match arguments.find(1, "dim") {
         None => {
             let all: Option<Vec<Fact>> = shape.iter().map(int).collect();
             Some(Fact::List(all?.into()))
@@ -309,8 +314,8 @@ fn size(taken: &Taken) -> Option<Fact> {
     }
 }
 
-fn described(name: &str, taken: &Taken) -> Option<Fact> {
-    let count = match (name, taken.get(0)?) {
+fn described(name: &str, arguments: &ArgumentFacts) -> Option<Fact> {
+    let count = match (name, arguments.get(0)?) {
         ("len", Fact::List(items)) => u64::try_from(items.len()).ok()?,
         ("len", Fact::Tensor(shape)) => u64::try_from(*shape.first()?).ok()?,
         ("dim", fact) => u64::try_from(fact.shape()?.len()).ok()?,
@@ -321,20 +326,21 @@ fn described(name: &str, taken: &Taken) -> Option<Fact> {
 }
 
 /// The shape of an elementwise result of the first `count` arguments.
-pub(super) fn elementwise(taken: &Taken, count: usize) -> Option<Vec<usize>> {
-    let given = taken.positional().len().min(count);
-    (1..given).try_fold(taken.shape(0)?, |shape, index| {
-        broadcast(&shape, &taken.shape(index)?)
+pub(super) fn elementwise(arguments: &ArgumentFacts, count: usize) -> Option<Vec<usize>> {
+    let given = arguments.positional().len().min(count);
+    (1..given).try_fold(arguments.shape(0)?, |shape, index| {
+        broadcast(&shape, &arguments.shape(index)?)
     })
 }
 
 /// The shape of a reduction over the dimensions in argument `index`, over all where there is none.
-pub(super) fn reduced(taken: &Taken, index: usize) -> Option<Vec<usize>> {
-    let shape = taken.shape(0)?;
-    let keep = taken.int_or(index + 1, "keepdim", 0)? != 0;
-    let named = match taken.has(index, "dim") {
-        true => taken.ints(index, "dim")?,
-        false => Vec::new(),
+pub(super) fn reduced(arguments: &ArgumentFacts, index: usize) -> Option<Vec<usize>> {
+    let shape = arguments.shape(0)?;
+    let keep = arguments.int_or(index + 1, "keepdim", 0)? != 0;
+    let named = if arguments.has(index, "dim") {
+        arguments.ints(index, "dim")?
+    } else {
+        Vec::new()
     };
     let mut over = Vec::new();
     for dim in named {

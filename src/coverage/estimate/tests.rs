@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::profile;
 
-fn parsed(body: &str, inputs: &str) -> Graph {
+fn parsed(body: &str, inputs: &str) -> TracedGraph {
     let parameters: Vec<String> = inputs
         .split_whitespace()
         .map(|name| format!("{name}: Tensor"))
         .collect();
     let body = body.replace('\n', "\n    ");
-    Graph::parse(&format!(
+    TracedGraph::parse(&format!(
         "class M(Module):\n  def forward(self: __torch__.M, {}) -> Tensor:\n    {body}\n",
         parameters.join(", ")
     ))
@@ -21,11 +21,13 @@ fn parsed(body: &str, inputs: &str) -> Graph {
 }
 
 /// The estimate of a graph whose inputs have these shapes.
-fn estimate(chip: &str, graph: &Graph, shapes: &[&[usize]]) -> BucketEstimate {
+fn estimate(chip: &str, graph: &TracedGraph, shapes: &[&[usize]]) -> BucketEstimate {
     let profile = profile::load(chip).unwrap();
     let shapes = shapes.iter().map(|shape| shape.to_vec());
     let shapes: BTreeMap<ValueId, Vec<usize>> = graph.inputs.iter().copied().zip(shapes).collect();
-    Chip::of(&profile).unwrap().estimate(None, graph, &shapes)
+    ChipEstimator::of(&profile)
+        .unwrap()
+        .estimate(None, graph, &shapes)
 }
 
 /// The FLOPs of the only call of `operator`.
@@ -94,7 +96,7 @@ fn what_is_not_known_stays_so_and_is_counted() {
         .operators
         .iter()
         .find(|row| row.operator == "aten::mystery");
-    assert_eq!(row.unwrap().place, Place::NotKnown);
+    assert_eq!(row.unwrap().place, OperatorPlace::NotKnown);
     assert_eq!(bucket.totals.operators.not_known, 2);
 }
 
@@ -118,7 +120,7 @@ fn the_chip_gets_all_of_a_sub_graph_but_its_joining_entry() {
     let host: Vec<(&str, usize)> = bucket
         .operators
         .iter()
-        .filter(|row| row.place == Place::Host)
+        .filter(|row| row.place == OperatorPlace::Host)
         .map(|row| (row.operator.as_str(), row.count))
         .collect();
     assert_eq!(host, [("aten::embedding", 2), ("aten::add", 1)]);
@@ -135,10 +137,13 @@ fn without_a_large_sub_graph_each_of_two_operators_is_compiled() {
         let row = bucket.operators.iter().find(|row| row.operator == operator);
         row.unwrap().clone()
     };
-    assert_eq!(row("aten::tanh").place, Place::Chip);
-    assert_eq!(row("aten::exp").place, Place::Chip);
+    assert_eq!(row("aten::tanh").place, OperatorPlace::Chip);
+    assert_eq!(row("aten::exp").place, OperatorPlace::Chip);
     let small = row("aten::neg");
-    assert_eq!((small.state, small.place), (State::Supported, Place::Host));
+    assert_eq!(
+        (small.state, small.place),
+        (OperatorSupport::Supported, OperatorPlace::Host)
+    );
     assert!(small.reason.unwrap().contains("too small"));
 }
 
@@ -165,7 +170,7 @@ fn modules_are_followed_as_often_as_they_are_called() {
                 (getattr(self, \"inner\")).forward(_0, )\nclass Inner(Module):\n  __parameters__ = \
                 [\"weight\", ]\n  weight : Tensor\n  def forward(self: __torch__.Inner, x: Tensor) -> \
                 Tensor:\n    return torch.mul(x, self.weight)\n";
-    let graph = Graph::parse(code).unwrap();
+    let graph = TracedGraph::parse(code).unwrap();
     assert_eq!(graph.operators().count(), 2);
     assert_eq!(graph.calls[0].arguments.len(), 2);
 }
@@ -174,12 +179,12 @@ fn modules_are_followed_as_often_as_they_are_called() {
 fn code_that_never_ends_is_refused() {
     let code = "class M(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    return \
                 (self).forward((self).forward(x, ), )\n";
-    let error = Graph::parse(code).unwrap_err().to_string();
+    let error = TracedGraph::parse(code).unwrap_err().to_string();
     assert!(error.contains("not understood"), "{error}");
     let list = "a = [x, x]\n".repeat(2) + &"a = [a, a]\n".repeat(40) + "return a";
     let code = list.replace('\n', "\n    ");
     let code = format!("class M(Module):\n  def forward(self, x: Tensor) -> Tensor:\n    {code}\n");
-    assert!(Graph::parse(&code).is_err());
+    assert!(TracedGraph::parse(&code).is_err());
 }
 
 const SAMPLE: &str = r#"class M(Module):
@@ -230,7 +235,7 @@ proptest! {
             let end = (start + length).min(code.len());
             code.replace_range(start..end, &text);
         }
-        if let Ok(graph) = Graph::parse(&code) {
+        if let Ok(graph) = TracedGraph::parse(&code) {
             for chip in ["inf1", "inf2"] {
                 let (explicit, _) = attention::explicit(&graph);
                 let shapes: [&[usize]; 2] = [&[1, size, size], &[usize::MAX, size]];

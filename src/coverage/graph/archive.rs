@@ -8,11 +8,12 @@ use std::path::Path;
 use anyhow::Result;
 use zip::ZipArchive;
 
-use crate::coverage::graph::{Stored, pickle};
+use crate::coverage::graph::pickle;
+use crate::coverage::graph::traced_graph::StoredTensor;
 use crate::failure::Failure;
 use crate::family::weights;
 
-/// Each part may not be larger than this many bytes when unpacked.
+/// The most bytes of one part when unpacked.
 const PART_BYTES_MAX: u64 = 64 << 20;
 
 /// The texts and tables of one TorchScript file.
@@ -20,9 +21,9 @@ const PART_BYTES_MAX: u64 = 64 << 20;
 pub(super) struct Archive {
     /// By the dotted name of what they define, such as `__torch__.torch.nn.modules.linear`.
     pub(super) code: BTreeMap<String, String>,
-    pub(super) module: pickle::Module,
-    /// `CONSTANTS.c0` and so on.
-    pub(super) constants: Vec<Stored>,
+    pub(super) module: pickle::PickledModule,
+    /// The constants, `CONSTANTS.c0` and so on.
+    pub(super) constants: Vec<StoredTensor>,
     /// The shapes of the inputs that the graph was traced with, where the file has them.
     pub(super) traced_shapes: Vec<Vec<usize>>,
 }
@@ -34,7 +35,7 @@ pub(super) fn read(path: &Path) -> Result<Archive> {
         Failure::usage(format!("`{}` is not a TorchScript file", path.display())).why(why)
     };
     let map = weights::map_file(path)?;
-    let mut parts = Parts {
+    let mut parts = ArchiveParts {
         zip: ZipArchive::new(Cursor::new(&map[..]))
             .map_err(|error| unreadable(error.to_string()))?,
     };
@@ -67,17 +68,18 @@ pub(super) fn read(path: &Path) -> Result<Archive> {
             _ => {}
         }
     }
-    match archive.code.is_empty() {
-        true => Err(unreadable("the archive has no `code/`".to_owned()).into()),
-        false => Ok(archive),
+    if archive.code.is_empty() {
+        return Err(unreadable("the archive has no `code/`".to_owned()).into());
     }
+    Ok(archive)
 }
 
-struct Parts<'map> {
+/// The parts of the zip archive.
+struct ArchiveParts<'map> {
     zip: ZipArchive<Cursor<&'map [u8]>>,
 }
 
-impl Parts<'_> {
+impl ArchiveParts<'_> {
     fn names(&self) -> Vec<String> {
         self.zip
             .file_names()
@@ -97,11 +99,12 @@ impl Parts<'_> {
         pickle::load(&bytes).map_or(Vec::new(), |value| pickle::tensors(&value))
     }
 
-    /// Shapes, and the values of whole numbers: sizes are computed from them.
-    fn constants(&mut self, name: &str) -> Vec<Stored> {
+    /// The constants with their shapes, and the values of whole numbers: sizes are computed from
+    /// them.
+    fn constants(&mut self, name: &str) -> Vec<StoredTensor> {
         let folder = name.trim_end_matches(".pkl").to_owned();
         let tensors = self.tensors(name);
-        let constant = |(index, (storage, shape)): (usize, (String, Vec<usize>))| Stored {
+        let constant = |(index, (storage, shape)): (usize, (String, Vec<usize>))| StoredTensor {
             path: format!("CONSTANTS.c{index}"),
             number: shape
                 .is_empty()

@@ -2,15 +2,16 @@
 
 use anyhow::Result;
 
-use super::lexer::Token;
-use super::parser::{DEPTH_MAX, Parser};
+use super::lexer::ScriptToken;
+use super::parser::{DEPTH_MAX, ScriptParser};
 use super::syntax::Expression;
 
-/// What stands between brackets: values in order, and values by name.
-type Arguments = (Vec<Expression>, Vec<(String, Expression)>);
+/// The arguments of a call: values in order, and values by name.
+type CallArguments = (Vec<Expression>, Vec<(String, Expression)>);
 
-impl Parser {
-    /// Operators in the order of the text: what they mean is of no interest, what they take is.
+impl ScriptParser {
+    /// An expression. Operators have no precedence: only what they take is of interest, not what they
+    /// compute.
     pub(super) fn expression(&mut self) -> Result<Expression> {
         self.deeper(|parser| {
             let first = parser.operand()?;
@@ -32,8 +33,8 @@ impl Parser {
         ];
         const WORDS: [&str; 7] = ["and", "or", "is", "in", "not", "if", "else"];
         let found = match self.peek() {
-            Token::Symbol(symbol) => SYMBOLS.contains(symbol),
-            Token::Name(word) => WORDS.contains(&word.as_str()),
+            ScriptToken::Symbol(symbol) => SYMBOLS.contains(symbol),
+            ScriptToken::Name(word) => WORDS.contains(&word.as_str()),
             _ => false,
         };
         self.at += usize::from(found);
@@ -83,30 +84,30 @@ impl Parser {
 
     fn atom(&mut self) -> Result<Expression> {
         Ok(match self.next() {
-            Token::Int(number) => Expression::Int(number),
-            Token::Float(number) => Expression::Float(number),
-            Token::Text(text) => Expression::Text(text),
-            Token::Name(name) => match name.as_str() {
+            ScriptToken::Int(number) => Expression::Int(number),
+            ScriptToken::Float(number) => Expression::Float(number),
+            ScriptToken::Text(text) => Expression::Text(text),
+            ScriptToken::Name(name) => match name.as_str() {
                 "None" => Expression::None,
                 "True" => Expression::Bool(true),
                 "False" => Expression::Bool(false),
                 _ => Expression::Name(name),
             },
-            Token::Symbol("(") => {
+            ScriptToken::Symbol("(") => {
                 let start = self.at;
                 let (mut items, _) = self.arguments(")")?;
                 let comma = self.tokens[start..self.at]
                     .iter()
                     .rev()
                     .nth(1)
-                    .is_some_and(|(token, _)| *token == Token::Symbol(","));
+                    .is_some_and(|(token, _)| *token == ScriptToken::Symbol(","));
                 match items.len() {
                     1 if !comma => items.swap_remove(0),
                     _ => Expression::List(items),
                 }
             }
-            Token::Symbol("[") => Expression::List(self.arguments("]")?.0),
-            Token::Symbol("{") => Expression::Of(self.arguments("}")?.0),
+            ScriptToken::Symbol("[") => Expression::List(self.arguments("]")?.0),
+            ScriptToken::Symbol("{") => Expression::Of(self.arguments("}")?.0),
             _ => {
                 self.at -= 1;
                 return self.unexpected("a value");
@@ -114,8 +115,8 @@ impl Parser {
         })
     }
 
-    /// What stands between brackets: values, `name=value`, and `a:b` as two values.
-    pub(super) fn arguments(&mut self, end: &str) -> Result<Arguments> {
+    /// Values up to the bracket `end`: `value`, `name=value`, and `a:b` as two values.
+    pub(super) fn arguments(&mut self, end: &str) -> Result<CallArguments> {
         let (mut positional, mut named) = (Vec::new(), Vec::new());
         while !self.eat(end) {
             if self.eat(":") || self.eat("*") {
@@ -127,7 +128,7 @@ impl Parser {
                 value => positional.push(value),
             }
             let at_end =
-                matches!(self.peek(), Token::Symbol(found) if *found == end || *found == ":");
+                matches!(self.peek(), ScriptToken::Symbol(found) if *found == end || *found == ":");
             if !at_end && !self.eat(",") {
                 return self.unexpected(&format!("`,` or `{end}`"));
             }

@@ -7,35 +7,31 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::coverage::graph::archive::Archive;
 use crate::coverage::graph::parser::parse;
-use crate::coverage::graph::syntax::{Class, Expression, Function, Statement};
-use crate::coverage::graph::{Call, Graph, Operand, Origin, Stored, ValueId};
+use crate::coverage::graph::syntax::{Expression, ScriptClass, ScriptFunction, Statement};
+use crate::coverage::graph::traced_graph::{
+    ModuleInstance, Operand, OperatorCall, StoredTensor, TracedGraph, ValueId, ValueOrigin,
+};
 
-/// Modules and the expressions in them nest no deeper than this, all together.
+/// The deepest nesting of modules and the expressions in them, all together.
 const DEPTH_MAX: usize = 500;
 
-/// Expressions that are followed; the largest graphs of the published logs have some ten thousand.
+/// The most expressions that are followed; the largest graphs of the published logs have some ten
+/// thousand.
 const STEPS_MAX: usize = 2_000_000;
 
-/// Values in one list, those of the lists in it included.
+/// The most values in one list, those of the lists in it included.
 const LIST_MAX: usize = 10_000;
-
-/// A module: the attributes that lead to it, and its class.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    path: String,
-    class: String,
-}
 
 /// The definitions of all files, by their dotted names.
 #[derive(Debug, Default)]
-struct Program {
-    classes: BTreeMap<String, Class>,
-    functions: BTreeMap<String, Function>,
+struct ScriptProgram {
+    classes: BTreeMap<String, ScriptClass>,
+    functions: BTreeMap<String, ScriptFunction>,
     /// The first class of the outermost file that has `forward`.
     first: Option<String>,
 }
 
-impl Program {
+impl ScriptProgram {
     fn parse(code: &BTreeMap<String, String>) -> Result<Self> {
         let mut program = Self::default();
         for (module, text) in code {
@@ -57,8 +53,10 @@ impl Program {
     }
 }
 
-pub(super) fn inline(archive: Archive) -> Result<Graph> {
-    let program = Program::parse(&archive.code)?;
+/// Follows `forward` of the outermost module: the one that the archive stores, or the first class
+/// that has it.
+pub(super) fn inline(archive: Archive) -> Result<TracedGraph> {
+    let program = ScriptProgram::parse(&archive.code)?;
     let stored = Some(archive.module.class.clone());
     let has_forward = |class: &String| {
         let class = program.classes.get(class);
@@ -72,18 +70,18 @@ pub(super) fn inline(archive: Archive) -> Result<Graph> {
         shapes: archive.module.shapes,
         constants: archive.constants,
         stored: HashMap::new(),
-        graph: Graph {
+        graph: TracedGraph {
             traced_shapes: archive.traced_shapes,
-            ..Graph::default()
+            ..TracedGraph::default()
         },
         depth: 0,
         steps: 0,
         uncertain: 0,
     };
     let path = String::new();
-    let mut arguments = vec![Operand::Module(Rc::new(Instance { path, class }))];
+    let mut arguments = vec![Operand::Module(Rc::new(ModuleInstance { path, class }))];
     for name in forward.parameters.iter().skip(1) {
-        let id = inliner.value(Origin::Input(name.clone()));
+        let id = inliner.value(ValueOrigin::Input(name.clone()));
         inliner.graph.inputs.push(id);
         arguments.push(Operand::Value(id));
     }
@@ -93,16 +91,17 @@ pub(super) fn inline(archive: Archive) -> Result<Graph> {
     Ok(graph)
 }
 
-/// The names of one function while it is followed.
-type Names<'p> = HashMap<&'p str, Operand>;
+/// The values of the names of one function while it is followed.
+type LocalNames<'p> = HashMap<&'p str, Operand>;
 
+/// The graph while the code is followed.
 struct Inliner<'p> {
-    program: &'p Program,
+    program: &'p ScriptProgram,
     shapes: BTreeMap<String, Vec<usize>>,
-    constants: Vec<Stored>,
+    constants: Vec<StoredTensor>,
     /// The stored tensors that are values already.
     stored: HashMap<String, ValueId>,
-    graph: Graph,
+    graph: TracedGraph,
     depth: usize,
     steps: usize,
     /// The number of conditions and loops around what is followed.
@@ -110,7 +109,7 @@ struct Inliner<'p> {
 }
 
 impl<'p> Inliner<'p> {
-    fn value(&mut self, origin: Origin) -> ValueId {
+    fn value(&mut self, origin: ValueOrigin) -> ValueId {
         self.graph.values.push(origin);
         self.graph.values.len() - 1
     }
@@ -126,17 +125,21 @@ impl<'p> Inliner<'p> {
         result
     }
 
-    fn call(&mut self, function: &'p Function, arguments: Vec<Operand>) -> Result<Operand> {
+    fn call(&mut self, function: &'p ScriptFunction, arguments: Vec<Operand>) -> Result<Operand> {
         self.deeper(|inliner| {
             let parameters = function.parameters.iter().map(String::as_str);
-            let mut names: Names<'p> = parameters.zip(arguments).collect();
+            let mut names: LocalNames<'p> = parameters.zip(arguments).collect();
             let result = inliner.run(&function.body, &mut names)?;
             Ok(result.unwrap_or(Operand::None))
         })
     }
 
     /// Follows statements; gives what is returned, if they return.
-    fn run(&mut self, body: &'p [Statement], names: &mut Names<'p>) -> Result<Option<Operand>> {
+    fn run(
+        &mut self,
+        body: &'p [Statement],
+        names: &mut LocalNames<'p>,
+    ) -> Result<Option<Operand>> {
         for statement in body {
             match statement {
                 Statement::Assign(targets, value) => {
@@ -147,6 +150,7 @@ impl<'p> Inliner<'p> {
                 Statement::Evaluate(value) => drop(self.evaluate(value, names)?),
                 Statement::If(condition, body, otherwise) => {
                     self.evaluate(condition, names)?;
+                    // Nobody knows which branch runs: both are followed, and neither is certain.
                     let one = self.run_uncertain(body, names)?;
                     let other = self.run_uncertain(otherwise, names)?;
                     if one.is_some() && other.is_some() {
@@ -167,7 +171,7 @@ impl<'p> Inliner<'p> {
     fn run_uncertain(
         &mut self,
         body: &'p [Statement],
-        names: &mut Names<'p>,
+        names: &mut LocalNames<'p>,
     ) -> Result<Option<Operand>> {
         self.uncertain += 1;
         let result = self.deeper(|inliner| inliner.run(body, names));
@@ -180,7 +184,7 @@ impl<'p> Inliner<'p> {
         result
     }
 
-    fn assign(&mut self, targets: &'p [String], value: Operand, names: &mut Names<'p>) {
+    fn assign(&mut self, targets: &'p [String], value: Operand, names: &mut LocalNames<'p>) {
         if let [name] = targets {
             names.insert(name, value);
             return;
@@ -198,12 +202,12 @@ impl<'p> Inliner<'p> {
     fn part(&mut self, of: &Operand, index: usize) -> Operand {
         match of {
             Operand::List(items) => items.get(index).cloned().unwrap_or(Operand::Unknown),
-            Operand::Value(id) => Operand::Value(self.value(Origin::Part(*id, index))),
+            Operand::Value(id) => Operand::Value(self.value(ValueOrigin::Part(*id, index))),
             _ => Operand::Unknown,
         }
     }
 
-    fn evaluate(&mut self, of: &'p Expression, names: &mut Names<'p>) -> Result<Operand> {
+    fn evaluate(&mut self, of: &'p Expression, names: &mut LocalNames<'p>) -> Result<Operand> {
         self.deeper(|inliner| {
             Ok(match of {
                 Expression::Int(number) => Operand::Int(*number),
@@ -252,7 +256,7 @@ impl<'p> Inliner<'p> {
     fn evaluate_all(
         &mut self,
         all: &'p [Expression],
-        names: &mut Names<'p>,
+        names: &mut LocalNames<'p>,
     ) -> Result<Vec<Operand>> {
         all.iter().map(|one| self.evaluate(one, names)).collect()
     }
@@ -261,13 +265,13 @@ impl<'p> Inliner<'p> {
         &mut self,
         object: &'p Expression,
         name: &str,
-        names: &mut Names<'p>,
+        names: &mut LocalNames<'p>,
     ) -> Result<Operand> {
         if matches!(object, Expression::Name(object) if object == "CONSTANTS") {
             let index = name.trim_start_matches('c').parse().unwrap_or(usize::MAX);
-            let unknown = || Stored {
+            let unknown = || StoredTensor {
                 path: format!("CONSTANTS.{name}"),
-                ..Stored::default()
+                ..StoredTensor::default()
             };
             let constant = self.constants.get(index).cloned().unwrap_or_else(unknown);
             return Ok(self.stored(constant));
@@ -288,25 +292,26 @@ impl<'p> Inliner<'p> {
         let field = class.and_then(|class| class.fields.get(name));
         if let Some(class) = field.filter(|field| self.program.classes.contains_key(*field)) {
             let class = class.clone();
-            return Operand::Module(Rc::new(Instance { path, class }));
+            return Operand::Module(Rc::new(ModuleInstance { path, class }));
         }
+        // An attribute that is neither a module nor a tensor has no value that is followed.
         let shape = self.shapes.get(&path).cloned();
         if shape.is_none() && field.is_none_or(|field| field != "Tensor") {
             return Operand::Unknown;
         }
-        self.stored(Stored {
+        self.stored(StoredTensor {
             path,
             shape,
             number: None,
         })
     }
 
-    fn stored(&mut self, tensor: Stored) -> Operand {
+    fn stored(&mut self, tensor: StoredTensor) -> Operand {
         if let Some(known) = self.stored.get(&tensor.path) {
             return Operand::Value(*known);
         }
         let path = tensor.path.clone();
-        let id = self.value(Origin::Stored(tensor));
+        let id = self.value(ValueOrigin::Stored(tensor));
         self.stored.insert(path, id);
         Operand::Value(id)
     }
@@ -316,7 +321,7 @@ impl<'p> Inliner<'p> {
         target: &'p Expression,
         positional: Vec<Operand>,
         named: Vec<(String, Operand)>,
-        names: &mut Names<'p>,
+        names: &mut LocalNames<'p>,
     ) -> Result<Operand> {
         let dotted = target.dotted().unwrap_or_default();
         match dotted.split_once('.') {
@@ -382,8 +387,8 @@ impl<'p> Inliner<'p> {
         arguments: Vec<Operand>,
         named: Vec<(String, Operand)>,
     ) -> Operand {
-        let result = self.value(Origin::Call(self.graph.calls.len()));
-        self.graph.calls.push(Call {
+        let result = self.value(ValueOrigin::Call(self.graph.calls.len()));
+        self.graph.calls.push(OperatorCall {
             operator,
             arguments,
             named,

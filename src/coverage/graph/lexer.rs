@@ -3,10 +3,11 @@
 use anyhow::{Result, bail};
 
 /// A token and the line it is on, from 1.
-pub(super) type Placed = (Token, usize);
+pub(super) type TokenOnLine = (ScriptToken, usize);
 
+/// A token.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token {
+pub(super) enum ScriptToken {
     Name(String),
     Int(i64),
     Float(f64),
@@ -26,8 +27,9 @@ const SYMBOLS: [&str; 34] = [
     ":", ".", "=", "+", "-", "*", "/", "%", "<", ">", "&", "|", "^", "~", "@", ";", "!",
 ];
 
-pub(super) fn tokens(code: &str) -> Result<Vec<Placed>> {
-    let mut lexer = Lexer {
+/// The tokens of `code`, the last of which is [`ScriptToken::End`].
+pub(super) fn tokens(code: &str) -> Result<Vec<TokenOnLine>> {
+    let mut lexer = ScriptLexer {
         rest: code,
         line: 1,
         brackets: 0,
@@ -38,15 +40,16 @@ pub(super) fn tokens(code: &str) -> Result<Vec<Placed>> {
     Ok(lexer.tokens)
 }
 
-struct Lexer<'code> {
+/// The code that is left, and the tokens so far.
+struct ScriptLexer<'code> {
     rest: &'code str,
     line: usize,
     brackets: usize,
     indents: Vec<usize>,
-    tokens: Vec<Placed>,
+    tokens: Vec<TokenOnLine>,
 }
 
-impl Lexer<'_> {
+impl ScriptLexer<'_> {
     fn run(&mut self) -> Result<()> {
         self.indentation();
         while let Some(first) = self.rest.chars().next() {
@@ -63,15 +66,15 @@ impl Lexer<'_> {
                 _ => self.symbol()?,
             }
         }
-        self.push(Token::Line);
+        self.push(ScriptToken::Line);
         for _ in 0..self.indents.len() {
-            self.push(Token::Dedent);
+            self.push(ScriptToken::Dedent);
         }
-        self.push(Token::End);
+        self.push(ScriptToken::End);
         Ok(())
     }
 
-    fn push(&mut self, token: Token) {
+    fn push(&mut self, token: ScriptToken) {
         self.tokens.push((token, self.line));
     }
 
@@ -81,7 +84,7 @@ impl Lexer<'_> {
 
     fn new_line(&mut self) {
         if self.brackets == 0 {
-            self.push(Token::Line);
+            self.push(ScriptToken::Line);
         }
         self.skip(1);
         self.line += 1;
@@ -90,7 +93,8 @@ impl Lexer<'_> {
         }
     }
 
-    /// Compares the blanks at the start of a line with those of the block; an empty line has none.
+    /// Compares the blanks at the start of a line with those of the block. Empty lines and comments
+    /// do not count.
     fn indentation(&mut self) {
         let width = self.rest.len() - self.rest.trim_start_matches([' ', '\t']).len();
         self.skip(width);
@@ -99,11 +103,11 @@ impl Lexer<'_> {
         }
         while self.indents.last().is_some_and(|last| *last > width) {
             self.indents.pop();
-            self.push(Token::Dedent);
+            self.push(ScriptToken::Dedent);
         }
         if width > self.indents.last().copied().unwrap_or(0) {
             self.indents.push(width);
-            self.push(Token::Indent);
+            self.push(ScriptToken::Indent);
         }
     }
 
@@ -116,7 +120,7 @@ impl Lexer<'_> {
                 '\\' => escaped = true,
                 _ if c == quote => {
                     let content = self.rest[1..index].to_owned();
-                    self.push(Token::Text(content));
+                    self.push(ScriptToken::Text(content));
                     self.skip(index + 1);
                     return Ok(());
                 }
@@ -139,8 +143,8 @@ impl Lexer<'_> {
         }
         let text = &self.rest[..end];
         let token = match text.parse::<i64>() {
-            Ok(number) => Token::Int(number),
-            Err(_) => Token::Float(text.parse().unwrap_or(f64::NAN)),
+            Ok(number) => ScriptToken::Int(number),
+            Err(_) => ScriptToken::Float(text.parse().unwrap_or(f64::NAN)),
         };
         self.push(token);
         self.skip(end);
@@ -150,7 +154,7 @@ impl Lexer<'_> {
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let end = self.rest.find(|c| !is_part(c)).unwrap_or(self.rest.len());
         let name = self.rest[..end].to_owned();
-        self.push(Token::Name(name));
+        self.push(ScriptToken::Name(name));
         self.skip(end);
     }
 
@@ -167,7 +171,7 @@ impl Lexer<'_> {
             ")" | "]" | "}" => self.brackets = self.brackets.saturating_sub(1),
             _ => {}
         }
-        self.push(Token::Symbol(symbol));
+        self.push(ScriptToken::Symbol(symbol));
         self.skip(symbol.len());
         Ok(())
     }
@@ -177,29 +181,29 @@ impl Lexer<'_> {
 mod tests {
     use super::*;
 
-    fn lexed(code: &str) -> Vec<Token> {
+    fn lexed(code: &str) -> Vec<ScriptToken> {
         let tokens = tokens(code).unwrap();
         tokens.into_iter().map(|(token, _)| token).collect()
     }
 
     #[test]
     fn blocks_open_and_close_and_brackets_join_lines() {
-        let name = |text: &str| Token::Name(text.to_owned());
+        let name = |text: &str| ScriptToken::Name(text.to_owned());
         let tokens = lexed("a\n  b(\n c)\nd");
-        let (open, close) = (Token::Symbol("("), Token::Symbol(")"));
+        let (open, close) = (ScriptToken::Symbol("("), ScriptToken::Symbol(")"));
         let expected = vec![
             name("a"),
-            Token::Line,
-            Token::Indent,
+            ScriptToken::Line,
+            ScriptToken::Indent,
             name("b"),
             open,
             name("c"),
             close,
-            Token::Line,
-            Token::Dedent,
+            ScriptToken::Line,
+            ScriptToken::Dedent,
             name("d"),
-            Token::Line,
-            Token::End,
+            ScriptToken::Line,
+            ScriptToken::End,
         ];
         assert_eq!(tokens, expected);
     }
@@ -208,13 +212,13 @@ mod tests {
     fn numbers_are_read_as_torch_prints_them() {
         let numbers = lexed("9.9999999999999998e-13 1. .5 9223372036854775807 9223372036854775808");
         let expected = [
-            Token::Float(1e-12 - 2e-28),
-            Token::Float(1.0),
-            Token::Float(0.5),
-            Token::Int(i64::MAX),
-            Token::Float(9_223_372_036_854_775_808.0),
+            ScriptToken::Float(1e-12 - 2e-28),
+            ScriptToken::Float(1.0),
+            ScriptToken::Float(0.5),
+            ScriptToken::Int(i64::MAX),
+            ScriptToken::Float(9_223_372_036_854_775_808.0),
         ];
         assert_eq!(numbers[1..5], expected[1..]);
-        assert!(matches!(numbers[0], Token::Float(x) if (x - 1e-12).abs() < 1e-24));
+        assert!(matches!(numbers[0], ScriptToken::Float(x) if (x - 1e-12).abs() < 1e-24));
     }
 }

@@ -1,21 +1,22 @@
-//! From tokens to the tree of [`super::syntax`]: classes, functions, statements.
+//! From tokens to the tree of `syntax`: classes, functions, statements.
 
 use anyhow::{Result, bail};
 
-use super::lexer::{Placed, Token, tokens};
-use super::syntax::{Class, Expression, File, Function, Statement};
+use super::lexer::{ScriptToken, TokenOnLine, tokens};
+use super::syntax::{Expression, ScriptClass, ScriptFile, ScriptFunction, Statement};
 
-/// Expressions and blocks nest no deeper than this; torch breaks its lines long before.
+/// The deepest nesting of expressions and blocks; torch breaks its lines long before.
 pub(super) const DEPTH_MAX: usize = 100;
 
-pub(super) fn parse(code: &str) -> Result<File> {
-    let mut parser = Parser {
+/// The tree of one file.
+pub(super) fn parse(code: &str) -> Result<ScriptFile> {
+    let mut parser = ScriptParser {
         tokens: tokens(code)?,
         at: 0,
         depth: 0,
     };
-    let mut file = File::default();
-    while *parser.peek() != Token::End {
+    let mut file = ScriptFile::default();
+    while *parser.peek() != ScriptToken::End {
         if parser.eat_word("class") {
             let (name, class) = parser.class()?;
             file.order.push(name.clone());
@@ -30,20 +31,21 @@ pub(super) fn parse(code: &str) -> Result<File> {
     Ok(file)
 }
 
-pub(super) struct Parser {
-    pub(super) tokens: Vec<Placed>,
+/// The tokens, and the place of the next one.
+pub(super) struct ScriptParser {
+    pub(super) tokens: Vec<TokenOnLine>,
     pub(super) at: usize,
     depth: usize,
 }
 
-impl Parser {
-    pub(super) fn peek(&self) -> &Token {
+impl ScriptParser {
+    pub(super) fn peek(&self) -> &ScriptToken {
         self.tokens
             .get(self.at)
-            .map_or(&Token::End, |(token, _)| token)
+            .map_or(&ScriptToken::End, |(token, _)| token)
     }
 
-    pub(super) fn next(&mut self) -> Token {
+    pub(super) fn next(&mut self) -> ScriptToken {
         let token = self.peek().clone();
         self.at += 1;
         token
@@ -55,33 +57,33 @@ impl Parser {
     }
 
     pub(super) fn eat(&mut self, symbol: &str) -> bool {
-        let found = matches!(self.peek(), Token::Symbol(found) if *found == symbol);
+        let found = matches!(self.peek(), ScriptToken::Symbol(found) if *found == symbol);
         self.at += usize::from(found);
         found
     }
 
     pub(super) fn expect(&mut self, symbol: &str) -> Result<()> {
-        match self.eat(symbol) {
-            true => Ok(()),
-            false => self.unexpected(&format!("`{symbol}`")),
+        if self.eat(symbol) {
+            return Ok(());
         }
+        self.unexpected(&format!("`{symbol}`"))
     }
 
     pub(super) fn eat_word(&mut self, word: &str) -> bool {
-        let found = matches!(self.peek(), Token::Name(found) if found == word);
+        let found = matches!(self.peek(), ScriptToken::Name(found) if found == word);
         self.at += usize::from(found);
         found
     }
 
     fn eat_line(&mut self) -> bool {
-        let found = matches!(self.peek(), Token::Line) || self.eat(";");
-        self.at += usize::from(matches!(self.peek(), Token::Line));
+        let found = matches!(self.peek(), ScriptToken::Line) || self.eat(";");
+        self.at += usize::from(matches!(self.peek(), ScriptToken::Line));
         found
     }
 
     pub(super) fn name(&mut self) -> Result<String> {
         match self.next() {
-            Token::Name(name) => Ok(name),
+            ScriptToken::Name(name) => Ok(name),
             _ => {
                 self.at -= 1;
                 self.unexpected("a name")
@@ -100,13 +102,13 @@ impl Parser {
         result
     }
 
-    fn class(&mut self) -> Result<(String, Class)> {
+    fn class(&mut self) -> Result<(String, ScriptClass)> {
         let name = self.name()?;
         if self.eat("(") {
             self.arguments(")")?;
         }
         self.expect(":")?;
-        let mut class = Class::default();
+        let mut class = ScriptClass::default();
         if !self.open_block()? {
             return Ok((name, class));
         }
@@ -122,7 +124,7 @@ impl Parser {
     }
 
     /// `name : type`, `__annotations__["name"] = type`, or an assignment of no interest.
-    fn field(&mut self, class: &mut Class) -> Result<()> {
+    fn field(&mut self, class: &mut ScriptClass) -> Result<()> {
         let target = self.expression()?;
         if self.eat(":") {
             let of = self.expression()?;
@@ -143,7 +145,7 @@ impl Parser {
         self.end_statement()
     }
 
-    fn function(&mut self) -> Result<(String, Function)> {
+    fn function(&mut self) -> Result<(String, ScriptFunction)> {
         let name = self.name()?;
         self.expect("(")?;
         let mut parameters = Vec::new();
@@ -157,7 +159,7 @@ impl Parser {
                 if self.eat("=") {
                     self.expression()?;
                 }
-                if !self.eat(",") && !matches!(self.peek(), Token::Symbol(")")) {
+                if !self.eat(",") && !matches!(self.peek(), ScriptToken::Symbol(")")) {
                     return self.unexpected("`,` or `)`");
                 }
             }
@@ -167,24 +169,24 @@ impl Parser {
         }
         self.expect(":")?;
         let body = self.block()?;
-        Ok((name, Function { parameters, body }))
+        Ok((name, ScriptFunction { parameters, body }))
     }
 
-    /// True when a block follows, on lines of its own.
+    /// Takes the end of the line; true when a block follows.
     fn open_block(&mut self) -> Result<bool> {
         if !self.eat_line() {
             return self.unexpected("the end of the line");
         }
         while self.eat_line() {}
-        let opened = matches!(self.peek(), Token::Indent);
+        let opened = matches!(self.peek(), ScriptToken::Indent);
         self.at += usize::from(opened);
         Ok(opened)
     }
 
     fn close_block(&mut self) -> bool {
-        let closed = matches!(self.peek(), Token::Dedent);
+        let closed = matches!(self.peek(), ScriptToken::Dedent);
         self.at += usize::from(closed);
-        closed || *self.peek() == Token::End
+        closed || *self.peek() == ScriptToken::End
     }
 
     fn block(&mut self) -> Result<Vec<Statement>> {
@@ -250,7 +252,7 @@ impl Parser {
     fn simple_statement(&mut self) -> Result<Statement> {
         if self.eat_word("return") {
             return Ok(Statement::Return(match self.peek() {
-                Token::Line | Token::End => Expression::None,
+                ScriptToken::Line | ScriptToken::End => Expression::None,
                 _ => self.expressions()?,
             }));
         }
@@ -261,7 +263,7 @@ impl Parser {
         }
         // What follows `assert`, `import` or `from` has no value that a graph would use.
         if self.eat_word("import") || self.eat_word("from") {
-            while !matches!(self.peek(), Token::Line | Token::End) {
+            while !matches!(self.peek(), ScriptToken::Line | ScriptToken::End) {
                 self.at += 1;
             }
             return Ok(Statement::Evaluate(Expression::None));
@@ -294,21 +296,25 @@ impl Parser {
     }
 
     fn end_statement(&mut self) -> Result<()> {
-        match matches!(self.peek(), Token::End | Token::Dedent) || self.eat_line() {
-            true => Ok(()),
-            false => self.unexpected("the end of the line"),
+        let is_last = matches!(self.peek(), ScriptToken::End | ScriptToken::Dedent);
+        if is_last || self.eat_line() {
+            return Ok(());
         }
+        self.unexpected("the end of the line")
     }
 
     /// `a`, or `a, b` as a list.
     fn expressions(&mut self) -> Result<Expression> {
         let first = self.expression()?;
-        if !matches!(self.peek(), Token::Symbol(",")) {
+        if !matches!(self.peek(), ScriptToken::Symbol(",")) {
             return Ok(first);
         }
         let mut all = vec![first];
         while self.eat(",") {
-            if matches!(self.peek(), Token::Line | Token::End | Token::Symbol("=")) {
+            if matches!(
+                self.peek(),
+                ScriptToken::Line | ScriptToken::End | ScriptToken::Symbol("=")
+            ) {
                 break;
             }
             all.push(self.expression()?);

@@ -1,77 +1,81 @@
-//! The shapes of the tensors in a pickle that torch wrote; nothing in it is run.
+//! The shapes of the tensors in a pickle that torch wrote. Nothing in it is run.
 //!
-//! A pickle is a program for a stack machine. Of its instructions those that torch emits are
-//! followed; calls are not made, only recognised where they make a tensor.
+//! A pickle is a program for a stack machine. The instructions that torch emits are followed; calls
+//! are not made, only recognised where they make a tensor.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 
-/// Values nest no deeper than this.
+/// The deepest nesting of values.
 const DEPTH_MAX: usize = 200;
 
-/// A value may be reached in many ways; so many visits are made when a pickle is searched.
+/// The most visits when a pickle is searched: a value may be reached in many ways.
 const VISITS_MAX: usize = 1_000_000;
 
+/// A value, and how deep it nests.
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub(super) struct PickleValue {
     depth: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: PickleKind,
 }
 
+/// The kinds of values that matter.
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub(super) enum PickleKind {
     Int(i64),
     Text(String),
     Global(String),
     /// Also a tuple.
-    List(Vec<Rc<Value>>),
-    Dict(Vec<(Rc<Value>, Rc<Value>)>),
+    List(Vec<Rc<PickleValue>>),
+    Dict(Vec<(Rc<PickleValue>, Rc<PickleValue>)>),
     /// The name of its storage, and its shape.
     Tensor(String, Vec<usize>),
     /// Its class, and its state.
-    Object(String, Option<Rc<Value>>),
+    Object(String, Option<Rc<PickleValue>>),
     Other,
 }
 
 /// A module as the archive stores it.
 #[derive(Debug, Default)]
-pub(super) struct Module {
+pub(super) struct PickledModule {
     pub(super) class: String,
-    /// By the path of attribute names.
+    /// The shapes of its tensors, by the path of attribute names.
     pub(super) shapes: BTreeMap<String, Vec<usize>>,
 }
 
 /// The module in `data.pkl`.
-pub(super) fn module(pickle: &[u8]) -> Result<Module> {
+pub(super) fn module(pickle: &[u8]) -> Result<PickledModule> {
     let root = load(pickle)?;
-    let Kind::Object(class, _) = &root.kind else {
+    let PickleKind::Object(class, _) = &root.kind else {
         bail!("the pickle holds no module")
     };
-    let mut module = Module {
+    let mut module = PickledModule {
         class: class.clone(),
-        ..Module::default()
+        ..PickledModule::default()
     };
     let mut visits = 0;
     module.search(&root, String::new(), &mut visits)?;
     Ok(module)
 }
 
-impl Module {
-    fn search(&mut self, value: &Value, path: String, visits: &mut usize) -> Result<()> {
+impl PickledModule {
+    fn search(&mut self, value: &PickleValue, path: String, visits: &mut usize) -> Result<()> {
         *visits += 1;
         if *visits > VISITS_MAX {
             bail!("the pickle refers to itself too often");
         }
         match &value.kind {
-            Kind::Tensor(_, shape) => {
+            PickleKind::Tensor(_, shape) => {
                 self.shapes.insert(path, shape.clone());
             }
-            Kind::Object(_, Some(state)) => self.search(state, path, visits)?,
-            Kind::Dict(entries) => {
+            PickleKind::Object(_, Some(state)) => self.search(state, path, visits)?,
+            PickleKind::Dict(entries) => {
                 for (key, value) in entries {
-                    let Kind::Text(key) = &key.kind else { continue };
+                    let PickleKind::Text(key) = &key.kind else {
+                        continue;
+                    };
                     let path = match path.as_str() {
                         "" => key.clone(),
                         _ => format!("{path}.{key}"),
@@ -86,32 +90,32 @@ impl Module {
 }
 
 /// All tensors below `value`, in order: storage and shape.
-pub(super) fn tensors(value: &Value) -> Vec<(String, Vec<usize>)> {
+pub(super) fn tensors(value: &PickleValue) -> Vec<(String, Vec<usize>)> {
     let (mut found, mut visits) = (Vec::new(), 0);
     collect(value, &mut found, &mut visits);
     found
 }
 
-fn collect(value: &Value, found: &mut Vec<(String, Vec<usize>)>, visits: &mut usize) {
+fn collect(value: &PickleValue, found: &mut Vec<(String, Vec<usize>)>, visits: &mut usize) {
     *visits += 1;
     if *visits > VISITS_MAX {
         return;
     }
     match &value.kind {
-        Kind::Tensor(storage, shape) => found.push((storage.clone(), shape.clone())),
-        Kind::List(items) => items.iter().for_each(|item| collect(item, found, visits)),
-        Kind::Dict(entries) => {
+        PickleKind::Tensor(storage, shape) => found.push((storage.clone(), shape.clone())),
+        PickleKind::List(items) => items.iter().for_each(|item| collect(item, found, visits)),
+        PickleKind::Dict(entries) => {
             let values = entries.iter().map(|(_, value)| value);
             values.for_each(|value| collect(value, found, visits));
         }
-        Kind::Object(_, Some(state)) => collect(state, found, visits),
+        PickleKind::Object(_, Some(state)) => collect(state, found, visits),
         _ => {}
     }
 }
 
 /// The value that a pickle describes.
-pub(super) fn load(pickle: &[u8]) -> Result<Rc<Value>> {
-    let mut machine = Machine {
+pub(super) fn load(pickle: &[u8]) -> Result<Rc<PickleValue>> {
+    let mut machine = PickleMachine {
         rest: pickle,
         stack: Vec::new(),
         marks: Vec::new(),
@@ -127,28 +131,30 @@ pub(super) fn load(pickle: &[u8]) -> Result<Rc<Value>> {
     bail!("the pickle does not end")
 }
 
-struct Machine<'bytes> {
+/// The stack machine.
+struct PickleMachine<'bytes> {
     rest: &'bytes [u8],
-    stack: Vec<Rc<Value>>,
+    stack: Vec<Rc<PickleValue>>,
     marks: Vec<usize>,
-    memo: BTreeMap<u32, Rc<Value>>,
+    memo: BTreeMap<u32, Rc<PickleValue>>,
 }
 
-impl Machine<'_> {
+impl PickleMachine<'_> {
     fn step(&mut self, code: u8) -> Result<()> {
         match code {
-            // PROTO; FRAME; MARK
+            // PROTO and FRAME have arguments of no interest; MARK begins a list of values.
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
             b'(' => self.marks.push(self.stack.len()),
-            b'N' | 0x88 | 0x89 => self.push(Kind::Other)?,
+            b'N' | 0x88 | 0x89 => self.push(PickleKind::Other)?,
             b'K' => self.push_int(1)?,
             b'M' => self.push_int(2)?,
             b'J' => {
                 let bytes = self.take(4)?;
                 let number = i32::from_le_bytes(bytes.try_into()?);
-                self.push(Kind::Int(number.into()))?;
+                self.push(PickleKind::Int(number.into()))?;
             }
+            // LONG1: a count, and a number of that many bytes, whose last one has the sign.
             0x8a => {
                 let count = usize::from(self.take(1)?[0]);
                 let bytes = self.take(count)?;
@@ -158,21 +164,21 @@ impl Machine<'_> {
                 let mut wide = [sign; 8];
                 let used = count.min(8);
                 wide[..used].copy_from_slice(&bytes[..used]);
-                self.push(Kind::Int(i64::from_le_bytes(wide)))?;
+                self.push(PickleKind::Int(i64::from_le_bytes(wide)))?;
             }
             b'G' => {
                 self.take(8)?;
-                self.push(Kind::Other)?;
+                self.push(PickleKind::Other)?;
             }
             b'X' => {
                 let length = u32::from_le_bytes(self.take(4)?.try_into()?);
                 let bytes = self.take(usize::try_from(length)?)?;
                 let text = String::from_utf8_lossy(bytes).into_owned();
-                self.push(Kind::Text(text))?;
+                self.push(PickleKind::Text(text))?;
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.push(Kind::Global(format!("{module}.{name}")))?;
+                self.push(PickleKind::Global(format!("{module}.{name}")))?;
             }
             b'q' | b'r' => self.remember(code)?,
             b'h' | b'j' => {
@@ -188,11 +194,11 @@ impl Machine<'_> {
     /// The instructions that make a value of other values.
     fn build(&mut self, code: u8) -> Result<()> {
         match code {
-            b')' | b']' => self.push(Kind::List(Vec::new())),
-            b'}' => self.push(Kind::Dict(Vec::new())),
+            b')' | b']' => self.push(PickleKind::List(Vec::new())),
+            b'}' => self.push(PickleKind::Dict(Vec::new())),
             b't' => {
                 let items = self.marked()?;
-                self.push(Kind::List(items))
+                self.push(PickleKind::List(items))
             }
             0x85..=0x87 => {
                 let count = usize::from(code - 0x84);
@@ -202,7 +208,7 @@ impl Machine<'_> {
                     .checked_sub(count)
                     .context("too few values")?;
                 let items = self.stack.split_off(start);
-                self.push(Kind::List(items))
+                self.push(PickleKind::List(items))
             }
             b'a' => {
                 let item = self.pop()?;
@@ -220,6 +226,7 @@ impl Machine<'_> {
                 let items = self.marked()?;
                 self.extend(items)
             }
+            // BINPERSID: the storage of a tensor stays the tuple that names it.
             b'Q' => Ok(()),
             b'R' => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
@@ -228,18 +235,18 @@ impl Machine<'_> {
             0x81 => {
                 let (_, class) = (self.pop()?, self.pop()?);
                 let class = match &class.kind {
-                    Kind::Global(name) => name.clone(),
+                    PickleKind::Global(name) => name.clone(),
                     _ => String::new(),
                 };
-                self.push(Kind::Object(class, None))
+                self.push(PickleKind::Object(class, None))
             }
             b'b' => {
                 let (state, object) = (self.pop()?, self.pop()?);
                 let class = match &object.kind {
-                    Kind::Object(class, _) => class.clone(),
+                    PickleKind::Object(class, _) => class.clone(),
                     _ => String::new(),
                 };
-                self.push(Kind::Object(class, Some(state)))
+                self.push(PickleKind::Object(class, Some(state)))
             }
             _ => bail!("instruction {code:#x} is not one that torch writes"),
         }
@@ -262,13 +269,14 @@ impl Machine<'_> {
     fn push_int(&mut self, count: usize) -> Result<()> {
         let mut wide = [0; 8];
         wide[..count].copy_from_slice(self.take(count)?);
-        self.push(Kind::Int(i64::from_le_bytes(wide)))
+        self.push(PickleKind::Int(i64::from_le_bytes(wide)))
     }
 
     fn memo_key(&mut self, short: bool) -> Result<u32> {
-        Ok(match short {
-            true => u32::from(self.take(1)?[0]),
-            false => u32::from_le_bytes(self.take(4)?.try_into()?),
+        Ok(if short {
+            u32::from(self.take(1)?[0])
+        } else {
+            u32::from_le_bytes(self.take(4)?.try_into()?)
         })
     }
 
@@ -279,35 +287,35 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn push(&mut self, kind: Kind) -> Result<()> {
-        let depth_of = |values: &[Rc<Value>]| values.iter().map(|value| value.depth).max();
+    fn push(&mut self, kind: PickleKind) -> Result<()> {
+        let depth_of = |values: &[Rc<PickleValue>]| values.iter().map(|value| value.depth).max();
         let below = match &kind {
-            Kind::List(items) => depth_of(items),
-            Kind::Dict(entries) => {
+            PickleKind::List(items) => depth_of(items),
+            PickleKind::Dict(entries) => {
                 let depths = entries
                     .iter()
                     .flat_map(|(key, value)| [key.depth, value.depth]);
                 depths.max()
             }
-            Kind::Object(_, Some(state)) => Some(state.depth),
+            PickleKind::Object(_, Some(state)) => Some(state.depth),
             _ => None,
         };
         self.push_at(below.unwrap_or(0) + 1, kind)
     }
 
-    fn push_at(&mut self, depth: usize, kind: Kind) -> Result<()> {
+    fn push_at(&mut self, depth: usize, kind: PickleKind) -> Result<()> {
         if depth > DEPTH_MAX {
             bail!("its values nest too deep");
         }
-        self.stack.push(Rc::new(Value { depth, kind }));
+        self.stack.push(Rc::new(PickleValue { depth, kind }));
         Ok(())
     }
 
-    fn pop(&mut self) -> Result<Rc<Value>> {
+    fn pop(&mut self) -> Result<Rc<PickleValue>> {
         self.stack.pop().context("too few values")
     }
 
-    fn marked(&mut self) -> Result<Vec<Rc<Value>>> {
+    fn marked(&mut self) -> Result<Vec<Rc<PickleValue>>> {
         let mark = self.marks.pop().context("no mark")?;
         if mark > self.stack.len() {
             bail!("too few values");
@@ -316,12 +324,12 @@ impl Machine<'_> {
     }
 
     /// Adds items to the list or dict on top of the stack.
-    fn extend(&mut self, items: Vec<Rc<Value>>) -> Result<()> {
-        let Value { depth, mut kind } = Rc::unwrap_or_clone(self.pop()?);
+    fn extend(&mut self, items: Vec<Rc<PickleValue>>) -> Result<()> {
+        let PickleValue { depth, mut kind } = Rc::unwrap_or_clone(self.pop()?);
         let deepest = items.iter().map(|item| item.depth + 1).max();
         match &mut kind {
-            Kind::List(list) => list.extend(items),
-            Kind::Dict(entries) => {
+            PickleKind::List(list) => list.extend(items),
+            PickleKind::Dict(entries) => {
                 let mut items = items.into_iter();
                 while let (Some(key), Some(value)) = (items.next(), items.next()) {
                     entries.push((key, value));
@@ -335,34 +343,38 @@ impl Machine<'_> {
 
 /// `_rebuild_tensor_v2(("storage", type, key, device, count), offset, shape, ...)`, and
 /// `restore_type_tag(value, type)`.
-fn reduced(function: &Value, arguments: &Value) -> Kind {
-    let (Kind::Global(function), Kind::List(arguments)) = (&function.kind, &arguments.kind) else {
-        return Kind::Other;
+fn reduced(function: &PickleValue, arguments: &PickleValue) -> PickleKind {
+    let (PickleKind::Global(function), PickleKind::List(arguments)) =
+        (&function.kind, &arguments.kind)
+    else {
+        return PickleKind::Other;
     };
     if function.ends_with("restore_type_tag") {
         return arguments
             .first()
-            .map_or(Kind::Other, |value| value.kind.clone());
+            .map_or(PickleKind::Other, |value| value.kind.clone());
     }
     let is_tensor = function.starts_with("torch._utils._rebuild");
     match arguments.as_slice() {
-        [storage, _, shape, ..] if is_tensor => tensor(storage, shape).unwrap_or(Kind::Other),
-        _ => Kind::Other,
+        [storage, _, shape, ..] if is_tensor => tensor(storage, shape).unwrap_or(PickleKind::Other),
+        _ => PickleKind::Other,
     }
 }
 
-fn tensor(storage: &Value, shape: &Value) -> Option<Kind> {
-    let (Kind::List(storage), Kind::List(shape)) = (&storage.kind, &shape.kind) else {
+fn tensor(storage: &PickleValue, shape: &PickleValue) -> Option<PickleKind> {
+    let (PickleKind::List(storage), PickleKind::List(shape)) = (&storage.kind, &shape.kind) else {
         return None;
     };
-    let dimension = |value: &Rc<Value>| match value.kind {
-        Kind::Int(size) => usize::try_from(size).ok(),
+    let dimension = |value: &Rc<PickleValue>| match value.kind {
+        PickleKind::Int(size) => usize::try_from(size).ok(),
         _ => None,
     };
     let shape = shape.iter().map(dimension).collect::<Option<Vec<_>>>()?;
     // The storage's key is unique within its element type only, so that both make its name.
     match (&storage.get(1)?.kind, &storage.get(2)?.kind) {
-        (Kind::Global(of), Kind::Text(key)) => Some(Kind::Tensor(format!("{of}/{key}"), shape)),
+        (PickleKind::Global(of), PickleKind::Text(key)) => {
+            Some(PickleKind::Tensor(format!("{of}/{key}"), shape))
+        }
         _ => None,
     }
 }

@@ -2,38 +2,43 @@
 
 use std::collections::BTreeMap;
 
+/// One file below `code/`.
 #[derive(Debug, Default)]
-pub(super) struct File {
-    pub(super) classes: BTreeMap<String, Class>,
-    pub(super) functions: BTreeMap<String, Function>,
+pub(super) struct ScriptFile {
+    pub(super) classes: BTreeMap<String, ScriptClass>,
+    pub(super) functions: BTreeMap<String, ScriptFunction>,
     /// The classes in the order of the text.
     pub(super) order: Vec<String>,
 }
 
+/// The class of a module.
 #[derive(Debug, Default)]
-pub(super) struct Class {
+pub(super) struct ScriptClass {
     /// The dotted name of each field's type; empty where the type is not a name.
     pub(super) fields: BTreeMap<String, String>,
-    pub(super) methods: BTreeMap<String, Function>,
+    pub(super) methods: BTreeMap<String, ScriptFunction>,
 }
 
+/// A function or a method.
 #[derive(Debug)]
-pub(super) struct Function {
+pub(super) struct ScriptFunction {
     pub(super) parameters: Vec<String>,
     pub(super) body: Vec<Statement>,
 }
 
+/// A statement. What a graph does not need is an [`Statement::Evaluate`] or left out.
 #[derive(Debug)]
 pub(super) enum Statement {
-    /// Several names take the parts of one value.
+    /// A value, whose parts several names take.
     Assign(Vec<String>, Expression),
     Return(Expression),
     If(Expression, Vec<Statement>, Vec<Statement>),
-    /// Names that change, what is looped over, body.
+    /// The names that change, the value that is looped over, the body.
     Loop(Vec<String>, Expression, Vec<Statement>),
     Evaluate(Expression),
 }
 
+/// An expression.
 #[derive(Debug)]
 pub(super) enum Expression {
     Int(i64),
@@ -47,7 +52,7 @@ pub(super) enum Expression {
     Call(Box<Expression>, Vec<Expression>, Vec<(String, Expression)>),
     /// Also a tuple.
     List(Vec<Expression>),
-    /// Anything made of other expressions that is neither of the above, such as `a + b`.
+    /// Any other expression that is made of expressions, such as `a + b`.
     Of(Vec<Expression>),
 }
 

@@ -2,29 +2,16 @@
 //!
 //! A file uses the file of a module that it names as `crate::...`, `super::...` or `self::...`, or as a
 //! module of its own. Only that a folder's `mod.rs` has a `mod child;` is not a use.
+//!
+//! `open_circles.txt` says how many files of a folder are still in circles. A number in it only goes
+//! down: `NEURONC_BLESS=1` lowers those that can be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
+use crate::support::repository;
 use crate::tidy::source::{self, Source};
-
-/// How many files of a folder are still in circles. Each number only goes down.
-const OPEN: [(&str, usize); 14] = [
-    ("crates/neuron-logs/src", 7),
-    ("neuronc-torch/src", 3),
-    ("src/arguments", 2),
-    ("src/checkpoint", 2),
-    ("src/compiler", 5),
-    ("src/coverage", 5),
-    ("src/doctor", 13),
-    ("src/explain", 3),
-    ("src/family", 2),
-    ("src/hub", 8),
-    ("src/profile", 3),
-    ("src/runtime", 3),
-    ("src/serve", 57),
-    ("src/task", 9),
-];
 
 /// For each file, by the names of its module, those of the files that it uses.
 type Uses = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
@@ -140,12 +127,23 @@ fn no_files_use_one_another() {
             }
         }
     }
-    let open = OPEN
-        .iter()
-        .map(|(room, count)| ((*room).to_owned(), *count));
-    let open: BTreeMap<String, usize> = open.collect();
-    assert_eq!(
-        counts, open,
-        "folders with circles, and those that may have some still:\n{found}"
-    );
+    let path = repository().join("tests/suite/tidy/open_circles.txt");
+    let open = fs::read_to_string(&path).unwrap();
+    let count = |line: &str| {
+        let (folder, count) = line.rsplit_once(' ').unwrap();
+        (folder.to_owned(), count.parse().unwrap())
+    };
+    let open: BTreeMap<String, usize> = open.lines().map(count).collect();
+    let allowed = |(folder, count): (&String, &usize)| open.get(folder) >= Some(count);
+    if std::env::var_os("NEURONC_BLESS").is_some() && counts.iter().all(allowed) {
+        let lines = counts
+            .iter()
+            .map(|(folder, count)| format!("{folder} {count}\n"));
+        fs::write(path, lines.collect::<String>()).unwrap();
+    } else {
+        assert_eq!(
+            counts, open,
+            "files in circles, and those that may be still:\n{found}"
+        );
+    }
 }

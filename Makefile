@@ -33,7 +33,7 @@ test: libtorch
 # holds is to stay.
 bless: build
 	NEURONC_BLESS=1 TRYCMD=overwrite cargo test --package neuronc --test suite -- \
-		errors:: transcripts refusal_cases openapi protocol_page metrics schema
+		errors:: transcripts refusal_cases openapi protocol_page metrics schema tidy::
 
 lint: libtorch
 	cargo fmt --all --check

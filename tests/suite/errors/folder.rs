@@ -222,10 +222,34 @@ impl Folder {
                 text.push_str(&format!("--- {name}\n{said}{end}"));
             }
         }
-        match text.contains("panicked") {
-            true => Err(text),
-            false => Ok(text),
+        if text.contains("panicked") {
+            return Err(text);
         }
+        match self.draft() {
+            Some(draft) => Err(format!("it leaves `{}`", draft.display())),
+            None => Ok(text),
+        }
+    }
+
+    /// A draft of a bundle that was left in the folder.
+    fn draft(&self) -> Option<PathBuf> {
+        let mut folders = vec![self.sandbox.path("")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry
+                    .file_name()
+                    .to_string_lossy()
+                    .contains("neuronc-draft")
+                {
+                    return Some(entry.path());
+                }
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        None
     }
 
     /// `text` without what differs from run to run.
@@ -291,19 +315,21 @@ fn number(text: &str) -> std::io::Result<u64> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    match from.is_dir() {
-        true => copy_folder(from, to),
-        false => drop(fs::copy(from, to).map_err(|error| error.to_string())?),
+    if from.is_dir() {
+        copy_folder(from, to);
+    } else {
+        fs::copy(from, to).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {
-    match path.is_dir() {
-        true => fs::remove_dir_all(path),
-        false => fs::remove_file(path),
-    }
-    .map_err(|error| error.to_string())
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    removed.map_err(|error| error.to_string())
 }
 
 /// Sets the value at `pointer` of a JSON file, or takes it out where there is no new one.
@@ -327,8 +353,9 @@ fn edit(path: &Path, pointer: &str, json: Option<&str>) -> Result<()> {
         }
         found = true;
     });
-    match found {
-        true => Ok(()),
-        false => Err(format!("`{pointer}` is not in the file")),
+    if found {
+        Ok(())
+    } else {
+        Err(format!("`{pointer}` is not in the file"))
     }
 }

@@ -1,6 +1,7 @@
 //! Every refusal over HTTP, word for word: each file below `tests/errors/http/` is a request, and what a
 //! server answers to it. `tests/README.md` says how to write one; `NEURONC_BLESS=1` writes the answers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::errors::{cases, equals_file};
 use crate::serve::client::{Client, Response};
 use crate::serve::server::{Running, Server, shapes};
 use crate::support::{Workplace, fixture, repository};
+use crate::tidy::source;
 
 /// The models of the server: one for each task.
 const MODELS: [&str; 6] = [
@@ -182,4 +184,35 @@ fn every_refusal_is_as_its_file_says() {
     );
     let log = servers.open.log();
     assert!(!log.contains("panicked"), "{log}");
+}
+
+/// Every code of a refusal, from the sources.
+fn codes() -> BTreeSet<String> {
+    let named = Regex::new(r#"Code::\w+ => "(\w+)""#).unwrap();
+    let sources = source::built();
+    let found = sources
+        .iter()
+        .flat_map(|source| named.captures_iter(&source.text));
+    found.map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn every_code_has_a_case_or_a_reason() {
+    let folder = repository().join("tests/errors");
+    let files = cases(&folder.join("http"));
+    let said: String = files
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let page = fs::read_to_string(folder.join("without-a-case.md")).unwrap();
+    let codes = codes();
+    assert!(codes.len() > 20, "the codes were not found: {codes:?}");
+    for code in codes {
+        let has_case = said.contains(&format!("\"code\": \"{code}\""));
+        let has_reason = page.contains(&format!("\n- `{code}`\n"));
+        assert!(
+            has_case != has_reason,
+            "{code}: a case {has_case}, a reason {has_reason}"
+        );
+    }
 }

@@ -16,7 +16,7 @@ use neuronc::profile;
 use neuronc::recipe::Recipe;
 use serde_json::{Value, json};
 
-use crate::support::{Workplace, fixture, repository};
+use crate::support::{Workplace, fixture, repository, skip};
 
 const BUCKET: Bucket = Bucket {
     sequence: 128,
@@ -92,7 +92,7 @@ fn at(bucket: &BucketEstimate, place: OperatorPlace) -> BTreeMap<String, u64> {
 fn published(log: &str) -> Option<Value> {
     let path = repository().join("../shared/logs/index.jsonl");
     let Ok(index) = std::fs::read_to_string(&path) else {
-        println!("skipped: no {}", path.display());
+        skip(format!("there is no {}", path.display()));
         return None;
     };
     let rows = index

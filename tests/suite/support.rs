@@ -1,7 +1,9 @@
 //! What the integration tests share: running the program, fixtures, random models.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -123,6 +125,24 @@ impl Run {
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.output.stdout).unwrap()
     }
+}
+
+/// Says why a test is skipped, where a run shows it: the stdout of a test that passes is kept back.
+pub(crate) fn skip(why: impl Display) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // The run goes on if nobody can be told.
+    let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
+}
+
+/// The same for want of something that CI has: there the test fails.
+#[track_caller]
+pub(crate) fn skip_outside_of_ci(why: impl Display) {
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "in CI nothing is skipped: {why}"
+    );
+    skip(why);
 }
 
 pub(crate) fn repository() -> PathBuf {

@@ -18,7 +18,7 @@ use snapbox::assert::Action;
 
 use crate::errors::case::Case;
 use crate::errors::folder::Outcome;
-use crate::support::repository;
+use crate::support::{repository, skip};
 
 /// The area of refusals over HTTP, which `serve::refusal_cases` runs.
 const HTTP: &str = "http";
@@ -81,7 +81,7 @@ fn compare(path: &Path) -> Result<(), String> {
     let said = match folder::run(&case).map_err(|why| format!("{}: {why}", path.display()))? {
         Outcome::Said(said) => format!("{}{said}", case.head),
         Outcome::Skipped(why) => {
-            println!("skipped {}: {why}", path.display());
+            skip(format!("{}: {why}", path.display()));
             return Ok(());
         }
     };

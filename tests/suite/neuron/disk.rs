@@ -5,13 +5,14 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
 use super::{Bench, ONE, THREE};
+use crate::support::skip;
 
 /// Runs in a mount namespace with a tmpfs as the work folder: `script` gets neuronc and its arguments
 /// as `"$@"`. `None`, with a printed reason, where this machine does not allow that.
 fn on_small_disk(bench: &Bench, size: &str, script: &str, more: &[&str]) -> Option<(i32, String)> {
     let probe = Command::new("unshare").args(["-rm", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        println!("skipped: this machine does not let `unshare -rm` make a mount namespace");
+        skip("`unshare -rm` cannot make a mount namespace here");
         return None;
     }
     let work = bench.place.path(".cache/neuronc/work");

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Run, Workplace, fixture, repository};
+use crate::support::{Run, Workplace, fixture, repository, skip_outside_of_ci};
 
 /// One bucket, which takes seconds.
 const ONE: [&str; 4] = ["--batch-size", "1", "--sequence-length", "16"];
@@ -151,9 +151,7 @@ pub(crate) fn make_environment(kind: &str, folder: &Path, options: &[&str]) -> b
     match output.status.code() {
         Some(0) => true,
         Some(3) => {
-            let is_ci = std::env::var_os("CI").is_some();
-            assert!(!is_ci, "in CI nothing is skipped: {said}");
-            println!("skipped: {said}");
+            skip_outside_of_ci(said);
             false
         }
         _ => panic!("make_environment.py {kind}: {said}"),

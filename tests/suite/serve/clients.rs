@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use crate::serve::server::{Running, Server, shapes, shared_as};
-use crate::support::{Workplace, fixture, repository};
+use crate::support::{Workplace, fixture, repository, skip_outside_of_ci};
 
 pub(super) const MODELS: [&str; 4] = [
     "feature-extraction",
@@ -41,12 +41,7 @@ pub(super) fn environment() -> Option<PathBuf> {
     if installed.is_ok_and(|installed| installed == wanted) {
         return Some(clients.join("bin"));
     }
-    let missing = "the clients are not installed: run scripts/client-env.sh";
-    assert!(std::env::var_os("CI").is_none(), "{missing}");
-    #[expect(clippy::print_stderr, reason = "a test that skips says why")]
-    {
-        eprintln!("skipped: {missing}");
-    }
+    skip_outside_of_ci("the clients are not installed: run scripts/client-env.sh");
     None
 }
 

@@ -15,6 +15,7 @@ mod mutations;
 mod speed;
 mod truth;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use neuron_logs::reading::LogReading;
@@ -25,10 +26,11 @@ fn corpus() -> Option<PathBuf> {
     if folder.join("index.jsonl").is_file() {
         return Some(folder);
     }
-    println!(
-        "skipped: there is no corpus of logs at {}",
-        folder.display()
-    );
+    // On stderr, since the stdout of a test that passes is kept back.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let corpus = folder.display();
+    writeln!(io::stderr(), "skipped {test}: there is no corpus of logs at {corpus}").unwrap();
     None
 }
 

@@ -108,55 +108,6 @@ fn the_plan_shows_the_words_that_the_compiler_gets() {
 }
 
 #[test]
-fn options_of_another_compiler_are_answered_with_what_says_the_same() {
-    trace("inf1", &["--auto-cast", "matmult"]).fails(
-        2,
-        &[
-            "chip `inf1` takes no argument `--auto-cast`",
-            "use `--fast-math fp32-cast-matmult`",
-        ],
-    );
-    trace("inf1", &["--fp32-cast", "matmult-bf16"]).fails(
-        2,
-        &["deprecated", "use `--fast-math fp32-cast-matmult-bf16`"],
-    );
-    trace("inf1", &["-O2"]).fails(2, &["no optimization levels", "leave it out"]);
-    trace("inf2", &["--fast-math", "fp32-cast-all"])
-        .fails(2, &["use `--auto-cast all --auto-cast-type bf16`"]);
-    trace("inf2", &["--optimizations", "float32-to-float16"])
-        .fails(2, &["torch_neuron.trace", "--auto-cast-type fp16"]);
-    trace("trn1", &["--lnc", "1"]).fails(2, &["does not group its cores"]);
-    trace("cpu", &["--optlevel", "2"]).fails(2, &["libtorch runs the graph"]);
-}
-
-#[test]
-fn a_contradiction_names_both_sides() {
-    let text = ["--compiler-args", "--auto-cast matmult -O1"];
-    trace("inf2", &[&text[..], &["--auto-cast", "all"]].concat()).fails(
-        2,
-        &["`--auto-cast all` contradicts `--auto-cast matmult` in `--compiler-args`"],
-    );
-    trace("inf2", &[&text[..], &["-O3"]].concat()).fails(
-        2,
-        &["`--optlevel 3` contradicts `-O1` in `--compiler-args`"],
-    );
-}
-
-#[test]
-fn a_text_that_cannot_be_read_is_refused_with_the_place() {
-    for (text, part) in [
-        ("--auto-cast 'all", "the quote ' at character 13"),
-        ("--auto-cast all\\", "ends with a backslash"),
-        ("all", "`all` in `--compiler-args` belongs to no flag"),
-        ("--auto-cast", "`--auto-cast` lacks its value"),
-        ("--enable-saturate-infinity=1", "takes no value"),
-        ("--", "no argument `--`"),
-    ] {
-        trace("inf2", &["--compiler-args", text]).fails(2, &[part]);
-    }
-}
-
-#[test]
 fn nothing_is_asked_of_the_hub_before_the_arguments_are_right() {
     let server = HubServer::start(&fixture("feature-extraction"), "org/model");
     let mut place = Workplace::new();
@@ -180,30 +131,6 @@ fn nothing_is_asked_of_the_hub_before_the_arguments_are_right() {
     let right = "--fast-math fp32-cast-matmult --neuroncore-pipeline-cores 1";
     run(right, &["--dry-run"]).succeeds();
     assert_ne!(server.requests().len(), 0);
-}
-
-#[test]
-fn a_profile_that_contradicts_itself_is_refused_with_every_contradiction() {
-    let place = Workplace::new();
-    let text = std::fs::read_to_string(crate::support::repository().join("profiles/inf1.yaml"));
-    let text = text
-        .unwrap()
-        .replace("  none: {max_abs: 0.5, min_cosine: 0.999}\n", "")
-        .replace("to: 64", "to: 65")
-        .replace("instead: --fast-math none", "instead: --fast-math nothing");
-    std::fs::write(place.path("mine.yaml"), text).unwrap();
-    let model = fixture("feature-extraction").display().to_string();
-    place
-        .run(&["trace", &model, "--profile", "mine.yaml", "--dry-run"])
-        .fails(
-            2,
-            &[
-                "profile `mine.yaml` contradicts itself",
-                "value `none` of `fast-math` has none",
-                "up to the cores of the largest instance",
-                "`--fast-math nothing` is not possible instead",
-            ],
-        );
 }
 
 #[test]

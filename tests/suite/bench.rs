@@ -150,16 +150,6 @@ fn refusals_and_silence_fail() {
         .fails(1, &["2 requests failed", "no answer in time"])
         .json();
     assert_eq!(report["runs"][0]["errors"]["no answer in time"], 2);
-
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    bench(nobody, &[]).fails(1, &["no server answers"]);
-    // Before anything is measured.
-    bench(nobody, &["-o", "/nowhere/report"]).fails(2, &["/nowhere/report"]);
-    bench(nobody, &["--cores", "2"]).fails(2, &["`--cores` is for a bundle"]);
-    bench(nobody, &["--runtime", "simulated"]).fails(2, &["`--runtime simulated` is for a bundle"]);
 }
 
 #[test]
@@ -336,9 +326,6 @@ fn a_simulated_core_takes_the_time_that_its_file_says() {
 fn place_says_what_to_expect() {
     let (place, _) = workplace();
     let args = ["place", "bundle", "--instance", "inf2.xlarge", "--simulate"];
-    place
-        .run(&args)
-        .fails(2, &["nobody published", "--timings", TIMINGS]);
     let named = [&args[..], &["--timings", TIMINGS, "--format", "json"]].concat();
     let report = place.run(&named).succeeds().json();
     let lengths = report["capacity"][0]["lengths"].as_array().unwrap();
@@ -347,8 +334,6 @@ fn place_says_what_to_expect() {
     let total = lengths[0]["total"].as_f64().unwrap();
     assert!((total / per_core - 2.0).abs() < 1e-9, "{total}");
     assert_eq!(lengths[0]["assumed"], true);
-    let other = [&args[..], &["--timings", "trn1/bert-base-uncased"]].concat();
-    place.run(&other).fails(2, &["of another chip"]);
     // Without an instance, that of the times: a processor has none.
     let anywhere = ["place", "bundle", "--simulate", "--timings", TIMINGS];
     let text = place.run(&anywhere).succeeds().stdout();

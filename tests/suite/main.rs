@@ -8,12 +8,12 @@
 )]
 
 mod arguments;
-mod bad_input;
 mod bench;
 mod doctor;
 mod errors;
 mod estimate;
 mod explain;
+mod full_disk;
 mod neuron;
 mod place;
 mod placement;

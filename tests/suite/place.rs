@@ -6,7 +6,7 @@ use neuronc::profile;
 use serde_json::json;
 
 use crate::placement::machines;
-use crate::support::{Workplace, copy_folder, edit_json, fixture, repository};
+use crate::support::{Workplace, edit_json, fixture, repository};
 
 /// A place with a traced bundle.
 fn workplace() -> Workplace {
@@ -44,13 +44,6 @@ fn the_environment_of_a_container_is_honoured() {
     place.set("NEURONCORE_GROUP_SIZES", "4");
     let note = "NEURONCORE_GROUP_SIZES is of an older runtime";
     assert!(place.run(&args).succeeds().stderr().contains(note));
-    place
-        .run(&[&args[..], &["--cores", "0-2"]].concat())
-        .fails(2, &["NEURON_RT_VISIBLE_CORES leaves 2,5-7", "without 0-1"]);
-    place.set("NEURON_RT_VISIBLE_CORES", "11-12");
-    place
-        .run(&args)
-        .fails(2, &["NEURON_RT_VISIBLE_CORES names core 12", "cores 0-11"]);
     // On processors these variables mean nothing.
     place.run(&["place", "bundle", "--cores", "1"]).succeeds();
 }
@@ -79,66 +72,15 @@ fn a_model_in_a_pipeline_takes_adjacent_cores() {
 }
 
 #[test]
-fn models_of_different_core_sizes_do_not_share_a_machine() {
+fn cores_are_counted_in_the_size_that_a_bundle_is_compiled_for() {
     let place = workplace();
-    let of_size = |name: &str, size: &str| {
-        copy_folder(&place.path("bundle"), &place.path(name));
-        edit_json(&place.path(name).join("manifest.json"), |manifest| {
-            manifest["plan"]["chip"] = json!("trn2");
-            manifest["plan"]["name"] = json!(name);
-            manifest["plan"]["arguments"] = json!({"lnc": size});
-        });
-    };
-    of_size("one", "1");
-    of_size("two", "2");
-    let args = ["place", "one", "two", "--instance", "trn2.48xlarge"];
-    place.run(&args).fails(2, &["different core sizes"]);
-    let json = place.run(&[
-        "place",
-        "one",
-        "--instance",
-        "trn2.48xlarge",
-        "--format",
-        "json",
-    ]);
+    edit_json(&place.path("bundle").join("manifest.json"), |manifest| {
+        manifest["plan"]["chip"] = json!("trn2");
+        manifest["plan"]["arguments"] = json!({"lnc": "1"});
+    });
+    let args = ["place", "bundle", "--instance", "trn2.48xlarge"];
+    let json = place.run(&[&args[..], &["--format", "json"]].concat());
     assert_eq!(json.succeeds().json()["machine"]["cores"], 128);
-}
-
-#[test]
-fn what_cannot_be_placed_is_named() {
-    let place = workplace();
-    place
-        .run(&["place"])
-        .fails(2, &["no bundle is given", "neuronc trace"]);
-    place
-        .run(&["place", "bundle", "--instance", "inf2.large"])
-        .fails(
-            2,
-            &["`inf2.large` is unknown", "did you mean `inf2.xlarge`?"],
-        );
-    place
-        .run(&["place", "bundle", "--cores", "x"])
-        .fails(2, &["`x` is not a core number", "0-3"]);
-    place
-        .run(&["place", "bundle", "--model", "bundle@1"])
-        .fails(2, &["NAME=BUNDLE"]);
-    place
-        .run(&["place", "bundle", "bundle"])
-        .fails(2, &["two models are named"]);
-    let three = ["a=bundle", "b=bundle", "c=bundle"].map(|model| ["--model", model]);
-    let args = [
-        &["place", "--instance", "inf2.xlarge"],
-        three.as_flattened(),
-    ]
-    .concat();
-    place.run(&args).fails(
-        1,
-        &[
-            "no core left for model `c`",
-            "3 models on 2 cores",
-            "--models-per-core 2",
-        ],
-    );
 }
 
 #[test]

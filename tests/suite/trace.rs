@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
-use crate::hub_server::HubServer;
+use crate::hub_server::{Fault, HubServer};
 use crate::support::{Workplace, copy_of, fixture, random_model_of, repository};
 
 const SMALL: [&str; 4] = ["--batch-size", "1,2", "--sequence-length", "16,32"];
@@ -304,4 +304,24 @@ fn the_program_itself_does_not_load_libtorch() {
 /// The release build beside this one, which `make demo` makes.
 fn release_program() -> String {
     env!("CARGO_BIN_EXE_neuronc").replace("/debug/", "/release/")
+}
+
+#[test]
+fn a_connection_that_is_cut_is_resumed() {
+    let mut place = Workplace::new();
+    let server = HubServer::start(&fixture("fill-mask"), "org/model");
+    place.set("HF_ENDPOINT", &server.endpoint());
+    server.fail(Fault::cut_after(1000).on("model.safetensors").times(1));
+    place
+        .run(&[&["trace", "org/model"], &SMALL[..]].concat())
+        .succeeds();
+    let requests = server.requests_for("model.safetensors");
+    let ranges: Vec<_> = requests
+        .iter()
+        .filter_map(|request| request.range.clone())
+        .collect();
+    assert!(
+        ranges.iter().any(|range| range.starts_with("bytes=1000-")),
+        "{ranges:?}"
+    );
 }

@@ -8,9 +8,8 @@ use serde_json::json;
 
 use crate::serve::client::Client;
 use crate::serve::connections::{NAME, limited};
-use crate::serve::server::{serve, shapes};
+use crate::serve::server::serve;
 use crate::serve::wait_until;
-use crate::support::{Workplace, fixture};
 
 /// Raises our limit of open files and gives it.
 fn files() -> u64 {
@@ -89,22 +88,6 @@ fn one_connection_too_many_is_told_so_and_none_is_lost() {
     wait_until("the place is free", || {
         (server.get("/health/live").status == 200).then_some(())
     });
-}
-
-#[test]
-fn more_connections_than_files_are_refused() {
-    let place = Workplace::new();
-    place.traced(&fixture(NAME), NAME, &shapes(NAME));
-    let file =
-        format!("models: {{m: {{bundle: {NAME}}}}}\nlimits: {{connections: 999999999999}}\n");
-    fs::write(place.path("serve.yaml"), file).unwrap();
-    let limit = getrlimit(Resource::Nofile).maximum;
-    if limit.is_none() {
-        println!("there is no limit of open files here, so nothing can be refused for it");
-        return;
-    }
-    let run = place.run(&["serve", "--config", "serve.yaml"]);
-    run.fails(2, &["limit `connections`", "999999999999", "ulimit -Hn"]);
 }
 
 #[test]

@@ -247,19 +247,6 @@ fn a_changed_file_is_taken_over() {
 }
 
 #[test]
-fn a_file_without_usable_keys_is_refused_before_anything_starts() {
-    let place = Workplace::new();
-    place.traced(&fixture(NAME), NAME, &shapes(NAME));
-    fs::write(place.path("keys.yaml"), "- name: a\n  sha256: 12\n").unwrap();
-    let args = ["serve", NAME, "--port", "0", "--api-keys", "keys.yaml"];
-    place
-        .run(&args)
-        .fails(2, &["keys.yaml", "line 2", "64 hexadecimal", "neuronc key"]);
-    fs::remove_file(place.path("keys.yaml")).unwrap();
-    place.run(&args).fails(2, &["keys.yaml", "No such file"]);
-}
-
-#[test]
 fn names_of_requests_are_echoed_and_logged_when_asked_for() {
     let place = Workplace::new();
     let (key, lines) = made(&place, "team");

@@ -282,52 +282,6 @@ limits: {queue_rows: 3}
 }
 
 #[test]
-fn what_cannot_be_deployed_is_refused_before_anything_starts() {
-    let place = place();
-    std::fs::write(place.path("wrong.yaml"), "models:\n  a: {bundel: embed}\n").unwrap();
-    std::fs::write(place.path("empty.yaml"), "cores: 2\n").unwrap();
-    let refused = |args: &[&str], code: i32, parts: &[&str]| {
-        place.run(&[&["serve"], args].concat()).fails(code, parts);
-    };
-    let overlap = [
-        "--cores",
-        "2",
-        "--model",
-        "a=embed@0-1",
-        "--model",
-        "b=classify@1",
-    ];
-    refused(&overlap, 2, &["`a` and `b` overlap on core 1"]);
-    refused(
-        &["--cores", "2", "--model", "a=embed@2"],
-        2,
-        &["names core 2", "cores 0-1"],
-    );
-    refused(
-        &["embed", "classify", "--cores", "1"],
-        1,
-        &["no core left", "--models-per-core 2"],
-    );
-    refused(
-        &["--config", "wrong.yaml"],
-        2,
-        &["wrong.yaml", "line 2", "bundel"],
-    );
-    refused(&["--config", "empty.yaml"], 2, &["no bundle is given"]);
-    refused(&["--config", "no.yaml"], 2, &["no.yaml"]);
-    let far = [
-        "embed",
-        "--cores",
-        "2",
-        "--port",
-        "0",
-        "--listen-per-core",
-        "65535",
-    ];
-    refused(&far, 2, &["core 1 has no port", "65535 + 1"]);
-}
-
-#[test]
 fn the_settings_of_the_reference_become_a_deployment() {
     let place = place();
     std::fs::create_dir_all(place.path("old/fast-api")).unwrap();
@@ -350,9 +304,6 @@ fn the_settings_of_the_reference_become_a_deployment() {
     ] {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
-    place
-        .run(&["migrate", "old", "-o", "serve.yaml"])
-        .fails(2, &["exists", "nothing was written"]);
     std::fs::rename(place.path("embed"), place.path("embed-cpu")).unwrap();
     // The ports of the file may be taken here.
     let per_core = free_ports(2).to_string();
@@ -372,12 +323,4 @@ fn the_settings_of_the_reference_become_a_deployment() {
         ask(&mut server.client(), "model_0"),
         ask(&mut server.client(), "model_1")
     );
-
-    std::fs::write(place.path("old/config.properties"), "num_cores=many\n").unwrap();
-    place
-        .run(&["migrate", "old"])
-        .fails(2, &["config.properties:1: num_cores is `many`"]);
-    place
-        .run(&["migrate", "embed-cpu"])
-        .fails(2, &["has no `config.properties`"]);
 }

@@ -1,4 +1,5 @@
-//! Bad input over HTTP: a status, a stable code, and a message that names the thing and the remedy.
+//! Refusals that are no file below `tests/errors/http/`: large or odd bodies, a queue that is full, and
+//! that they cost nobody else anything.
 
 use std::fs;
 use std::thread;
@@ -33,102 +34,10 @@ fn send(server: &Server, body: &[u8]) -> Response {
 }
 
 #[test]
-fn malformed_json_is_refused_with_its_place() {
-    let server = shared("feature-extraction");
-    let malformed = |body: &[u8], part: &str| {
-        check(
-            &send(&server, body),
-            (400, "malformed_json", ""),
-            &["not JSON", part],
-        );
-    };
-    malformed(b"", "line 1 column 0");
-    malformed(b"the cat", "line 1 column 2");
-    malformed(b"{\"inputs\":\n \"the cat\"", "line 2 column 10");
-    malformed(b"{\"inputs\": \"a\"} {}", "line 1 column 17");
-    malformed(
-        b"{\"inputs\": \"\xff\"}",
-        "invalid unicode code point at line 1 column 13",
-    );
-    malformed(br#"{"inputs": "\ud800"}"#, "line 1 column 19");
-    malformed(&[b'['; 100_000], "recursion limit");
-}
-
-#[test]
-fn wrong_types_and_unknown_fields_are_named() {
-    let server = shared("feature-extraction");
-    let invalid = |body: Value, (code, field): (&str, &str), part: &str| {
-        check(&server.predict(&body), (422, code, field), &[part]);
-    };
-    invalid(
-        json!([]),
-        ("wrong_type", ""),
-        "the body must be an object, not a list",
-    );
-    invalid(
-        json!({}),
-        ("missing_field", "inputs"),
-        "`inputs` is missing",
-    );
-    invalid(
-        json!({"inputs": 7}),
-        ("wrong_type", "inputs"),
-        "a string or a list of them, not a number",
-    );
-    invalid(
-        json!({"inputs": ["the cat", null]}),
-        ("wrong_type", "inputs[1]"),
-        "a string, not null",
-    );
-    invalid(
-        json!({"inputs": "", "parameters": []}),
-        ("wrong_type", "parameters"),
-        "an object, not a list",
-    );
-    invalid(
-        json!({"input": "the cat"}),
-        ("unknown_field", "input"),
-        "did you mean `inputs`?",
-    );
-    invalid(
-        json!({"inputs": "the cat", "parameters": {"normalise": true}}),
-        ("unknown_field", "parameters.normalise"),
-        "did you mean `normalize`?",
-    );
-    invalid(
-        json!({"inputs": "the cat", "options": {"use_gpu": true}}),
-        ("unknown_field", "options.use_gpu"),
-        "use_cache",
-    );
-    invalid(
-        json!({"inputs": "the cat", "options": {"wait_for_model": 1}}),
-        ("wrong_type", "options.wait_for_model"),
-        "true or false",
-    );
-    let options = json!({"inputs": "the cat", "options": {"wait_for_model": true}});
-    assert_eq!(server.predict(&options).status, 200);
-    invalid(
-        json!({"inputs": "the cat", "parameters": {"truncate": "yes"}}),
-        ("wrong_type", "parameters.truncate"),
-        "true or false",
-    );
-}
-
-#[test]
-fn a_text_without_tokens_is_refused() {
-    let server = shared("feature-extraction");
-    for (inputs, field) in [
-        (json!(""), "inputs"),
-        (json!(" \n\u{200b}"), "inputs"),
-        (json!(["the cat", ""]), "inputs[1]"),
-        (json!([]), "inputs"),
-    ] {
-        check(
-            &server.predict(&json!({"inputs": inputs})),
-            (422, "empty", field),
-            &["empty"],
-        );
-    }
+fn a_body_that_is_not_utf_8_is_refused_with_its_place() {
+    let answer = send(&shared("feature-extraction"), b"{\"inputs\": \"\xff\"}");
+    let parts = ["invalid unicode code point at line 1 column 13"];
+    check(&answer, (400, "malformed_json", ""), &parts);
 }
 
 #[test]
@@ -226,113 +135,6 @@ fn a_body_in_chunks_is_a_body() {
         (response.status, response.json()),
         (200, server.answer(&json!("the cat")))
     );
-}
-
-#[test]
-fn unknown_models_routes_and_methods_are_answered_with_what_there_is() {
-    let server = shared("feature-extraction");
-    let body = json!({"inputs": "the cat"});
-    for path in [
-        "/predict/other",
-        "/predict/%ff",
-        "/predict/feature-extraction%2Fx",
-    ] {
-        check(
-            &server.post(path, &body),
-            (404, "unknown_model", ""),
-            &["served: `feature-extraction`"],
-        );
-    }
-    for path in [
-        "/nothing",
-        "/predicts",
-        "/predict/feature-extraction/",
-        "/%ff",
-    ] {
-        check(
-            &server.post(path, &body),
-            (404, "unknown_route", ""),
-            &[path, "GET /openapi.json"],
-        );
-    }
-    let wrong = |method: &str, path: &str, allowed: &str| {
-        let response = server.client().send(method, path, b"{}").unwrap();
-        check(
-            &response,
-            (405, "wrong_method", ""),
-            &[path, method, "GET /openapi.json"],
-        );
-        assert!(response.headers["allow"].contains(allowed), "{response:?}");
-    };
-    wrong("GET", &server.path(), "POST");
-    wrong("POST", "/health/ready", "GET");
-}
-
-#[test]
-fn unknown_routes_and_methods_are_answered_in_the_form_of_their_protocol() {
-    let server = shared("feature-extraction");
-    for (method, path, (status, place, code)) in [
-        (
-            "POST",
-            "/v1/embedding",
-            (404, "/error/code", "unknown_route"),
-        ),
-        (
-            "PUT",
-            "/v1/embeddings",
-            (405, "/error/code", "wrong_method"),
-        ),
-        ("PUT", "/embed", (405, "/error_type", "Validation")),
-        ("POST", "/tei/a/b/c", (404, "/error_type", "Validation")),
-    ] {
-        let answer = server.client().send(method, path, b"{}").unwrap();
-        assert_eq!(answer.status, status, "{method} {path}");
-        assert_eq!(answer.json().pointer(place), Some(&json!(code)), "{path}");
-    }
-    for (method, path, status) in [("POST", "/v2/modules", 404), ("PUT", "/v2", 405)] {
-        let answer = server.client().send(method, path, b"{}").unwrap();
-        assert_eq!(answer.status, status);
-        let answer = answer.json();
-        assert!(answer["error"].as_str().unwrap().contains(path), "{answer}");
-        assert_eq!(answer.as_object().unwrap().len(), 1);
-    }
-}
-
-#[test]
-fn a_question_that_leaves_no_room_is_refused() {
-    let server = shared("question-answering");
-    let ask = |question: &str, context: &str| {
-        server.predict(&json!({"inputs": {"question": question, "context": context}}))
-    };
-    let refused = ask(&"cat ".repeat(70), "the cat");
-    check(
-        &refused,
-        (422, "no_room", "inputs.question"),
-        &["room for 0 tokens", "window of 64"],
-    );
-    check(
-        &ask("", "the cat"),
-        (422, "empty", "inputs.question"),
-        &["empty"],
-    );
-    check(
-        &ask("who?", ""),
-        (422, "empty", "inputs.context"),
-        &["empty"],
-    );
-    let missing = server.predict(&json!({"inputs": {"question": "who?"}}));
-    check(
-        &missing,
-        (422, "missing_field", "inputs.context"),
-        &["`inputs.context` is missing"],
-    );
-}
-
-#[test]
-fn a_text_to_fill_needs_a_mask() {
-    let server = shared("fill-mask");
-    let response = server.predict(&json!({"inputs": "the cat"}));
-    check(&response, (422, "no_mask", "inputs"), &["[MASK]"]);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
@@ -156,56 +155,6 @@ async fn a_new_certificate_is_taken_over_and_a_broken_one_is_not() {
         "its connection is still good"
     );
     assert!(!server.log().contains("BEGIN"), "{}", server.log());
-}
-
-#[test]
-fn files_that_cannot_be_used_are_refused_before_anything_starts() {
-    let place = Workplace::new();
-    place.traced(&fixture(NAME), NAME, &shapes(NAME));
-    let (one, other) = (certificate(), certificate());
-    write(&place, &one);
-    fs::write(place.path("other.pem"), other.signing_key.serialize_pem()).unwrap();
-    fs::write(place.path("text.pem"), "hello").unwrap();
-    for (cert, key, parts) in [
-        (
-            "cert.pem",
-            "other.pem",
-            ["`cert.pem` and `other.pem`", "not that of the first"],
-        ),
-        (
-            "text.pem",
-            "key.pem",
-            ["`text.pem` cannot be used for TLS", "BEGIN CERTIFICATE"],
-        ),
-        (
-            "key.pem",
-            "key.pem",
-            ["`key.pem` cannot be used for TLS", "BEGIN CERTIFICATE"],
-        ),
-        (
-            "cert.pem",
-            "cert.pem",
-            ["`cert.pem` cannot be used for TLS", "BEGIN PRIVATE KEY"],
-        ),
-        ("cert.pem", "gone.pem", ["`gone.pem`", "No such file"]),
-    ] {
-        let args = [
-            "serve",
-            NAME,
-            "--port",
-            "0",
-            "--tls-cert",
-            cert,
-            "--tls-key",
-            key,
-        ];
-        let run = place.run(&args).fails(2, &parts);
-        assert!(!run.stdout().contains("serving"), "{}", run.stdout());
-    }
-    place
-        .run(&["serve", NAME, "--tls-cert", "cert.pem"])
-        .fails(2, &["--tls-key"]);
-    assert!(Path::new(&place.path("cert.pem")).exists());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! terminal.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::serve::load::Load;
 use crate::serve::server::{Running, Server, send, shapes};
 use crate::serve::wait_until;
-use crate::support::{Run, Workplace, fixture, repository};
+use crate::support::{Run, Workplace, fixture, repository, skip_outside_of_ci};
 
 /// A server of `m` with a worker, and its management port.
 fn server() -> (Running, SocketAddr) {
@@ -110,21 +110,6 @@ fn a_core_that_is_down_is_warned_of() {
 }
 
 #[test]
-fn who_does_not_answer_is_named() {
-    let place = Workplace::new();
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let free = socket.local_addr().unwrap();
-    drop(socket);
-    let message = format!("no server answers at http://{free}");
-    top(&place, free, &[]).fails(3, &[&message, "refused", "--management-port"]);
-    let (server, _) = server();
-    top(&place, server.address, &[]).fails(2, &["is not the management port", "/admin/status"]);
-    place
-        .run(&["top", "ftp://here"])
-        .fails(2, &["is not the address of a server"]);
-}
-
-#[test]
 fn neuron_monitor_is_asked_where_there_is_one() {
     let (mut server, management) = server();
     let worker = server.wait_ready(1)[0];
@@ -190,9 +175,7 @@ impl Terminal {
         let size = ["-x", &columns, "-y", &rows];
         let started = terminal.command(&[&["new-session", "-d"], &size[..], &[command]].concat());
         if started.is_none() {
-            let missing = "there is no tmux on PATH";
-            assert!(std::env::var_os("CI").is_none(), "{missing}");
-            println!("skipped: {missing}");
+            skip_outside_of_ci("there is no tmux on PATH");
         }
         started.map(|_| terminal)
     }

@@ -165,19 +165,3 @@ fn a_collector_that_is_gone_costs_no_answer() {
     server.answer(&json!("cat"));
     end(server);
 }
-
-#[test]
-fn what_is_no_address_of_a_collector_is_refused() {
-    let place = Workplace::new();
-    place.traced(&fixture(NAME), NAME, &shapes(NAME));
-    for (url, why) in [
-        ("localhost:4318", "must begin with http:// or https://"),
-        ("http://", "empty host"),
-        ("127.0.0.1:4318", "relative URL"),
-    ] {
-        let args = ["serve", NAME, "--port", "0", "--otlp-endpoint", url];
-        place
-            .run(&args)
-            .fails(2, &[url, why, "http://127.0.0.1:4318"]);
-    }
-}

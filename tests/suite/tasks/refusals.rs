@@ -10,59 +10,6 @@ use serde_json::{Value, json};
 use crate::support::repository;
 use crate::tasks::{FIXTURES, check_refused, model, outputs};
 
-/// A fixture, a body, and the code, the field and a part of the message that refuse it.
-const REFUSED: &str = r##"
-feature-extraction | [] | wrong_type | | an object
-feature-extraction | {} | missing_field | inputs | missing
-feature-extraction | {"inputs": null} | wrong_type | inputs | a string or a list of them, not null
-feature-extraction | {"inputs": ["a", "b", 3]} | wrong_type | inputs[2] | not a number
-feature-extraction | {"inputs": [["a"]]} | wrong_type | inputs[0] | not a list
-feature-extraction | {"inputs": []} | empty | inputs | an empty list
-feature-extraction | {"inputs": ["a", " \t\n"]} | empty | inputs[1] | no tokens
-feature-extraction | {"inputs": "\u0000\u200b"} | empty | inputs | no tokens
-feature-extraction | {"input": "a"} | unknown_field | input | did you mean `inputs`
-feature-extraction | {"inputs": "a", "parameters": []} | wrong_type | parameters | an object
-feature-extraction | {"inputs": "a", "normalize": 1} | wrong_type | normalize | true or false
-feature-extraction | {"inputs": "a", "normalize": false} | bad_parameter | normalize | within its graph
-feature-extraction | {"inputs": "a", "truncate": true, "parameters": {"truncate": true}} | bad_parameter | truncate | twice
-feature-extraction | {"inputs": "a", "truncate": true, "truncation": false} | bad_parameter | truncate | contradicts
-feature-extraction-plain | {"inputs": "a", "normalize": true} | bad_parameter | normalize | each token
-text-classification | {"inputs": "a", "top_k": 1} | unknown_field | top_k | `parameters`
-text-classification | {"inputs": "a", "parameters": {"topk": 1}} | unknown_field | parameters.topk | did you mean `top_k`
-text-classification | {"inputs": "a", "parameters": {"top_k": "1"}} | wrong_type | parameters.top_k | not a string
-text-classification | {"inputs": "a", "parameters": {"top_k": 0}} | bad_parameter | parameters.top_k | from 1
-text-classification | {"inputs": "a", "parameters": {"top_k": -1}} | bad_parameter | parameters.top_k | from 1
-text-classification | {"inputs": "a", "parameters": {"top_k": 1.5}} | bad_parameter | parameters.top_k | not 1.5
-text-classification | {"inputs": "a", "parameters": {"top_k": 1e300}} | bad_parameter | parameters.top_k | not 1e+300
-text-classification | {"inputs": "a", "parameters": {"function_to_apply": "tanh"}} | bad_parameter | parameters.function_to_apply | `softmax`
-text-classification | {"inputs": {"text": 1}} | wrong_type | inputs.text | a string
-text-classification | {"inputs": {"text_pair": "a"}} | missing_field | inputs.text | missing
-text-classification | {"inputs": [{"text": "a", "text_pair": ""}]} | empty | inputs[0].text_pair | empty
-text-classification | {"inputs": {"text": "a", "textpair": "b"}} | unknown_field | inputs.textpair | `text_pair`
-token-classification | {"inputs": "a", "parameters": {"ignore_labels": ["O", 1]}} | wrong_type | parameters.ignore_labels[1] | a string
-token-classification | {"inputs": "a", "parameters": {"ignore_labels": {}}} | wrong_type | parameters.ignore_labels | a list
-question-answering | {"inputs": "who"} | wrong_type | inputs | `question` and `context`
-question-answering | {"inputs": {"question": "who"}} | missing_field | inputs.context | missing
-question-answering | {"inputs": {"question": "", "context": "a"}} | empty | inputs.question | no tokens
-question-answering | {"inputs": [{"question": "a", "context": " "}]} | empty | inputs[0].context | no tokens
-fill-mask | {"inputs": "a [mask]"} | no_mask | inputs | [MASK]
-fill-mask | {"inputs": "[MASK]", "parameters": {"top_k": 101}} | bad_parameter | parameters.top_k | 100
-fill-mask | {"inputs": "[MASK]", "parameters": {"targets": ["cat", "mats"]}} | bad_parameter | parameters.targets[1] | tokens
-fill-mask | {"inputs": "[MASK]", "parameters": {"targets": []}} | empty | parameters.targets | an empty list
-"##;
-
-#[test]
-fn what_is_wrong_is_named() {
-    for line in REFUSED.trim().lines() {
-        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [name, body, code, field, part] = columns[..] else {
-            panic!("{line}");
-        };
-        let body = serde_json::from_str(body).unwrap();
-        check_refused(&model(name, 64), &body, (code, field), &[part]);
-    }
-}
-
 #[test]
 fn long_names_and_lists_are_not_repeated() {
     let model = model("feature-extraction", 48);

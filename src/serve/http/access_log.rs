@@ -1,7 +1,6 @@
 //! What every request goes through first and every answer last: its name, its place in the log, and
 //! its line there when that is asked for.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -10,10 +9,18 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument as _, Span, field};
 
-use crate::serve::http::access::{self, Caller};
-use crate::serve::http::connections::Peer;
-use crate::serve::http::listener_options::ListenerOptions;
+use crate::serve::http::access::Caller;
+use crate::serve::http::connections::serving::Peer;
+use crate::serve::http::protocol::Protocols;
 use crate::serve::http::{request_id, traffic};
+
+/// How requests are logged.
+#[derive(Clone, Copy)]
+pub(super) struct AccessLog {
+    pub(super) protocols: &'static Protocols,
+    /// Every request gets a line in the log.
+    pub(super) log_requests: bool,
+}
 
 /// A request as it is logged: nothing here is what a user wrote, but for its name.
 struct Observed {
@@ -26,15 +33,16 @@ struct Observed {
 
 /// Names a request, and notes how it was answered.
 pub(super) async fn observed(
-    State(gate): State<Arc<ListenerOptions>>,
+    State(log): State<AccessLog>,
     request: Request,
     next: Next,
 ) -> Response {
     let id = request_id::of(request.headers());
     // A span costs the processors as much as reading a short text does.
-    let span = match gate.log_requests {
-        true => span(&id, request.headers()),
-        false => Span::none(),
+    let span = if log.log_requests {
+        span(&id, request.headers())
+    } else {
+        Span::none()
     };
     let observed = Observed {
         method: request.method().clone(),
@@ -45,10 +53,10 @@ pub(super) async fn observed(
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
     let route = traffic::route_of(observed.route.as_ref(), &response);
-    if gate.log_requests {
+    if log.log_requests {
         let caller = response.extensions().get::<Caller>();
         span.in_scope(|| observed.log(route, status, caller));
-    } else if status.is_server_error() && !route.is_some_and(access::is_open) {
+    } else if status.is_server_error() && !route.is_some_and(|route| log.protocols.is_open(route)) {
         // Probes come every second, and a server that is not ready says why on its own.
         let id = id.to_str().unwrap_or_default();
         tracing::warn!(id, route, status = status.as_u16(), "a request failed");
@@ -74,7 +82,7 @@ impl Observed {
         // In whole microseconds.
         let milliseconds = self.begun.elapsed().as_secs_f64() * 1e3;
         tracing::info!(
-            method = known(&self.method),
+            method = traffic::method_name(&self.method),
             route,
             status = status.as_u16(),
             milliseconds = (milliseconds * 1e3).round() / 1e3,
@@ -82,22 +90,5 @@ impl Observed {
             key = caller.map(Caller::name),
             "answered"
         );
-    }
-}
-
-/// A client can call a method what it likes.
-pub(super) fn known(method: &Method) -> &str {
-    let known = [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::PATCH,
-    ];
-    match known.contains(method) {
-        true => method.as_str(),
-        false => "other",
     }
 }

@@ -12,7 +12,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
 
-use crate::serve::http::connections::TooSlow;
+use crate::serve::http::connections::body::TooSlow;
 use crate::serve::limits::Limits;
 use crate::serve::request::body_budget::BodyShare;
 use crate::serve::request::context::{self, SMALL_BYTES_MAX};

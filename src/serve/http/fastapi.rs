@@ -1,21 +1,25 @@
-//! The routes of the FastAPI server of AWS's post, `GET /predictions_neuron_core_{i}/model_{j}` and
-//! `GET /`: core and model are checked, and the core named is the one that answers.
+//! The protocol of the FastAPI server in AWS's post, `GET /predictions_neuron_core_{i}/model_{j}` and `GET /`:
+//! core and model are checked, and the core named is the one that answers.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{any, on};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::failure::name_list;
 use crate::family::Head;
-use crate::serve::core::models::Use;
-use crate::serve::http::{error, json, unknown_route, wrong_method};
+use crate::serve::core::models::{ServedModel, Use};
+use crate::serve::http::native::RUN_REFUSALS;
+use crate::serve::http::openapi::schemas::Schemas;
+use crate::serve::http::protocol::{AnswerContent, Protocol, Protocols, Route, RouteGroup};
+use crate::serve::http::{error, json, unrouted};
 use crate::serve::listener::ListenerRole;
 use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::run::{self, Outputs};
@@ -24,7 +28,8 @@ use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::question_answering::Span;
 use crate::task::{self, Answer, OneOrMany, Prepared, TaskModel};
 
-pub(super) const PREFIX: &str = "predictions_neuron_core_";
+/// The first segment of a path, before the number of the core.
+const SEGMENT: &str = "predictions_neuron_core_";
 
 /// What is answered to a request that says nothing: the load generator of the post sends such.
 const EXAMPLE: [&str; 2] = [
@@ -32,43 +37,87 @@ const EXAMPLE: [&str; 2] = [
     "The old bridge over the river Vltava joins the two halves of the city of Prague.",
 ];
 
-/// Any path of two parts that no other route has.
-pub(super) async fn predictions(
+pub(super) const PROTOCOL: Protocol = Protocol {
+    name: "fastapi",
+    prefix: Some("/predictions_neuron_core_"),
+    is_management: false,
+    refuse: |refusal| FastApiRefusal(refusal).into_response(),
+    error: Schemas::answer::<FastApiError<'static>>,
+    groups: &[RouteGroup {
+        tag: "fastapi",
+        at: "",
+        routes: &[
+            Route::get(
+                "/",
+                |method, _| on(method, health),
+                "Whether a request would be answered",
+            )
+            .probe()
+            .answers_with(AnswerContent::Json(health_schema))
+            .refuses(&[503])
+            .unready(health_schema),
+            // The router has no pattern for a part of a segment.
+            Route::get(
+                "/{core}/{model}",
+                |_, protocols| {
+                    let predictions =
+                        |view, path, method, uri| predictions(protocols, view, path, (method, uri));
+                    any(predictions)
+                },
+                "The answer to the question seq_0 in the context seq_1, by that core",
+            )
+            .documented_as("/predictions_neuron_core_{core}/model_{j}")
+            .parameters(|_| {
+                let text =
+                    |name| json!({"name": name, "in": "query", "schema": {"type": "string"}});
+                vec![text("seq_0"), text("seq_1")]
+            })
+            .answers::<DetailAnswer>()
+            .refuses(RUN_REFUSALS),
+        ],
+    }],
+};
+
+fn health_schema(_: &mut Schemas) -> Value {
+    json!({"type": "object", "required": ["Status"], "properties":
+        {"Status": {"enum": ["Healthy", "Unhealthy"]}}})
+}
+
+/// Answers any path of two segments that no other route has.
+async fn predictions(
+    protocols: &Protocols,
     State(view): State<ServerView>,
     path: Result<Path<(String, String)>, PathRejection>,
-    method: Method,
-    uri: Uri,
+    (method, uri): (Method, Uri),
 ) -> Response {
     let Ok(Path((core, model))) = path else {
-        return unknown_route(uri).await;
+        return unrouted::unknown_route(protocols, &uri);
     };
-    let Some(core) = core.strip_prefix(PREFIX) else {
-        return unknown_route(uri).await;
+    let Some(core) = core.strip_prefix(SEGMENT) else {
+        return unrouted::unknown_route(protocols, &uri);
     };
     if method != Method::GET {
-        let mut response = wrong_method(method, uri).await;
-        let allow = axum::http::HeaderValue::from_static("GET");
-        response
-            .headers_mut()
-            .insert(axum::http::header::ALLOW, allow);
+        let mut response = unrouted::wrong_method(protocols, &method, &uri);
+        let allow = HeaderValue::from_static("GET");
+        response.headers_mut().insert(header::ALLOW, allow);
         return response;
     }
     let answered = answer(&view, core, &model, &uri).await;
-    answered.unwrap_or_else(|refusal| Detail(refusal).into_response())
+    answered.unwrap_or_else(|refusal| FastApiRefusal(refusal).into_response())
 }
 
 /// A refusal as FastAPI writes it.
-pub(super) struct Detail(pub(super) Refusal);
+struct FastApiRefusal(Refusal);
 
 /// The body of every refusal of these routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "FastApiError")]
-pub(super) struct FastApiError<'a> {
+struct FastApiError<'a> {
     detail: &'a str,
     code: &'static str,
 }
 
-impl IntoResponse for Detail {
+impl IntoResponse for FastApiRefusal {
     fn into_response(self) -> Response {
         let body = FastApiError {
             detail: self.0.message(),
@@ -80,7 +129,7 @@ impl IntoResponse for Detail {
 
 /// The answer: what the FastAPI server says, and what one must know of it.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct DetailAnswer {
+struct DetailAnswer {
     /// The answer as it stands in the context.
     detail: String,
     score: f32,
@@ -107,17 +156,12 @@ async fn answer(
         }
         task::prepare(model, &body).map_err(renamed)
     };
-    let mut prepared = run::prepare(&model, prepare).await?;
-    let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(&view, &model, rows, prepared.took).await?;
-    let values = outputs.size();
-    let write = move || write(prepared.value, outputs);
-    run::answer(values, write).await
+    run::answer(&view, model, prepare, write).await
 }
 
-fn write(prepared: Prepared, outputs: Outputs) -> Result<Response, Refusal> {
+fn write(_: &ServedModel, prepared: Prepared, outputs: Outputs) -> Result<Response, Refusal> {
     let answer = prepared.answer(outputs.values);
-    let answer = answer.map_err(|error| Refusal::unanswerable(&error))?;
+    let answer = answer.map_err(Refusal::unanswerable)?;
     let Answer::Spans(OneOrMany::One(OneOrMany::One(span))) = answer else {
         let message = "the answer is not one span";
         return Err(Refusal::new(Code::Internal, message));
@@ -213,7 +257,7 @@ fn renamed(invalid: Invalid) -> Invalid {
 }
 
 /// `GET /`: healthy while a request would be answered.
-pub(super) async fn health(State(view): State<ServerView>) -> (StatusCode, Json<Value>) {
+async fn health(State(view): State<ServerView>) -> (StatusCode, Json<Value>) {
     match view.is_ready() {
         true => (StatusCode::OK, Json(json!({"Status": "Healthy"}))),
         false => (

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::core::worker::CoreState;
-use crate::serve::http::admin::status::words;
+use crate::serve::http::management::status::words;
 use crate::serve::request::view::ServerView;
 
 /// 200 while the process answers at all.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::serve::http::access::Keys;
+use crate::serve::http::access::keys::Keys;
 use crate::serve::http::tls::Tls;
 use crate::serve::http::traces::Traces;
 

@@ -1,66 +1,88 @@
-//! HTTP: the routes, one file per protocol, and what all answers have in common.
+//! HTTP: the protocols, one file or folder each, and what lies between a socket and their routes.
+//!
+//! A protocol is one value of `protocol`, which has its routes and what the OpenAPI document says of them;
+//! [`PROTOCOLS`] lists them all. `connections` carries requests from a socket to the routes. On the way,
+//! `access` checks who asks, and `traffic`, `access_log` and `traces` note how it was answered. `context` gives
+//! a request its deadline, `body` reads its body, `json` parses it and writes its answer, and `error` is the
+//! form of refusals.
 
 mod access;
 mod access_log;
-mod admin;
 mod body;
 mod connections;
 mod context;
 mod error;
 mod fastapi;
-mod form;
 mod health;
 mod json;
 mod kserve;
 mod listener_options;
+mod management;
 mod metrics;
+mod native;
 mod openai;
 mod openapi;
-mod predict;
+mod protocol;
 mod reloaded;
 mod request_id;
+mod sagemaker;
 mod tei;
 mod tls;
 mod traces;
 mod traffic;
 mod ui;
+mod unrouted;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Uri};
-use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
+use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::response::Response;
-use axum::routing::{any, get, post};
 use futures::future::{try_join, try_join_all};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::http::access::{Access, Reach, Role};
-use crate::serve::http::connections::{Accepting, Connections};
-use crate::serve::http::traffic::NoRoute;
+use crate::serve::http::access::Access;
+use crate::serve::http::access::keys::Role;
+use crate::serve::http::access::site::{self, Reach};
+use crate::serve::http::access_log::AccessLog;
+use crate::serve::http::connections::accepting::Accepting;
+use crate::serve::http::connections::serving::Connections;
+use crate::serve::http::openapi::Described;
+use crate::serve::http::protocol::{Protocols, RouteAccess};
 use crate::serve::listener::{Listener, ListenerRole};
 use crate::serve::request::frontend::Frontend;
-use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::view::ServerView;
 use crate::serve::shutdown::{Shutdown, shut_down};
 
-pub use access::{Keys, check_key_name};
-pub use admin::status;
-pub use connections::places;
+pub use access::keys::{Keys, check_key_name};
+pub use connections::places::places;
 pub use listener_options::ListenerOptions;
-pub use openapi::document as openapi;
+pub use management::status;
 pub use tls::Tls;
 pub use traces::Traces;
 
-/// There where the answer is not that of the model.
-const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
+/// All protocols, in the order of the OpenAPI document.
+static PROTOCOLS: LazyLock<Protocols> = LazyLock::new(|| {
+    const ALL: &[&protocol::Protocol] = &[
+        &native::PROTOCOL,
+        &openai::PROTOCOL,
+        &tei::PROTOCOL,
+        &kserve::PROTOCOL,
+        &sagemaker::PROTOCOL,
+        &fastapi::PROTOCOL,
+        &management::PROTOCOL,
+    ];
+    Protocols::new(ALL, &native::PROTOCOL)
+});
 
-/// For clients that took a wrong turn.
-const ROUTES: &str = "`GET /openapi.json` lists the routes";
+/// In every answer that a simulated device gave: it is not that of the model.
+const RUNTIME_HEADER: HeaderName = HeaderName::from_static("x-neuronc-runtime");
 
 /// Answers requests on all `listeners` until `shutdown` says otherwise and those that were accepted are
 /// answered. The ports for management close last.
@@ -103,71 +125,62 @@ pub(super) async fn serve(
     }
 }
 
-/// Everything that a listener at this address answers.
+/// The routes of a listener at this address, with everything that a request passes before and after them: it is
+/// counted first, then traced, logged, and checked.
 fn app(view: ServerView, options: &Arc<ListenerOptions>, address: SocketAddr) -> Router {
+    let protocols: &'static Protocols = &PROTOCOLS;
     let (frontend, role) = (Arc::clone(&view.frontend), view.role);
-    // Whoever reaches the port for management is an operator, unless there are keys.
-    let keyless = match role {
-        ListenerRole::Management => Role::Admin,
-        ListenerRole::All | ListenerRole::Worker(_) => Role::Predict,
-    };
-    let mut routes = routes(view);
+    let mut app = routes(view);
     if role == ListenerRole::Management {
         let is_loopback = address.ip().is_loopback();
         let reach = Reach { is_loopback };
-        routes = routes.layer(from_fn_with_state(reach, access::own_site));
+        app = app.layer(from_fn_with_state((reach, protocols), site::own_site));
     }
-    let access = Access::new(Arc::clone(options), keyless);
-    let counted = from_fn_with_state(Arc::clone(&frontend), traffic::count);
-    let simulated = map_response_with_state(frontend, say_simulated);
-    guarded(routes, access, options)
-        .layer(simulated)
-        .layer(counted)
+    let access = Access {
+        options: Arc::clone(options),
+        // Whoever reaches the port for management is an operator, unless there are keys.
+        keyless: match role {
+            ListenerRole::Management => Role::Admin,
+            ListenerRole::All | ListenerRole::Worker(_) => Role::Predict,
+        },
+        protocols,
+    };
+    let log = AccessLog {
+        protocols,
+        log_requests: options.log_requests,
+    };
+    app = app
+        .layer(from_fn_with_state(access, access::checked))
+        .layer(from_fn_with_state(log, access_log::observed));
+    if let Some(traces) = &options.traces {
+        let state = (Arc::clone(traces), protocols);
+        app = app.layer(from_fn_with_state(state, traces::traced));
+    }
+    let simulated = map_response_with_state(Arc::clone(&frontend), say_simulated);
+    app.layer(simulated)
+        .layer(from_fn_with_state(frontend, traffic::count))
 }
 
+/// The routes of all protocols that are spoken on a port.
 fn routes(view: ServerView) -> Router {
-    let admin = match view.role {
-        ListenerRole::Management => admin::routes()
-            .layer(from_fn(access::require_admin))
-            .merge(ui::routes()),
-        ListenerRole::All | ListenerRole::Worker(_) => Router::new(),
-    };
-    admin
-        .route("/", get(fastapi::health).post(predict::root))
-        .route("/predict/{model}", post(predict::predict))
-        .route("/invocations", post(predict::invocations))
-        .route("/ping", get(predict::ping))
-        .route("/v1/embeddings", post(openai::embeddings))
-        .route("/v1/models", get(openai::models))
-        .route("/v1/models/{model}", get(openai::model))
-        .route("/openapi.json", get(openapi::serve))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(metrics::serve))
-        .route("/{core}/{model}", any(fastapi::predictions))
-        .merge(ui::of_routes())
-        .merge(tei::routes(""))
-        .merge(tei::routes("/tei/{model}"))
-        .merge(kserve::routes())
-        .fallback(unknown_route)
-        .method_not_allowed_fallback(wrong_method)
+    let protocols: &'static Protocols = &PROTOCOLS;
+    let mut router = Router::new();
+    for (path, mut handler, route) in protocols.routes(view.role) {
+        if route.access == RouteAccess::Admin {
+            handler = handler.layer(from_fn_with_state(protocols, access::require_admin));
+        }
+        router = router.route(&path, handler);
+    }
+    let unknown = async |uri: Uri| unrouted::unknown_route(protocols, &uri);
+    let wrong = async |method: Method, uri: Uri| unrouted::wrong_method(protocols, &method, &uri);
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong)
         .layer(from_fn_with_state(view.clone(), context::of_request))
         .with_state(view)
 }
 
-/// `routes` behind the checks of who asks, in the log, and traced if that is asked for.
-fn guarded(routes: Router, access: Access, options: &Arc<ListenerOptions>) -> Router {
-    let observed = from_fn_with_state(Arc::clone(options), access_log::observed);
-    let routes = routes
-        .layer(from_fn_with_state(access, access::checked))
-        .layer(observed);
-    match &options.traces {
-        Some(traces) => routes.layer(from_fn_with_state(Arc::clone(traces), traces::traced)),
-        None => routes,
-    }
-}
-
-/// Every answer of a server that computes nothing says so, whatever its protocol.
+/// Marks every answer of a server that computes nothing, whatever its protocol.
 async fn say_simulated(State(frontend): State<Arc<Frontend>>, mut response: Response) -> Response {
     if frontend.served.is_simulated() {
         let value = HeaderValue::from_static(SIMULATED);
@@ -176,17 +189,16 @@ async fn say_simulated(State(frontend): State<Arc<Frontend>>, mut response: Resp
     response
 }
 
-async fn unknown_route(uri: Uri) -> Response {
-    let path = uri.path();
-    let refusal = Refusal::new(Code::UnknownRoute, format!("there is no route `{path}`"));
-    let mut response = form::refuse(path, refusal.help(ROUTES));
-    response.extensions_mut().insert(NoRoute);
-    response
+/// The OpenAPI document of a server of models and aliases of these names, of any server where there are none,
+/// as it is seen through a port. With `keys`, nothing but the health of the server is answered without.
+pub fn openapi(names: &[&str], role: ListenerRole, keys: bool) -> Value {
+    let server = Described {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        role,
+        has_keys: keys,
+    };
+    openapi::document(&PROTOCOLS, &server)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let path = uri.path();
-    let message = format!("`{path}` does not take the method {method}");
-    let refusal = Refusal::new(Code::WrongMethod, message);
-    form::refuse(path, refusal.help(ROUTES))
-}
+#[cfg(test)]
+mod tests;

@@ -7,15 +7,19 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::on;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::failure::known_names;
+use crate::serve::core::models::ServedModel;
 use crate::serve::http::body::RequestBody;
+use crate::serve::http::openapi::schemas::Schemas;
+use crate::serve::http::protocol::{Protocol, Route, RouteGroup};
 use crate::serve::http::{error, json};
 use crate::serve::request::refusal::Refusal;
 use crate::serve::request::run::{self, Outputs};
@@ -24,6 +28,41 @@ use crate::task::feature_extraction::{self, Embeddings, Options};
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::tokens::Text;
 use crate::task::{OneOrMany, TaskModel};
+
+pub(super) const PROTOCOL: Protocol = Protocol {
+    name: "openai",
+    prefix: Some("/v1/"),
+    is_management: false,
+    refuse: |refusal| OpenAiRefusal(refusal).into_response(),
+    error: Schemas::answer::<OpenAiError<'static>>,
+    groups: &[RouteGroup {
+        tag: "openai",
+        at: "/v1",
+        routes: &[
+            Route::post(
+                "/embeddings",
+                |method, _| on(method, embeddings),
+                "Embeddings",
+            )
+            .takes::<EmbeddingsRequest>(|model| json!({"model": model, "input": "the cat"}))
+            .answers::<EmbeddingsAnswer<'static>>()
+            .refuses(&[404, 429, 500, 503, 504]),
+            Route::get(
+                "/models",
+                |method, _| on(method, models),
+                "The models that are served",
+            )
+            .answers::<ModelsAnswer<'static>>(),
+            Route::get(
+                "/models/{model}",
+                |method, _| on(method, model),
+                "One of them",
+            )
+            .answers::<ModelAnswer<'static>>()
+            .refuses(&[404]),
+        ],
+    }],
+};
 
 /// The fields of a request that OpenAI's clients send.
 const FIELDS: [&str; 5] = ["input", "model", "encoding_format", "dimensions", "user"];
@@ -35,9 +74,10 @@ const SHOWN_NAME_MAX: usize = 40;
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(super) struct EmbeddingsRequest {
+struct EmbeddingsRequest {
     /// A text, the ids of its tokens, or a list of either.
     input: OneOrMany<Text>,
+    #[schemars(extend("x-served-name" = true))]
     model: String,
     #[schemars(default, with = "Option<Encoding>")]
     encoding_format: Encoding,
@@ -59,7 +99,7 @@ enum Encoding {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct EmbeddingsAnswer<'a> {
+struct EmbeddingsAnswer<'a> {
     object: &'static str,
     data: Vec<Embedding>,
     model: &'a str,
@@ -89,14 +129,14 @@ enum Vector {
 
 /// `GET /v1/models`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct ModelsAnswer<'a> {
+struct ModelsAnswer<'a> {
     object: &'static str,
     data: Vec<ModelAnswer<'a>>,
 }
 
 /// `GET /v1/models/{model}`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct ModelAnswer<'a> {
+struct ModelAnswer<'a> {
     id: &'a str,
     object: &'static str,
     /// Seconds since 1970; bundles do not say when they were made, so 0.
@@ -107,7 +147,7 @@ pub(super) struct ModelAnswer<'a> {
 /// The body of every refusal of OpenAI's routes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "OpenAiError")]
-pub(super) struct OpenAiError<'a> {
+struct OpenAiError<'a> {
     error: ErrorDetails<'a>,
 }
 
@@ -120,7 +160,7 @@ struct ErrorDetails<'a> {
 }
 
 /// A refusal in OpenAI's form.
-pub(super) struct OpenAiRefusal(Refusal);
+struct OpenAiRefusal(Refusal);
 
 impl<T: Into<Refusal>> From<T> for OpenAiRefusal {
     fn from(refusal: T) -> Self {
@@ -154,7 +194,7 @@ impl IntoResponse for OpenAiRefusal {
 }
 
 /// `POST /v1/embeddings`.
-pub(super) async fn embeddings(
+async fn embeddings(
     State(view): State<ServerView>,
     body: RequestBody,
 ) -> Result<Response, OpenAiRefusal> {
@@ -170,26 +210,24 @@ pub(super) async fn embeddings(
     let prepare = move |model: &TaskModel| {
         feature_extraction::embeddings(model, &input, "input", Options::STANDARD)
     };
-    let mut prepared = run::prepare(&model, prepare).await?;
-    let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(&view, &model, rows, prepared.took).await?;
-    let values = outputs.size();
-    let written = Written {
+    let form = VectorForm {
         encoding_format,
         dimensions,
     };
-    let write = move || written.answer(prepared.value, outputs, &model.name);
-    Ok(run::answer(values, write).await?)
+    let write = move |model: &ServedModel, embeddings: Embeddings, outputs: Outputs| {
+        form.write(embeddings, outputs, &model.name)
+    };
+    Ok(run::answer(&view, model, prepare, write).await?)
 }
 
-/// How a request wants its vectors.
-struct Written {
+/// The form in which a request wants its vectors.
+struct VectorForm {
     encoding_format: Encoding,
     dimensions: Option<NonZeroUsize>,
 }
 
-impl Written {
-    fn answer(
+impl VectorForm {
+    fn write(
         self,
         embeddings: Embeddings,
         outputs: Outputs,
@@ -198,7 +236,7 @@ impl Written {
         let tokens = embeddings.tokens();
         let vectors = embeddings
             .vectors(outputs.values)
-            .map_err(|error| Refusal::unanswerable(&error))?;
+            .map_err(Refusal::unanswerable)?;
         let mut data = Vec::with_capacity(vectors.len());
         for (index, vector) in vectors.into_iter().enumerate() {
             let vector = feature_extraction::shorten(vector, self.dimensions, true)?;
@@ -222,7 +260,7 @@ impl Written {
 }
 
 /// `GET /v1/models`.
-pub(super) async fn models(State(view): State<ServerView>) -> Response {
+async fn models(State(view): State<ServerView>) -> Response {
     let names = view.names();
     let answer = ModelsAnswer {
         object: "list",
@@ -232,7 +270,7 @@ pub(super) async fn models(State(view): State<ServerView>) -> Response {
 }
 
 /// `GET /v1/models/{model}`.
-pub(super) async fn model(
+async fn model(
     State(view): State<ServerView>,
     model: Result<Path<String>, PathRejection>,
 ) -> Result<Response, OpenAiRefusal> {

@@ -23,9 +23,10 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use reqwest::Url;
 
 use crate::failure::Failure;
-use crate::serve::http::access_log::known;
 use crate::serve::http::error::Reason;
-use crate::serve::http::{access, request_id};
+use crate::serve::http::protocol::Protocols;
+use crate::serve::http::request_id;
+use crate::serve::http::traffic::method_name;
 use crate::serve::request::record::{self, RunRecord};
 
 /// What OTLP over HTTP adds to the address of a collector
@@ -98,7 +99,7 @@ impl Traces {
             Some(_) => self.propagator.extract(&HeaderExtractor(request.headers())),
             None => Context::new(),
         };
-        let method = known(request.method());
+        let method = method_name(request.method());
         let name = match route {
             Some(route) => format!("{method} {route}"),
             None => method.to_owned(),
@@ -172,20 +173,17 @@ fn resource() -> Resource {
     }
 }
 
-/// Probes come every second and say nothing of requests; nor do the files of a page.
-fn is_probe(route: &str) -> bool {
-    access::is_open(route) || ["/", "/metrics"].contains(&route)
-}
-
 /// Makes the spans of a request. What comes after this finds the request's own span in `traceparent`.
 pub(super) async fn traced(
-    State(traces): State<Arc<Traces>>,
+    State((traces, protocols)): State<(Arc<Traces>, &'static Protocols)>,
     route: Option<MatchedPath>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let route = route.as_ref().map(MatchedPath::as_str);
-    if request.method() == Method::GET && route.is_some_and(is_probe) {
+    // Probes come every second and say nothing of requests; nor do the files of a page.
+    let is_probe = route.is_some_and(|route| protocols.is_probe(route));
+    if request.method() == Method::GET && is_probe {
         return next.run(request).await;
     }
     let clock = Clock::now();

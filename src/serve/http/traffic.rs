@@ -1,9 +1,11 @@
-//! The count of requests: each is counted by its route when it is answered.
+//! The count of requests: each is counted by its route when it is answered; and what counts, logs and traces
+//! call a request.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -12,8 +14,8 @@ use crate::serve::request::frontend::Frontend;
 use crate::serve::request::record;
 use crate::serve::request::traffic::AnsweredRequest;
 
-/// The route that a request counts under which took no route of ours: its path is its client's text.
-const UNKNOWN: &str = "unknown";
+/// The route, and the protocol, of a request that took no route of ours: its path is its client's text.
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// In the extensions of the answer to a path that is not one of ours, although a route matched it.
 #[derive(Debug, Clone, Copy)]
@@ -52,46 +54,20 @@ pub(super) async fn count(
     response
 }
 
-/// The protocol that a route belongs to, as `docs/protocols.md` names it.
-pub(super) fn protocol(route: &str) -> &'static str {
-    let first = route.split('/').nth(1).unwrap_or_default();
-    match first {
-        _ if route == UNKNOWN => UNKNOWN,
-        "v1" => "openai",
-        "v2" => "kserve",
-        "tei" => "tei",
-        "invocations" | "ping" => "sagemaker",
-        "{core}" => "fastapi",
-        "admin" | "ui" => "management",
-        "" | "docs" | "health" | "metrics" | "openapi.json" if route != "/health" => "native",
-        "predict" if route != "/predict" => "native",
-        _ => "tei",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn routes_belong_to_protocols() {
-        for (route, of) in [
-            ("/", "native"),
-            ("/predict/{model}", "native"),
-            ("/health/ready", "native"),
-            ("/docs/page.js", "native"),
-            ("/predict", "tei"),
-            ("/health", "tei"),
-            ("/embed", "tei"),
-            ("/tei/{model}/embed", "tei"),
-            ("/v2", "kserve"),
-            ("/v1/models/{model}", "openai"),
-            ("/ping", "sagemaker"),
-            ("/{core}/{model}", "fastapi"),
-            ("/admin/status", "management"),
-            (UNKNOWN, "unknown"),
-        ] {
-            assert_eq!(protocol(route), of, "{route}");
-        }
+/// The method of a request for logs and traces: a client can call a method what it likes.
+pub(super) fn method_name(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+    ];
+    if known.contains(method) {
+        method.as_str()
+    } else {
+        "other"
     }
 }

@@ -113,7 +113,7 @@ impl Refusal {
     }
 
     /// The refusal of a request whose answer could not be made of its outputs.
-    pub(crate) fn unanswerable(error: &anyhow::Error) -> Refusal {
+    pub(crate) fn unanswerable(error: anyhow::Error) -> Refusal {
         if error.is::<NonFinite>() {
             return Refusal::new(Code::Numeric, error.to_string());
         }

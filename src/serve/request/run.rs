@@ -10,7 +10,7 @@ use tracing::Span;
 
 use crate::bucket::{Bucket, Row};
 use crate::serve::core::job::{Address, RowError, RowOutput};
-use crate::serve::core::models::Use;
+use crate::serve::core::models::{ServedModel, Use};
 use crate::serve::core::queue::Refused;
 use crate::serve::core::state::ServedState;
 use crate::serve::core::statistics::RequestTimes;
@@ -18,8 +18,9 @@ use crate::serve::limits::Limits;
 use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::view::ServerView;
 use crate::serve::request::{context, record};
-use crate::task::TaskModel;
+use crate::task::feature_extraction::Embeddings;
 use crate::task::invalid::{Invalid, InvalidCode};
+use crate::task::{Prepared, TaskModel};
 
 /// Answers of up to so many values are written where their outputs arrive: that, too, takes about a
 /// millisecond at most.
@@ -28,10 +29,52 @@ const VALUES_AT_ONCE_MAX: usize = 32 << 10;
 /// When to come again to a model that no worker can run.
 const BROKEN_RETRY: Duration = Duration::from_secs(30);
 
+/// A request that is prepared for its model, before its rows run.
+pub(crate) trait PreparedRequest: Send + 'static {
+    /// Takes out the rows to run.
+    fn take_rows(&mut self) -> Vec<Row>;
+}
+
+impl PreparedRequest for Prepared {
+    fn take_rows(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.rows)
+    }
+}
+
+impl PreparedRequest for Embeddings {
+    fn take_rows(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.rows)
+    }
+}
+
+/// Answers a request of any protocol: prepares it with `prepare`, runs its rows, and writes its answer with
+/// `write` from their outputs.
+pub(crate) async fn answer<P: PreparedRequest, E: Into<Refusal>, T: Send + 'static>(
+    view: &ServerView,
+    model: Use,
+    prepare: impl FnOnce(&TaskModel) -> Result<P, E> + Send + 'static,
+    write: impl FnOnce(&ServedModel, P, Outputs) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let mut prepared = timed(&model, prepare).await?;
+    let rows = prepared.value.take_rows();
+    let outputs = run_rows(view, &model, rows, prepared.took).await?;
+    let values = outputs.size();
+    written(values, move || write(&model, prepared.value, outputs)).await
+}
+
+/// Prepares what needs no rows to run.
+pub(crate) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
+    model: &Use,
+    prepare: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
+) -> Result<T, Refusal> {
+    let prepared = timed(model, prepare).await?;
+    Ok(prepared.value)
+}
+
 /// A value made of a request, and the time that making it took.
-pub(crate) struct Timed<T> {
-    pub(crate) value: T,
-    pub(crate) took: Duration,
+struct Timed<T> {
+    value: T,
+    took: Duration,
 }
 
 /// Reads a body with `read`.
@@ -46,15 +89,16 @@ pub(crate) async fn read<T: Send + 'static>(
     }
 }
 
-/// Prepares a request for its model with `work`.
-pub(crate) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
+/// Prepares a request for its model with `prepare`.
+async fn timed<T: Send + 'static, E: Into<Refusal>>(
     model: &Use,
-    work: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
+    prepare: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
 ) -> Result<Timed<T>, Refusal> {
+    // A deadline that cannot be read is refused before there is any work.
     context::deadline()?;
     let timed = |model: &TaskModel| {
         let begun = Instant::now();
-        let value = work(model).map_err(Into::into)?;
+        let value = prepare(model).map_err(Into::into)?;
         Ok(Timed {
             value,
             took: begun.elapsed(),
@@ -67,8 +111,8 @@ pub(crate) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
     elsewhere(move || timed(&model)).await
 }
 
-/// Writes the answer with `write` from outputs of so many values.
-pub(crate) async fn answer<T: Send + 'static>(
+/// Writes an answer of so many values with `write`.
+async fn written<T: Send + 'static>(
     values: usize,
     write: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -95,10 +139,11 @@ async fn elsewhere<T: Send + 'static>(
     let held = context::body_share();
     let timely = move || {
         let _held = held;
-        match Instant::now() < deadline {
-            true => span.in_scope(work),
-            // Nobody waits for it any more.
-            false => Err(Refusal::too_late()),
+        if Instant::now() < deadline {
+            span.in_scope(work)
+        } else {
+            // It waited too long for a thread, and nobody waits for it any more.
+            Err(Refusal::too_late())
         }
     };
     let done = tokio::task::spawn_blocking(timely);
@@ -119,44 +164,36 @@ fn panicked(why: &str) -> Refusal {
 pub(crate) struct Outputs {
     pub(crate) values: Vec<Vec<f32>>,
     pub(crate) summary: RunSummary,
-    pub(crate) times: RequestTimes,
 }
 
 impl Outputs {
-    /// How many values there are.
-    pub(crate) fn size(&self) -> usize {
+    /// The number of all values.
+    fn size(&self) -> usize {
         self.values.iter().map(Vec::len).sum()
     }
 }
 
-/// The model, the buckets and the cores that a request's rows ran on.
-#[derive(Debug, Clone)]
+/// The model, the buckets and the cores that a request's rows ran on, and the time that they took.
+#[derive(Debug)]
 pub(crate) struct RunSummary {
     pub(crate) model: Arc<str>,
     pub(crate) buckets: BTreeSet<Bucket>,
     /// Of each worker, as the runtime writes them.
     pub(crate) cores: BTreeSet<Arc<str>>,
+    /// Of all rows, special tokens included.
+    pub(crate) tokens: usize,
+    pub(crate) times: RequestTimes,
 }
 
-impl RunSummary {
-    fn new(model: &Arc<str>, outputs: &[RowOutput]) -> Self {
-        let cores = outputs.iter().map(|output| Arc::clone(&output.core));
-        Self {
-            model: Arc::clone(model),
-            buckets: outputs.iter().map(|output| output.bucket).collect(),
-            cores: cores.collect(),
-        }
-    }
-}
-
-/// The outputs of `rows` before the deadline of the request. `preparing` is the time that it took so far.
-pub(crate) async fn run_rows(
+/// Runs `rows` before the deadline of the request. `preparing` is the time that the request took so far.
+async fn run_rows(
     view: &ServerView,
     model: &Use,
     rows: Vec<Row>,
     preparing: Duration,
 ) -> Result<Outputs, Refusal> {
     let begun = Instant::now();
+    let tokens = rows.iter().map(|row| row.ids.len()).sum();
     record::note_model(&model.name);
     let outputs = outputs(view, model, rows).await;
     let statistics = &model.statistics;
@@ -170,10 +207,17 @@ pub(crate) async fn run_rows(
     };
     statistics.succeeded(preparing + begun.elapsed(), &times, &outputs);
     record::note_run(&model.name, preparing, begun, &outputs);
-    Ok(Outputs {
-        summary: RunSummary::new(&model.name, &outputs),
-        values: outputs.into_iter().map(|output| output.values).collect(),
+    let cores = outputs.iter().map(|output| Arc::clone(&output.core));
+    let summary = RunSummary {
+        model: Arc::clone(&model.name),
+        buckets: outputs.iter().map(|output| output.bucket).collect(),
+        cores: cores.collect(),
+        tokens,
         times,
+    };
+    Ok(Outputs {
+        values: outputs.into_iter().map(|output| output.values).collect(),
+        summary,
     })
 }
 
@@ -237,9 +281,10 @@ fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
 
 /// Nobody answered a row.
 fn lost(served: &ServedState) -> Refusal {
-    match served.is_stopping() {
-        true => Refusal::stopping(),
-        false => Refusal::new(Code::WorkerDied, "the core that ran this request failed"),
+    if served.is_stopping() {
+        Refusal::stopping()
+    } else {
+        Refusal::new(Code::WorkerDied, "the core that ran this request failed")
     }
 }
 
@@ -290,8 +335,8 @@ mod tests {
         let is_own = move || thread::current().id() == own;
         let request = async {
             let read = read(b"", move |_| Ok(is_own())).await;
-            let answer = answer(values, move || Ok(is_own())).await;
-            [read.unwrap(), answer.unwrap()]
+            let written = written(values, move || Ok(is_own())).await;
+            [read.unwrap(), written.unwrap()]
         };
         with_bytes(bytes, request).await
     }

@@ -189,7 +189,7 @@ fn what_is_not_http_costs_the_others_nothing() {
 
 #[test]
 fn every_code_is_documented() {
-    let source = fs::read_to_string(repository().join("src/serve/http/answer.rs")).unwrap();
+    let source = fs::read_to_string(repository().join("src/serve/request/refusal.rs")).unwrap();
     let page = fs::read_to_string(repository().join("docs/serve.md")).unwrap();
     let names = source
         .lines()

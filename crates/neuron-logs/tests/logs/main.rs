@@ -30,7 +30,11 @@ fn corpus() -> Option<PathBuf> {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let corpus = folder.display();
-    writeln!(io::stderr(), "skipped {test}: there is no corpus of logs at {corpus}").unwrap();
+    writeln!(
+        io::stderr(),
+        "skipped {test}: there is no corpus of logs at {corpus}"
+    )
+    .unwrap();
     None
 }
 

@@ -15,7 +15,6 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::failure::Failure;
 use crate::files;
-use crate::serve::http::access::Role;
 use crate::serve::http::access::rate::Rate;
 use crate::serve::http::reloaded::{Content, Reloaded};
 
@@ -26,6 +25,17 @@ const NAME_CHARACTERS_MAX: usize = 64;
 const PER_SECOND_MAX: f64 = 1e6;
 
 const HELP: &str = "`neuronc key NAME` makes a key and the lines for the file";
+
+/// What a caller may do; every request has one in its extensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::serve) enum Role {
+    /// Ask models.
+    #[default]
+    Predict,
+    /// Everything.
+    Admin,
+}
 
 /// API keys, taken over anew when their file changes.
 #[derive(Debug)]
@@ -78,13 +88,13 @@ impl TryFrom<String> for Name {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        check_name(&name)?;
+        check_key_name(&name)?;
         Ok(Self(name))
     }
 }
 
-/// What a key may be called.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+/// Checks the name of a key; the error is a sentence.
+pub fn check_key_name(name: &str) -> Result<(), String> {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.chars().all(is_fit) {
         true => Ok(()),

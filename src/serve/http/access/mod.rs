@@ -1,8 +1,8 @@
 //! Who may ask for what: API keys, their roles and their limits.
 
-mod keys;
+pub(super) mod keys;
 mod rate;
-mod site;
+pub(super) mod site;
 
 use std::sync::Arc;
 
@@ -10,51 +10,14 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use serde::Deserialize;
 
-use crate::serve::http::form;
+use crate::serve::http::access::keys::{Beyond, Key, Role};
 use crate::serve::http::listener_options::ListenerOptions;
+use crate::serve::http::protocol::Protocols;
 use crate::serve::request::refusal::{Code, Refusal};
-
-pub use keys::Keys;
-use keys::{Beyond, Key};
-pub(in crate::serve) use site::{Reach, own_site};
 
 /// The other header that may have a key.
 const KEY_HEADER: &str = "x-api-key";
-
-/// Routes that need no key: who starts and stops servers has none, and pages ask for one.
-const OPEN: [&str; 13] = [
-    "/docs",
-    "/docs/page.css",
-    "/docs/page.js",
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/ping",
-    "/tei/{model}/health",
-    "/ui",
-    "/ui/page.css",
-    "/ui/page.js",
-    "/v2/health/live",
-    "/v2/health/ready",
-];
-
-/// What a caller may do; every request has one in its extensions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::serve) enum Role {
-    /// Ask models.
-    #[default]
-    Predict,
-    /// Everything.
-    Admin,
-}
-
-/// True of a route that needs no key.
-pub(super) fn is_open(route: &str) -> bool {
-    OPEN.contains(&route)
-}
 
 /// The key of a request, in its extensions and in those of its answer.
 #[derive(Clone)]
@@ -69,20 +32,10 @@ impl Caller {
 /// How a listener checks who asks.
 #[derive(Clone)]
 pub(in crate::serve) struct Access {
-    gate: Arc<ListenerOptions>,
-    /// What everybody may where there are no keys.
-    keyless: Role,
-}
-
-impl Access {
-    pub(in crate::serve) fn new(gate: Arc<ListenerOptions>, keyless: Role) -> Self {
-        Self { gate, keyless }
-    }
-}
-
-/// What may be called a key; the error says why not.
-pub fn check_key_name(name: &str) -> Result<(), String> {
-    keys::check_name(name)
+    pub(in crate::serve) options: Arc<ListenerOptions>,
+    /// The role of everybody where there are no keys.
+    pub(in crate::serve) keyless: Role,
+    pub(in crate::serve) protocols: &'static Protocols,
 }
 
 /// Lets requests pass that have a key, within its limits, and says in their extensions what they may do.
@@ -91,23 +44,24 @@ pub(in crate::serve) async fn checked(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let route = request.extensions().get::<MatchedPath>();
-    let is_open = route.is_some_and(|route| is_open(route.as_str()));
-    let Some(keys) = access.gate.keys.as_ref().filter(|_| !is_open) else {
-        let role = match access.gate.keys {
-            Some(_) => Role::Predict,
-            None => access.keyless,
-        };
-        request.extensions_mut().insert(role);
+    let Some(keys) = &access.options.keys else {
+        request.extensions_mut().insert(access.keyless);
         return next.run(request).await;
     };
+    let protocols = access.protocols;
+    let route = request.extensions().get::<MatchedPath>();
+    if route.is_some_and(|route| protocols.is_open(route.as_str())) {
+        request.extensions_mut().insert(Role::Predict);
+        return next.run(request).await;
+    }
+    let refuse = |refusal| protocols.refuse(request.uri().path(), refusal);
     let presented = presented(request.headers());
     let Some(key) = presented.and_then(|key| keys.find(key)) else {
-        return unknown(request.uri().path(), presented.is_some());
+        return unknown(refuse, presented.is_some());
     };
     let taken = match key.take() {
         Ok(taken) => taken,
-        Err(beyond) => return too_much(request.uri().path(), beyond),
+        Err(beyond) => return too_much(refuse, beyond),
     };
     let caller = Caller(key);
     request.extensions_mut().insert(caller.0.role());
@@ -119,15 +73,17 @@ pub(in crate::serve) async fn checked(
 }
 
 /// Lets only admins pass.
-pub(in crate::serve) async fn require_admin(request: Request, next: Next) -> Response {
-    match request.extensions().get::<Role>() {
-        Some(Role::Admin) => next.run(request).await,
-        _ => {
-            let refusal = Refusal::new(Code::Forbidden, "this is for admins")
-                .help("use a key whose `role` is `admin`");
-            form::refuse(request.uri().path(), refusal)
-        }
+pub(in crate::serve) async fn require_admin(
+    State(protocols): State<&'static Protocols>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.extensions().get() == Some(&Role::Admin) {
+        return next.run(request).await;
     }
+    let refusal = Refusal::new(Code::Forbidden, "this is for admins")
+        .help("use a key whose `role` is `admin`");
+    protocols.refuse(request.uri().path(), refusal)
 }
 
 /// The key that a request has.
@@ -141,7 +97,7 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     bearer.or_else(|| headers.get(KEY_HEADER).map(HeaderValue::as_bytes))
 }
 
-fn unknown(path: &str, has_key: bool) -> Response {
+fn unknown(refuse: impl FnOnce(Refusal) -> Response, has_key: bool) -> Response {
     let (message, challenge) = match has_key {
         true => (
             "the API key is not known",
@@ -151,7 +107,7 @@ fn unknown(path: &str, has_key: bool) -> Response {
     };
     let refusal = Refusal::new(Code::InvalidApiKey, message)
         .help("send `authorization: Bearer KEY` or `x-api-key: KEY`");
-    let mut response = form::refuse(path, refusal);
+    let mut response = refuse(refusal);
     let challenge = HeaderValue::from_static(challenge);
     response
         .headers_mut()
@@ -159,7 +115,7 @@ fn unknown(path: &str, has_key: bool) -> Response {
     response
 }
 
-fn too_much(path: &str, beyond: Beyond) -> Response {
+fn too_much(refuse: impl FnOnce(Refusal) -> Response, beyond: Beyond) -> Response {
     let (message, seconds) = match beyond {
         Beyond::InFlight(limit) => (
             format!("{limit} requests of this key are being answered"),
@@ -172,7 +128,7 @@ fn too_much(path: &str, beyond: Beyond) -> Response {
     };
     let refusal =
         Refusal::new(Code::KeyLimit, message).help("try again after the time in `Retry-After`");
-    let mut response = form::refuse(path, refusal);
+    let mut response = refuse(refusal);
     response
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from(seconds));

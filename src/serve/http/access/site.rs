@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::serve::http::form;
+use crate::serve::http::protocol::Protocols;
 use crate::serve::request::refusal::{Code, Refusal};
 
 /// In which relation to this server the page stands that a browser sends a request for
@@ -24,7 +24,7 @@ pub(in crate::serve) struct Reach {
 
 /// Lets requests that may change something pass only where no page of another site sent them.
 pub(in crate::serve) async fn own_site(
-    State(reach): State<Reach>,
+    State((reach, protocols)): State<(Reach, &'static Protocols)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -33,7 +33,8 @@ pub(in crate::serve) async fn own_site(
         return next.run(request).await;
     }
     let message = "the page of another site sent this request";
-    form::refuse(request.uri().path(), Refusal::new(Code::Forbidden, message))
+    let refusal = Refusal::new(Code::Forbidden, message);
+    protocols.refuse(request.uri().path(), refusal)
 }
 
 fn is_foreign(headers: &HeaderMap, uri: &Uri, reach: Reach) -> bool {

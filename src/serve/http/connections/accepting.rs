@@ -12,9 +12,9 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
-use crate::serve::http::connections::Connections;
 use crate::serve::http::connections::early::NO_PLACE;
 use crate::serve::http::connections::places::{MANAGEMENT_MAX, REFUSALS_MAX};
+use crate::serve::http::connections::serving::Connections;
 
 /// Connections that the system holds for us until we take them.
 const BACKLOG: i32 = 4096;

@@ -9,26 +9,25 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::bucket::Row;
 use crate::failure::name_list;
 use crate::family::Head;
-use crate::serve::core::models::Use;
+use crate::serve::core::models::ServedModel;
 use crate::serve::http::body::RequestBody;
 use crate::serve::http::json;
+use crate::serve::http::kserve::error::KserveResult;
+use crate::serve::http::kserve::model::{PathParts, VERSION, find};
 use crate::serve::http::kserve::outputs::{self, Ids};
-use crate::serve::http::kserve::tensor::{InputTensor, OutputTensor, Tensor, Values, wrong};
-use crate::serve::http::kserve::{self, KserveResult, VERSION, find};
+use crate::serve::http::kserve::tensor::{
+    ID_INPUTS, InputTensor, OutputTensor, Tensor, Values, text_inputs, wrong,
+};
 use crate::serve::request::refusal::{Code, Refusal};
-use crate::serve::request::run;
+use crate::serve::request::run::{self, Outputs};
 use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
-use crate::task::{self, TaskModel};
+use crate::task::{self, Prepared, TaskModel};
 
 /// With binary tensors: how many bytes of the body are JSON; the tensors follow.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-
-/// Token ids, 1 for each token and 0 for padding, and segments; the last one may be left out.
-pub(super) const ID_INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
 
 const BINARY_OUTPUT: &str = "binary_data_output";
 
@@ -43,7 +42,7 @@ const OF_SCHEDULERS: [&str; 5] = [
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct InferRequest {
+pub(super) struct InferRequest {
     id: Option<String>,
     /// As in the path; some clients repeat it.
     model_name: Option<String>,
@@ -71,7 +70,7 @@ struct OutputParameters {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct InferAnswer<'a> {
+pub(super) struct InferAnswer<'a> {
     model_name: &'a str,
     model_version: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,41 +78,59 @@ pub(in crate::serve::http) struct InferAnswer<'a> {
     outputs: Vec<OutputTensor>,
 }
 
-/// The tensors of text that a task takes; of a text classification, the pair may be left out.
-pub(super) fn text_inputs(head: &Head) -> &'static [&'static str] {
-    match head {
-        Head::QuestionAnswering => &["question", "context"],
-        Head::TextClassification { .. } => &["text", "text_pair"],
-        _ => &["text"],
-    }
-}
-
 pub(super) async fn infer(
     State(view): State<ServerView>,
-    asked: kserve::Asked,
+    parts: PathParts,
     headers: HeaderMap,
     body: RequestBody,
 ) -> KserveResult {
-    let model = find(&view, asked)?;
+    let model = find(&view, parts)?;
     let (name, head) = (Arc::clone(&model.name), Arc::clone(&model.model.head));
-    let read = move |body: &[u8]| Asked::read(&headers, body, &name, &head);
-    let mut asked = run::read(body.bytes()?, read).await?;
+    let read = move |body: &[u8]| ReadRequest::read(&headers, body, &name, &head);
+    let mut request = run::read(body.bytes()?, read).await?;
     let has_ids = |tensor: &Tensor| ID_INPUTS.contains(&tensor.name);
-    let tensors = std::mem::take(&mut asked.tensors);
-    let parameters = std::mem::take(&mut asked.parameters);
-    let (values, compute) = match tensors.iter().any(has_ids) {
-        true => from_ids(&view, &model, tensors, &parameters).await?,
-        false => from_texts(&view, &model, tensors, parameters).await?,
+    let tensors = std::mem::take(&mut request.tensors);
+    let parameters = std::mem::take(&mut request.parameters);
+    if tensors.iter().any(has_ids) {
+        check_no_parameters(&parameters)?;
+        // Rows of ids run as they are, and what the graph computes is answered.
+        let prepare = move |model: &TaskModel| Ids::read(model, &tensors);
+        let write = move |model: &ServedModel, ids: Ids, outputs: Outputs| {
+            let width = model.bundle.manifest.output.width;
+            let tensors = ids.outputs(&model.model.head, width, outputs.values);
+            request.write(tensors.map_err(Refusal::unanswerable)?, &model.name)
+        };
+        return Ok(run::answer(&view, model, prepare, write).await?);
+    }
+    // Texts are answered as the model's task does.
+    let prepare = move |model: &TaskModel| {
+        let inputs = items(text_inputs(&model.head), tensors)?;
+        task::prepare(model, &json!({"inputs": inputs, "parameters": parameters}))
     };
-    let write = move || asked.answer(compute()?, &model.name);
-    Ok(run::answer(values, write).await?)
+    let write = move |model: &ServedModel, prepared: Prepared, outputs: Outputs| {
+        let answer = prepared.answer(outputs.values);
+        let width = model.bundle.manifest.output.width;
+        let tensors = outputs::of_answer(answer.map_err(Refusal::unanswerable)?, width)?;
+        request.write(tensors, &model.name)
+    };
+    Ok(run::answer(&view, model, prepare, write).await?)
 }
 
-/// Makes the tensors of an answer of what the model computed.
-type Compute = Box<dyn FnOnce() -> Result<Vec<Tensor>, Refusal> + Send>;
+fn check_no_parameters(parameters: &Map<String, Value>) -> Result<(), Invalid> {
+    let Some(name) = parameters.keys().next() else {
+        return Ok(());
+    };
+    let name: String = name.chars().take(40).collect();
+    let message = format!("`{name}` is for texts; rows of ids take no parameters");
+    Err(Invalid::new(
+        InvalidCode::BadParameter,
+        "parameters",
+        message,
+    ))
+}
 
-/// What is asked for.
-struct Asked {
+/// A request as it was read.
+struct ReadRequest {
     id: Option<String>,
     tensors: Vec<Tensor>,
     parameters: Map<String, Value>,
@@ -122,7 +139,7 @@ struct Asked {
     outputs: Vec<AskedOutput>,
 }
 
-impl Asked {
+impl ReadRequest {
     fn read(headers: &HeaderMap, body: &[u8], model: &str, head: &Head) -> Result<Self, Refusal> {
         let (json, binary) = split(headers, body)?;
         let request: InferRequest = json::parse(json)?;
@@ -141,7 +158,7 @@ impl Asked {
         })
     }
 
-    fn answer(self, tensors: Vec<Tensor>, model: &str) -> Result<Response, Refusal> {
+    fn write(self, tensors: Vec<Tensor>, model: &str) -> Result<Response, Refusal> {
         let mut bytes = Vec::new();
         let outputs = chosen(tensors, &self.outputs)?;
         let outputs = outputs.into_iter().map(|(tensor, asked)| {
@@ -208,32 +225,6 @@ fn binary_output(parameters: &mut Map<String, Value>) -> Result<bool, Refusal> {
     }
 }
 
-/// The texts are answered as the model's task does.
-async fn from_texts(
-    view: &ServerView,
-    model: &Use,
-    tensors: Vec<Tensor>,
-    parameters: Map<String, Value>,
-) -> Result<(usize, Compute), Refusal> {
-    let prepare = move |model: &TaskModel| {
-        let inputs = items(text_inputs(&model.head), tensors)?;
-        task::prepare(model, &json!({"inputs": inputs, "parameters": parameters}))
-    };
-    let mut prepared = run::prepare(model, prepare).await?;
-    let rows = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(view, model, rows, prepared.took).await?;
-    let values = outputs.size();
-    let width = model.bundle.manifest.output.width;
-    let compute = move || {
-        let answer = prepared.value.answer(outputs.values);
-        outputs::of_answer(
-            answer.map_err(|error| Refusal::unanswerable(&error))?,
-            width,
-        )
-    };
-    Ok((values, Box::new(compute)))
-}
-
 /// The texts of the tensors as the items of a request to the task.
 fn items(names: &[&str], tensors: Vec<Tensor>) -> Result<Vec<Value>, Invalid> {
     let mut columns = Vec::new();
@@ -265,32 +256,6 @@ fn items(names: &[&str], tensors: Vec<Tensor>) -> Result<Vec<Value>, Invalid> {
             .collect(),
     };
     Ok((0..count).map(item).collect())
-}
-
-/// Rows of ids run as they are, and what the graph computes is answered.
-async fn from_ids(
-    view: &ServerView,
-    model: &Use,
-    tensors: Vec<Tensor>,
-    parameters: &Map<String, Value>,
-) -> Result<(usize, Compute), Refusal> {
-    if let Some(name) = parameters.keys().next() {
-        let name: String = name.chars().take(40).collect();
-        let message = format!("`{name}` is for texts; rows of ids take no parameters");
-        return Err(Invalid::new(InvalidCode::BadParameter, "parameters", message).into());
-    }
-    let prepare = move |model: &TaskModel| Ids::read(model, &tensors);
-    let mut prepared = run::prepare(model, prepare).await?;
-    let rows: Vec<Row> = std::mem::take(&mut prepared.value.rows);
-    let outputs = run::run_rows(view, model, rows, prepared.took).await?;
-    let head = Arc::clone(&model.model.head);
-    let values = outputs.size();
-    let width = model.bundle.manifest.output.width;
-    let compute = move || {
-        let tensors = prepared.value.outputs(&head, width, outputs.values);
-        tensors.map_err(|error| Refusal::unanswerable(&error))
-    };
-    Ok((values, Box::new(compute)))
 }
 
 /// The outputs that are asked for, and whether each is to be bytes.

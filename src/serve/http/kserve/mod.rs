@@ -1,91 +1,136 @@
 //! The Open Inference Protocol, version 2, over REST, as KServe and Triton speak it: health, metadata,
 //! inference, the model repository and statistics.
 
+mod error;
 mod infer;
+mod model;
 mod outputs;
-pub(super) mod repository;
-pub(super) mod statistics;
+mod repository;
+mod statistics;
 mod tensor;
 
 use std::collections::BTreeMap;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse as _;
+use axum::routing::on;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::family::Head;
-use crate::serve::core::models::Use;
-use crate::serve::http::error;
+use crate::serve::http::kserve::error::{KserveError, KserveRefusal, KserveResult};
+use crate::serve::http::kserve::infer::{InferAnswer, InferRequest};
+use crate::serve::http::kserve::model::{PathParts, VERSION, find};
+use crate::serve::http::kserve::statistics::StatisticsAnswer;
+use crate::serve::http::kserve::tensor::{ID_INPUTS, text_inputs};
+use crate::serve::http::native::RUN_REFUSALS;
+use crate::serve::http::openapi::schemas::Schemas;
+use crate::serve::http::protocol::{AnswerContent, Protocol, Route, RouteGroup};
 use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::view::ServerView;
 
-pub(super) use infer::{InferAnswer, InferRequest};
+pub(super) const PROTOCOL: Protocol = Protocol {
+    name: "kserve",
+    prefix: Some("/v2/"),
+    is_management: false,
+    refuse: |refusal| KserveRefusal(refusal).into_response(),
+    error: Schemas::answer::<KserveError<'static>>,
+    groups: &[
+        RouteGroup {
+            tag: "kserve",
+            at: "/v2",
+            routes: SERVER_ROUTES,
+        },
+        RouteGroup {
+            tag: "kserve",
+            at: "/v2/models/{model}",
+            routes: MODEL_ROUTES,
+        },
+        RouteGroup {
+            tag: "kserve",
+            at: "/v2/models/{model}/versions/{version}",
+            routes: MODEL_ROUTES,
+        },
+        RouteGroup {
+            tag: "kserve",
+            at: "/v2/repository",
+            routes: repository::ROUTES,
+        },
+    ],
+};
 
-/// Models have one version; its name.
-const VERSION: &str = "1";
+const SERVER_ROUTES: &[Route] = &[
+    Route::get("", |method, _| on(method, server), "What the server is")
+        .answers::<ServerMetadata>(),
+    Route::get(
+        "/health/live",
+        |method, _| on(method, live),
+        "Whether the process answers",
+    )
+    .open()
+    .answers::<Live>(),
+    Route::get(
+        "/health/ready",
+        |method, _| on(method, ready),
+        "Whether all models are ready",
+    )
+    .open()
+    .answers::<Ready<'static>>()
+    .refuses(&[503]),
+    Route::get(
+        "/models/stats",
+        |method, _| on(method, statistics::all),
+        "What the models have done",
+    )
+    .answers::<StatisticsAnswer<'static>>(),
+];
 
-/// The path parameters of a route; versions are optional.
-type Asked = Result<Path<Vec<String>>, PathRejection>;
-type KserveResult = Result<Response, KserveRefusal>;
-
-pub(super) fn routes() -> Router<ServerView> {
-    let both = |router: Router<ServerView>, name: &str, method| {
-        let at = |model: &str| format!("/v2/models/{model}{name}");
-        let method: axum::routing::MethodRouter<ServerView> = method;
-        router
-            .route(&at("{model}"), method.clone())
-            .route(&at("{model}/versions/{version}"), method)
-    };
-    let router = Router::new()
-        .route("/v2", get(server))
-        .route("/v2/health/live", get(live))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/stats", get(statistics::all))
-        .route("/v2/repository/index", post(repository::index))
-        .route("/v2/repository/models/{model}/load", post(repository::load))
-        .route(
-            "/v2/repository/models/{model}/unload",
-            post(repository::unload),
-        );
-    let router = both(router, "", get(metadata));
-    let router = both(router, "/ready", get(model_ready));
-    let router = both(router, "/infer", post(infer::infer));
-    both(router, "/stats", get(statistics::of_model))
-}
-
-/// A refusal in the form of the protocol.
-pub(super) struct KserveRefusal(Refusal);
-
-impl<T: Into<Refusal>> From<T> for KserveRefusal {
-    fn from(refusal: T) -> Self {
-        Self(refusal.into())
-    }
-}
-
-/// The body of every refusal of these routes.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "KserveError")]
-pub(super) struct KserveError<'a> {
-    error: &'a str,
-}
-
-impl IntoResponse for KserveRefusal {
-    fn into_response(self) -> Response {
-        let status = match self.0.code() {
-            // The protocol has one status for what is wrong with a request.
-            Code::Invalid(_) => 400,
-            other => error::status(other).as_u16(),
-        };
-        let body = KserveError {
-            error: self.0.message(),
-        };
-        error::with_status(&self.0, status, Json(body).into_response())
-    }
-}
+const MODEL_ROUTES: &[Route] = &[
+    Route::get(
+        "",
+        |method, _| on(method, metadata),
+        "What a model takes and gives",
+    )
+    .answers::<ModelMetadata<'static>>()
+    .refuses(&[404]),
+    Route::get(
+        "/ready",
+        |method, _| on(method, model_ready),
+        "Whether a model is ready",
+    )
+    .answers::<Ready<'static>>()
+    .refuses(&[404, 503]),
+    Route::get(
+        "/stats",
+        |method, _| on(method, statistics::of_model),
+        "What a model has done",
+    )
+    .answers::<StatisticsAnswer<'static>>()
+    .refuses(&[404]),
+    Route::post(
+        "/infer",
+        |method, _| on(method, infer::infer),
+        "Texts as tensors, or rows of token ids",
+    )
+    .takes::<InferRequest>(|_| {
+        let text = json!({"name": "text", "datatype": "BYTES", "shape": [1], "data": ["the cat"]});
+        json!({"inputs": [text]})
+    })
+    .parameters(|_| {
+        vec![json!({
+            "name": "Inference-Header-Content-Length",
+            "in": "header",
+            "description": "the length of the JSON, where bytes of tensors follow it",
+            "schema": {"type": "integer", "minimum": 0},
+        })]
+    })
+    .answers_with(AnswerContent::Tensors(
+        Schemas::answer::<InferAnswer<'static>>,
+    ))
+    .refuses(RUN_REFUSALS),
+];
 
 /// What the server is.
 #[derive(Serialize, JsonSchema)]
@@ -131,22 +176,9 @@ fn when(ready: bool, name: Option<&str>) -> KserveResult {
     }
 }
 
-async fn model_ready(State(view): State<ServerView>, asked: Asked) -> KserveResult {
-    let model = find(&view, asked)?;
+async fn model_ready(State(view): State<ServerView>, parts: PathParts) -> KserveResult {
+    let model = find(&view, parts)?;
     when(view.is_model_ready(model.id), Some(&model.name))
-}
-
-/// The model and version of a path.
-fn find(view: &ServerView, asked: Asked) -> Result<Use, Refusal> {
-    let asked = asked.map(|Path(parts)| parts).unwrap_or_default();
-    let model = view.find_model(asked.first().map_or("", String::as_str))?;
-    match asked.get(1) {
-        Some(version) if version != VERSION => {
-            Err(Refusal::new(Code::UnknownModel, "there is no such version")
-                .help(&format!("the model has version {VERSION}")))
-        }
-        _ => Ok(model),
-    }
 }
 
 /// What a model takes and gives.
@@ -179,10 +211,10 @@ fn tensor(name: &'static str, datatype: &'static str, shape: &[i64]) -> TensorMe
     }
 }
 
-async fn metadata(State(view): State<ServerView>, asked: Asked) -> KserveResult {
-    let model = find(&view, asked)?;
-    let texts = infer::text_inputs(&model.model.head).iter();
-    let ids = infer::ID_INPUTS.map(|name| tensor(name, "INT64", &[-1, -1]));
+async fn metadata(State(view): State<ServerView>, parts: PathParts) -> KserveResult {
+    let model = find(&view, parts)?;
+    let texts = text_inputs(&model.model.head).iter();
+    let ids = ID_INPUTS.map(|name| tensor(name, "INT64", &[-1, -1]));
     let mask = model.bundle.manifest.mask_token.as_deref().into_iter();
     let answer = ModelMetadata {
         name: &model.name,

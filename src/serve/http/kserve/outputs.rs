@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::bucket::Row;
 use crate::family::Head;
-use crate::serve::http::kserve::infer::ID_INPUTS;
-use crate::serve::http::kserve::tensor::{Tensor, Values};
+use crate::serve::http::kserve::tensor::{ID_INPUTS, Tensor, Values};
 use crate::serve::request::refusal::{Code, Refusal};
+use crate::serve::request::run::PreparedRequest;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::{self, Answer, OneOrMany, TaskModel};
 
@@ -117,10 +117,16 @@ const SEGMENTS: i64 = 2;
 
 /// Rows of a request that brings ids.
 pub(super) struct Ids {
-    pub(super) rows: Vec<Row>,
+    rows: Vec<Row>,
     lengths: Vec<usize>,
     /// Of the tensors.
     width: usize,
+}
+
+impl PreparedRequest for Ids {
+    fn take_rows(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.rows)
+    }
 }
 
 impl Ids {

@@ -6,25 +6,59 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::IntoResponse as _;
+use axum::routing::on;
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::serve::core::models::ServedModel;
-use crate::serve::http::access::Role;
+use crate::serve::http::access::keys::Role;
 use crate::serve::http::body::RequestBody;
-use crate::serve::http::kserve::{KserveResult, VERSION};
-use crate::serve::http::{admin, json};
+use crate::serve::http::json;
+use crate::serve::http::kserve::error::KserveResult;
+use crate::serve::http::kserve::model::VERSION;
+use crate::serve::http::management::changes;
+use crate::serve::http::protocol::{AnswerContent, Route};
 use crate::serve::listener::ListenerRole;
 use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::run;
 use crate::serve::request::view::ServerView;
 
+/// The routes, below `/v2/repository`.
+pub(super) const ROUTES: &[Route] = &[
+    Route::post(
+        "/index",
+        |method, _| on(method, index),
+        "The models and their states",
+    )
+    .may_take::<IndexRequest>(|_| json!({"ready": true}))
+    .answers::<Vec<IndexEntry>>(),
+    Route::post(
+        "/models/{model}/load",
+        |method, _| on(method, load),
+        "Loads a model, if it is not loaded: for operators",
+    )
+    .may_name_new()
+    .may_take::<LoadRequest>(|_| json!({"parameters": {"bundle": "/bundles/my-bundle"}}))
+    .refuses(&[400, 404])
+    .refuses_on_management(&[409, 500]),
+    Route::post(
+        "/models/{model}/unload",
+        |method, _| on(method, unload),
+        "Takes a model away: for operators",
+    )
+    .may_name_new()
+    .answers_with(AnswerContent::NothingForOperators)
+    .refuses(&[400, 404])
+    .refuses_on_management(&[409, 500]),
+];
+
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct IndexRequest {
+pub(super) struct IndexRequest {
     /// Only models that are ready.
     #[serde(default)]
     ready: bool,
@@ -32,7 +66,7 @@ pub(in crate::serve::http) struct IndexRequest {
 
 /// A model of the index.
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct IndexEntry {
+pub(super) struct IndexEntry {
     name: String,
     version: &'static str,
     state: Availability,
@@ -55,7 +89,7 @@ fn optional<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 /// `POST /v2/repository/index`.
-pub(super) async fn index(State(view): State<ServerView>, body: RequestBody) -> KserveResult {
+async fn index(State(view): State<ServerView>, body: RequestBody) -> KserveResult {
     let request: IndexRequest = run::read(body.bytes()?, optional).await?;
     let entry = |model: &Arc<ServedModel>| {
         let ready = view.is_model_ready(model.id);
@@ -80,7 +114,7 @@ pub(super) async fn index(State(view): State<ServerView>, body: RequestBody) -> 
 /// What to load.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct LoadRequest {
+pub(super) struct LoadRequest {
     #[serde(default)]
     parameters: LoadParameters,
 }
@@ -94,7 +128,7 @@ struct LoadParameters {
 
 /// `POST /v2/repository/models/{model}/load`: for operators, except that whoever asks for a model that is
 /// served has it.
-pub(super) async fn load(
+async fn load(
     State(view): State<ServerView>,
     Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
@@ -103,8 +137,8 @@ pub(super) async fn load(
     let request: LoadRequest = run::read(body.bytes()?, optional).await?;
     let bundle = request.parameters.bundle;
     if is_for_operators(&view, role) {
-        let name = admin::name_of(model)?;
-        admin::load(&view, name, bundle, None).await.map(drop)?;
+        let name = changes::name_of(model)?;
+        changes::load(&view, name, bundle, None).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
     view.find_model(model.as_deref().map_or("", String::as_str))?;
@@ -115,14 +149,14 @@ pub(super) async fn load(
 }
 
 /// `POST /v2/repository/models/{model}/unload`: for operators. The protocol has no word for `force`.
-pub(super) async fn unload(
+async fn unload(
     State(view): State<ServerView>,
     Extension(role): Extension<Role>,
     model: Result<Path<String>, PathRejection>,
 ) -> KserveResult {
     if is_for_operators(&view, role) {
-        let name = admin::name_of(model)?;
-        admin::unload(&view, name, None, true).await.map(drop)?;
+        let name = changes::name_of(model)?;
+        changes::unload(&view, name, None, true).await.map(drop)?;
         return Ok(StatusCode::OK.into_response());
     }
     view.find_model(model.as_deref().map_or("", String::as_str))?;

@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use crate::serve::core::models::ServedModel;
 use crate::serve::core::statistics::{Duties, Duty};
-use crate::serve::http::kserve::{Asked, KserveResult, VERSION, find};
+use crate::serve::http::kserve::error::KserveResult;
+use crate::serve::http::kserve::model::{PathParts, VERSION, find};
 use crate::serve::request::view::ServerView;
 
 /// The statistics of one or all models.
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct StatisticsAnswer<'a> {
+pub(super) struct StatisticsAnswer<'a> {
     model_stats: Vec<ModelStatistics<'a>>,
 }
 
@@ -43,8 +44,8 @@ pub(super) async fn all(State(view): State<ServerView>) -> KserveResult {
 }
 
 /// `GET /v2/models/{model}/stats`.
-pub(super) async fn of_model(State(view): State<ServerView>, asked: Asked) -> KserveResult {
-    let model = find(&view, asked)?;
+pub(super) async fn of_model(State(view): State<ServerView>, parts: PathParts) -> KserveResult {
+    let model = find(&view, parts)?;
     answer(std::iter::once(&*model))
 }
 

@@ -4,13 +4,26 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::family::Head;
 use crate::serve::request::refusal::Refusal;
 use crate::task::invalid::{Invalid, InvalidCode};
+
+/// Token ids, 1 for each token and 0 for padding, and segments; the last one may be left out.
+pub(super) const ID_INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
+
+/// The tensors of text that a task takes; of a text classification, the pair may be left out.
+pub(super) fn text_inputs(head: &Head) -> &'static [&'static str] {
+    match head {
+        Head::QuestionAnswering => &["question", "context"],
+        Head::TextClassification { .. } => &["text", "text_pair"],
+        _ => &["text"],
+    }
+}
 
 /// A tensor of a request.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct InputTensor {
+pub(super) struct InputTensor {
     pub(super) name: String,
     shape: Vec<usize>,
     datatype: Datatype,
@@ -56,7 +69,7 @@ impl Values {
 
 /// A tensor of an answer, as JSON.
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct OutputTensor {
+pub(super) struct OutputTensor {
     name: &'static str,
     datatype: Datatype,
     shape: Vec<usize>,

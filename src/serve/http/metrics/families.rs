@@ -18,8 +18,9 @@ use crate::runtime::simulated::SIMULATED;
 use crate::serve::core::counters::{Book, Runs, Tally};
 use crate::serve::core::histogram::{Histogram, SECONDS, SHARES};
 use crate::serve::core::worker::{Core, CoreState};
-use crate::serve::http::admin::status::words;
-use crate::serve::http::traffic::protocol;
+use crate::serve::http::management::status::words;
+use crate::serve::http::protocol::Protocols;
+use crate::serve::http::traffic::UNKNOWN;
 use crate::serve::request::view::ServerView;
 
 /// Every word for the state of a core.
@@ -27,7 +28,10 @@ const STATES: [&str; 6] = ["starting", "ready", "empty", "down", "broken", "clos
 
 /// What a server tells when it is asked.
 #[derive(Debug)]
-pub(super) struct Scrape(pub(super) ServerView);
+pub(super) struct Scrape {
+    pub(super) protocols: &'static Protocols,
+    pub(super) view: ServerView,
+}
 
 /// A core with what it has done.
 struct Seen<'a> {
@@ -42,7 +46,12 @@ type Family = (&'static str, Option<Unit>, &'static str, MetricType);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let cores: Vec<Seen<'_>> = self.0.workers().iter().map(|core| Seen::of(core)).collect();
+        let cores: Vec<Seen<'_>> = self
+            .view
+            .workers()
+            .iter()
+            .map(|core| Seen::of(core))
+            .collect();
         self.server(&mut encoder)?;
         self.requests(&mut encoder)?;
         self.models(&mut encoder, &cores)?;
@@ -82,7 +91,7 @@ impl<'a> Seen<'a> {
 
 impl Scrape {
     fn server(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let served = self.0.served();
+        let served = self.view.served();
         let runtime = match served.is_simulated() {
             true => SIMULATED,
             false => "actual",
@@ -99,12 +108,12 @@ impl Scrape {
         })?;
         let what = "1 while a request for any model would be answered.";
         family(encoder, gauge("neuronc_ready", what), |out| {
-            out.encode_gauge(&u32::from(self.0.is_ready()))
+            out.encode_gauge(&u32::from(self.view.is_ready()))
         })
     }
 
     fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let traffic = &self.0.frontend.traffic;
+        let traffic = &self.view.frontend.traffic;
         let account = traffic.account();
         let what = "Connections that are open.";
         family(encoder, gauge("neuronc_connections_open", what), |out| {
@@ -116,7 +125,7 @@ impl Scrape {
                 for (status, count) in statuses {
                     let status = status.to_string();
                     let labels = [
-                        ("protocol", protocol(route)),
+                        ("protocol", self.protocols.name_of(route).unwrap_or(UNKNOWN)),
                         ("route", route),
                         ("status", &status),
                     ];
@@ -178,11 +187,11 @@ impl Scrape {
             }
             Ok(())
         })?;
-        let models = self.0.models();
+        let models = self.view.models();
         let what = "Rows that wait for a core.";
         family(encoder, gauge("neuronc_queue_rows", what), |out| {
             for model in &models {
-                let (rows, _) = self.0.served().queue.depth(model.id);
+                let (rows, _) = self.view.served().queue.depth(model.id);
                 set(out, &[("model", &*model.name)], rows as u64)?;
             }
             Ok(())
@@ -191,7 +200,7 @@ impl Scrape {
         family(encoder, gauge("neuronc_model_cores", what), |out| {
             for model in &models {
                 let is_ready = |core: &&Arc<Core>| core.is_ready_for(model.id);
-                let ready = self.0.workers().iter().filter(is_ready).count();
+                let ready = self.view.workers().iter().filter(is_ready).count();
                 set(out, &[("model", &*model.name)], ready as u64)?;
             }
             Ok(())
@@ -199,7 +208,7 @@ impl Scrape {
         let what = "1 while a request for the model would be answered.";
         family(encoder, gauge("neuronc_model_ready", what), |out| {
             for model in &models {
-                let is_ready = u32::from(self.0.is_model_ready(model.id));
+                let is_ready = u32::from(self.view.is_model_ready(model.id));
                 set(out, &[("model", &*model.name)], is_ready)?;
             }
             Ok(())
@@ -207,7 +216,7 @@ impl Scrape {
     }
 
     fn model_names(&self) -> Vec<Arc<str>> {
-        let models = self.0.models();
+        let models = self.view.models();
         models.iter().map(|model| model.name.clone()).collect()
     }
 }

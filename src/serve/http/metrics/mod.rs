@@ -14,6 +14,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 use crate::serve::http::metrics::families::Scrape;
+use crate::serve::http::protocol::Protocols;
 use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::view::ServerView;
 
@@ -24,6 +25,7 @@ const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All families, in the form that the client reads.
 pub(super) async fn serve(
+    protocols: &'static Protocols,
     State(view): State<ServerView>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -31,7 +33,7 @@ pub(super) async fn serve(
     let accepted = accepted.and_then(|value| value.to_str().ok());
     let is_open = accepted.is_some_and(|value| value.contains("application/openmetrics-text"));
     // It reads files below /proc.
-    let written = tokio::task::spawn_blocking(move || write(view)).await;
+    let written = tokio::task::spawn_blocking(move || write(protocols, view)).await;
     let written = written.map_err(|error| error.to_string());
     let text = written.and_then(|written| written.map_err(|error| error.to_string()));
     let text = text.map_err(|why| {
@@ -46,9 +48,9 @@ pub(super) async fn serve(
 }
 
 /// Everything as OpenMetrics.
-fn write(view: ServerView) -> Result<String, fmt::Error> {
+fn write(protocols: &'static Protocols, view: ServerView) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(view)));
+    registry.register_collector(Box::new(Scrape { protocols, view }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)

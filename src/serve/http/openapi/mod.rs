@@ -1,24 +1,19 @@
-//! The OpenAPI document: every route with what it takes, answers and refuses with. The schemas come
-//! from the types that read requests and write answers.
+//! The OpenAPI document, made from the declarations of the protocols: every route with what it takes, answers
+//! and refuses with. The schemas come from the types that read requests and write answers.
 
-mod examples;
-mod management;
-mod parameters;
+pub(super) mod parameters;
 mod responses;
-mod routes;
+pub(super) mod schemas;
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
-use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use axum::routing::MethodFilter;
 use serde_json::{Map, Value, json};
 
-use crate::serve::http::access::{self, Caller};
+use crate::serve::http::openapi::schemas::{SERVED_NAME, Schemas};
+use crate::serve::http::protocol::{BodyContent, Protocols, Route, RouteAccess, RouteGroup};
 use crate::serve::listener::ListenerRole;
 use crate::serve::request::view::ServerView;
-
-/// Where the schemas of types are.
-const SCHEMAS: &str = "/components/schemas";
 
 const DESCRIPTION: &str = "One server, several protocols; docs/protocols.md says more.\n\n\
     A path of this document answers any other method with 405 and the header `allow`, and any other path \
@@ -26,10 +21,19 @@ const DESCRIPTION: &str = "One server, several protocols; docs/protocols.md says
     a route: 400 where it is not HTTP, or not TLS where that is spoken, 431 where its head is too large, \
     503 where there is no place for its connection. Bodies are JSON whatever their content type.";
 
-/// The document of a server of models and aliases of these names, of any server where there are none, as
-/// it is seen through a port. With `keys`, nothing but the health of the server is answered without.
-pub fn document(names: &[&str], door: ListenerRole, keys: bool) -> Value {
-    let mut paths = described(names, door, keys);
+/// The server that a document describes.
+pub(super) struct Described {
+    /// Models and aliases that are served; none for a document of any server.
+    pub(super) names: Vec<String>,
+    /// The port through which the server is seen.
+    pub(super) role: ListenerRole,
+    /// True where nothing but the health of the server is answered without a key.
+    pub(super) has_keys: bool,
+}
+
+/// The document of a server.
+pub(super) fn document(protocols: &Protocols, server: &Described) -> Value {
+    let (paths, schemas) = described(protocols, server);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -37,181 +41,104 @@ pub fn document(names: &[&str], door: ListenerRole, keys: bool) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": DESCRIPTION,
         },
-        "security": paths.security(&[]),
-        "paths": std::mem::take(&mut paths.paths),
-        "components": {"securitySchemes": schemes(), "schemas": paths.schemas()},
+        "security": security(server, &[]),
+        "paths": paths,
+        "components": {"securitySchemes": schemes(), "schemas": definitions(schemas, server)},
     })
 }
 
-/// Every route of a port.
-fn described(names: &[&str], door: ListenerRole, keys: bool) -> Paths {
-    let mut paths = Paths::new(names, door, keys);
-    routes::native(&mut paths);
-    routes::openai(&mut paths);
-    for (prefix, tag) in [("", "tei"), ("/tei/{model}", "tei of a model")] {
-        routes::tei(&mut paths, prefix, tag);
-    }
-    routes::kserve_health(&mut paths);
-    for model in [
-        "/v2/models/{model}",
-        "/v2/models/{model}/versions/{version}",
-    ] {
-        routes::kserve_model(&mut paths, model);
-    }
-    routes::kserve_repository(&mut paths);
-    routes::sagemaker(&mut paths);
-    routes::fastapi(&mut paths);
-    if door == ListenerRole::Management {
-        management::routes(&mut paths);
-    }
-    paths
-}
-
-/// The paths so far, and the schemas that they name.
-struct Paths {
-    /// Models and aliases that are served.
-    names: Vec<String>,
-    door: ListenerRole,
-    keys: bool,
-    paths: Map<String, Value>,
-    requests: SchemaGenerator,
-    answers: SchemaGenerator,
-}
-
-/// A route of a protocol.
-struct Route<'a> {
-    tag: &'a str,
-    method: &'static str,
-    path: String,
-    summary: &'static str,
-    body: Body,
-    answer: Reply,
-    /// The statuses of what only this route refuses: those that a body or a key brings are added. One
-    /// that can answer 504, or has a body, takes a deadline.
-    refusals: &'static [u16],
-    error: Value,
-}
-
-/// What a route takes.
-enum Body {
-    Nothing,
-    Json(Value),
-    /// The same, and it can be left out.
-    Optional(Value),
-}
-
-/// What a route answers with 200.
-enum Reply {
-    /// It never does.
-    Refused,
-    Nothing,
-    Json(Value),
-    /// JSON, or JSON and the bytes of tensors.
-    Tensors(Value),
-    /// Text of these types.
-    Text(&'static [&'static str]),
-}
-
-impl Paths {
-    fn new(names: &[&str], door: ListenerRole, keys: bool) -> Self {
-        let settings = || {
-            SchemaSettings::draft2020_12().with(|settings| {
-                settings.definitions_path = SCHEMAS.into();
-                settings.meta_schema = None;
-            })
-        };
-        Self {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            door,
-            keys,
-            paths: Map::new(),
-            requests: settings().into_generator(),
-            answers: settings().for_serialize().into_generator(),
+/// Every path of a port with its operations, and the schemas that they refer to.
+pub(super) fn described(
+    protocols: &Protocols,
+    server: &Described,
+) -> (Map<String, Value>, Schemas) {
+    let mut schemas = Schemas::new();
+    let mut paths = Map::new();
+    for protocol in protocols.on(server.role) {
+        for (group, route) in protocol.routes() {
+            let path = group.documented_path(route);
+            // Two protocols may share a path: it is refused in the form of one of them.
+            let error = (protocols.owner(&path).error)(&mut schemas);
+            let operation = operation(server, (group, route), &error, &mut schemas);
+            let operations = paths.entry(path).or_insert_with(|| json!({}));
+            operations[method(route)] = operation;
         }
     }
+    (paths, schemas)
+}
 
-    fn request<T: JsonSchema>(&mut self) -> Body {
-        Body::Json(self.requests.subschema_for::<T>().to_value())
+fn operation(
+    server: &Described,
+    (group, route): (&RouteGroup, &Route),
+    error: &Value,
+    schemas: &mut Schemas,
+) -> Value {
+    let mut operation = json!({
+        "tags": [group.tag],
+        "summary": route.summary,
+        "responses": responses::of(server, route, error, schemas),
+    });
+    match route.access {
+        RouteAccess::Open => operation["security"] = json!([]),
+        // As the whole document.
+        RouteAccess::Key => {}
+        RouteAccess::Admin => operation["security"] = security(server, &["admin"]),
     }
-
-    fn optional_request<T: JsonSchema>(&mut self) -> Body {
-        Body::Optional(self.requests.subschema_for::<T>().to_value())
+    let parameters = parameters::of(server, group, route);
+    if !parameters.is_empty() {
+        operation["parameters"] = Value::from(parameters);
     }
-
-    fn answer<T: JsonSchema>(&mut self) -> Value {
-        self.answers.subschema_for::<T>().to_value()
+    let (schema, required) = match route.body {
+        BodyContent::Nothing => return operation,
+        BodyContent::Json(schema) => (schema, true),
+        BodyContent::Optional(schema) => (schema, false),
+    };
+    let mut content = json!({"schema": schema(schemas)});
+    if let Some(example) = route.example {
+        let name = server.names.first().map_or("my-model", String::as_str);
+        content["example"] = example(name);
     }
+    let content = json!({"application/json": content});
+    operation["requestBody"] = json!({"required": required, "content": content});
+    operation
+}
 
-    fn json<T: JsonSchema>(&mut self) -> Reply {
-        Reply::Json(self.answer::<T>())
+fn method(route: &Route) -> &'static str {
+    match route.method {
+        MethodFilter::POST => "post",
+        MethodFilter::PUT => "put",
+        MethodFilter::DELETE => "delete",
+        _ => "get",
     }
+}
 
-    fn schemas(mut self) -> Map<String, Value> {
-        let mut schemas = self.requests.take_definitions(true);
-        schemas.extend(self.answers.take_definitions(true));
-        if let Some(request) = schemas.get_mut("EmbeddingsRequest") {
-            request["properties"]["model"] = parameters::served(&self.names);
-        }
-        schemas.sort_keys();
-        schemas
-    }
-
-    fn add(&mut self, route: Route<'_>) {
-        let is_open = access::is_open(&route.path);
-        let is_for_admins = route.tag == management::TAG && !is_open;
-        let mut operation = json!({
-            "tags": [route.tag],
-            "summary": route.summary,
-            "responses": responses::of(&route, self.door),
-        });
-        if is_open {
-            operation["security"] = json!([]);
-        } else if is_for_admins {
-            operation["security"] = self.security(&["admin"]);
-        }
-        let parameters = parameters::of(&route, &self.names, self.door);
-        if !parameters.is_empty() {
-            operation["parameters"] = Value::from(parameters);
-        }
-        let (schema, required) = match route.body {
-            Body::Nothing => (None, false),
-            Body::Json(schema) => (Some(schema), true),
-            Body::Optional(schema) => (Some(schema), false),
-        };
-        if let Some(schema) = schema {
-            let mut content = json!({"schema": schema});
-            if let Some(example) = examples::of(&route.path, &self.names) {
-                content["example"] = example;
-            }
-            let content = json!({"application/json": content});
-            operation["requestBody"] = json!({"required": required, "content": content});
-        }
-        let path = self.paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method] = operation;
-    }
-
-    /// Gives an operation a parameter that its path does not name.
-    fn parameter(&mut self, (path, method): (&str, &str), parameter: Value) {
-        let operation = self.paths.get_mut(path).map(|path| &mut path[method]);
-        if let Some(operation) = operation {
-            match operation["parameters"].as_array_mut() {
-                Some(parameters) => parameters.push(parameter),
-                None => operation["parameters"] = json!([parameter]),
+/// The definitions of all types, sorted by name.
+fn definitions(schemas: Schemas, server: &Described) -> Map<String, Value> {
+    let [mut definitions, answers] = schemas.definitions();
+    definitions.extend(answers);
+    for definition in definitions.values_mut() {
+        let properties = definition.get_mut("properties");
+        let properties = properties.and_then(Value::as_object_mut).into_iter();
+        for property in properties.flat_map(Map::values_mut) {
+            if property.get(SERVED_NAME).is_some() {
+                *property = parameters::served_name(&server.names);
             }
         }
     }
-
-    /// Either header, from a key of these roles; neither where the server has no keys.
-    fn security(&self, roles: &[&str]) -> Value {
-        let mut ways = vec![json!({"bearer": roles}), json!({"x-api-key": roles})];
-        if !self.keys {
-            ways.insert(0, json!({}));
-        }
-        Value::from(ways)
-    }
+    definitions.sort_keys();
+    definitions
 }
 
-/// Where an API key is.
+/// Either header, from a key of these roles; neither where the server has no keys.
+fn security(server: &Described, roles: &[&str]) -> Value {
+    let mut ways = vec![json!({"bearer": roles}), json!({"x-api-key": roles})];
+    if !server.has_keys {
+        ways.insert(0, json!({}));
+    }
+    Value::from(ways)
+}
+
+/// The places of an API key in a request.
 fn schemes() -> Value {
     json!({
         "bearer": {
@@ -228,46 +155,16 @@ fn schemes() -> Value {
     })
 }
 
-/// `GET /openapi.json`. Where there are keys, who asks for it has one.
+/// `GET /openapi.json`. Where there are keys, whoever asks for it has one.
 pub(super) async fn serve(
+    protocols: &Protocols,
     State(view): State<ServerView>,
-    caller: Option<Extension<Caller>>,
+    has_keys: bool,
 ) -> Json<Value> {
-    let names = view.names();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Json(document(&names, view.role, caller.is_some()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_schema_hides_another_of_its_name() {
-        let mut paths = described(&[], ListenerRole::Management, false);
-        let requests = paths.requests.take_definitions(true);
-        let answers = paths.answers.take_definitions(true);
-        assert!(requests.len() > 10 && answers.len() > 20);
-        for (name, schema) in &requests {
-            let other = answers.get(name).unwrap_or(schema);
-            assert_eq!(schema, other, "`{name}` of requests and of answers");
-        }
-    }
-
-    #[test]
-    fn every_body_has_an_example() {
-        let paths = described(&[], ListenerRole::Management, false);
-        let operations = paths
-            .paths
-            .values()
-            .flat_map(|path| path.as_object().unwrap());
-        let bodies: Vec<_> = operations
-            .filter_map(|(_, operation)| operation.get("requestBody"))
-            .collect();
-        assert!(bodies.len() > 20);
-        for body in bodies {
-            let content = &body["content"]["application/json"];
-            assert!(content["example"].is_object(), "{body}");
-        }
-    }
+    let server = Described {
+        names: view.names(),
+        role: view.role,
+        has_keys,
+    };
+    Json(document(protocols, &server))
 }

@@ -1,41 +1,57 @@
-//! What routes answer: which statuses, and what stands behind each.
+//! The responses of a route: every status that it can answer, with its body.
 
+use axum::routing::MethodFilter;
 use serde_json::{Map, Value, json};
 
-use crate::serve::http::access;
-use crate::serve::http::openapi::{Body, Reply, Route, management};
+use crate::serve::http::openapi::Described;
+use crate::serve::http::openapi::schemas::Schemas;
+use crate::serve::http::protocol::{AnswerContent, BodyContent, Route, RouteAccess};
 use crate::serve::listener::ListenerRole;
 
-/// Every status that a route can answer, with its body.
-pub(super) fn of(route: &Route<'_>, door: ListenerRole) -> Map<String, Value> {
+/// The responses of a route whose refusals have bodies of the schema `error`.
+pub(super) fn of(
+    server: &Described,
+    route: &Route,
+    error: &Value,
+    schemas: &mut Schemas,
+) -> Map<String, Value> {
     let mut responses = Map::new();
-    if let Some(answered) = answered(&route.answer) {
+    if let Some(answered) = answered(server, route, schemas) {
         responses.insert("200".to_owned(), answered);
     }
-    for status in statuses(route, door) {
-        responses.insert(status.to_string(), refused(status, &route.error));
+    for status in statuses(server, route) {
+        let refused = match (status, route.unready) {
+            (503, Some(schema)) => refused(status, &schema(schemas)),
+            _ => refused(status, error),
+        };
+        responses.insert(status.to_string(), refused);
     }
     responses
 }
 
-fn statuses(route: &Route<'_>, door: ListenerRole) -> Vec<u16> {
+/// The statuses of the refusals of a route, in ascending order.
+fn statuses(server: &Described, route: &Route) -> Vec<u16> {
+    let is_management = server.role == ListenerRole::Management;
     let mut statuses = route.refusals.to_vec();
-    if !access::is_open(&route.path) {
-        // Where there are API keys: none, or one of which there is too much.
-        statuses.extend([401, 429]);
-        if route.tag == management::TAG {
-            statuses.push(403);
-        }
+    if is_management {
+        statuses.extend(route.management_refusals);
     }
-    if !matches!(route.body, Body::Nothing) {
+    if route.access != RouteAccess::Open {
+        // Where there are API keys: none, or one that is beyond its limits.
+        statuses.extend([401, 429]);
+    }
+    if route.access == RouteAccess::Admin {
+        statuses.push(403);
+    }
+    if !matches!(route.body, BodyContent::Nothing) {
         statuses.extend([400, 408, 413, 415, 503, 504]);
     }
-    if door == ListenerRole::Management && route.method != "get" {
+    if is_management && route.method != MethodFilter::GET {
         // The page of another site.
         statuses.push(403);
     }
     if statuses.contains(&504) {
-        // A deadline that is no number.
+        // A deadline that is not a number.
         statuses.push(400);
     }
     statuses.sort_unstable();
@@ -43,20 +59,25 @@ fn statuses(route: &Route<'_>, door: ListenerRole) -> Vec<u16> {
     statuses
 }
 
-fn answered(reply: &Reply) -> Option<Value> {
-    let answered = match reply {
-        Reply::Refused => return None,
-        Reply::Nothing => json!({"description": "yes"}),
-        Reply::Json(schema) => response("the answer", schema),
-        Reply::Text(kinds) => {
+/// The response with 200, if the route has one.
+fn answered(server: &Described, route: &Route, schemas: &mut Schemas) -> Option<Value> {
+    let answered = match route.answer {
+        AnswerContent::NothingForOperators if server.role != ListenerRole::Management => {
+            return None;
+        }
+        AnswerContent::Nothing | AnswerContent::NothingForOperators => {
+            json!({"description": "yes"})
+        }
+        AnswerContent::Json(schema) => response("the answer", &schema(schemas)),
+        AnswerContent::Text(types) => {
             let schema = json!({"schema": {"type": "string"}});
-            let kinds = kinds
+            let types = types
                 .iter()
                 .map(|kind| ((*kind).to_owned(), schema.clone()));
-            json!({"description": "the answer", "content": kinds.collect::<Map<_, _>>()})
+            json!({"description": "the answer", "content": types.collect::<Map<_, _>>()})
         }
-        Reply::Tensors(schema) => json!({"description": "the answer", "content": {
-            "application/json": {"schema": schema},
+        AnswerContent::Tensors(schema) => json!({"description": "the answer", "content": {
+            "application/json": {"schema": schema(schemas)},
             "application/octet-stream": {"schema": {}},
         }}),
     };
@@ -80,7 +101,7 @@ fn response(description: &str, schema: &Value) -> Value {
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 
-/// What a status means in every protocol.
+/// The meaning of a status in every protocol.
 fn meaning(status: u16) -> &'static str {
     match status {
         400 => "the body or a header cannot be read, or the request cannot be answered as it is",

@@ -8,21 +8,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::family::{Head, Scores};
+use crate::serve::core::models::ServedModel;
 use crate::serve::http::body::RequestBody;
 use crate::serve::http::json;
-use crate::serve::http::tei::info::Computed;
-use crate::serve::http::tei::{
-    self, Direction, Named, TeiResult, count, model, truncation, unexpected,
-};
-use crate::serve::request::run;
+use crate::serve::http::tei::cost::{self, TextRequest};
+use crate::serve::http::tei::error::{self, TeiResult};
+use crate::serve::http::tei::model::{self, Named};
+use crate::serve::http::tei::options::{Direction, truncation};
+use crate::serve::request::refusal::Refusal;
+use crate::serve::request::run::{self, Outputs};
 use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
 use crate::task::text_classification::{self, Label, Sequence};
-use crate::task::{Answer, OneOrMany, TaskModel, check_count};
+use crate::task::{Answer, OneOrMany, Prepared, TaskModel, check_count};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct PredictRequest {
+pub(super) struct PredictRequest {
     inputs: PredictInputs,
     /// Logits in place of scores.
     #[serde(default)]
@@ -86,7 +88,9 @@ impl PredictInputs {
 }
 
 fn characters(sequences: &[Sequence<'_>]) -> usize {
-    let of = |sequence: &Sequence<'_>| count(sequence.text) + sequence.pair.map_or(0, count);
+    let of = |sequence: &Sequence<'_>| {
+        cost::characters(sequence.text) + sequence.pair.map_or(0, cost::characters)
+    };
     sequences.iter().map(of).sum()
 }
 
@@ -107,7 +111,7 @@ pub(super) async fn predict(
         Ok((request, characters))
     };
     let (request, characters) = run::read(body.bytes()?, read).await?;
-    let model = model(&view, named, is_classifier)?;
+    let model = model::find(&view, named, is_classifier)?;
     let is_list = matches!(request.inputs, PredictInputs::Batch(_));
     let prepare = move |model: &TaskModel| {
         let options = text_classification::Options {
@@ -117,22 +121,30 @@ pub(super) async fn predict(
         };
         text_classification::classify(model, &request.inputs.sequences(), options)
     };
-    let write = move |answer, computed: Computed| {
-        let Answer::Labels(mut labels) = answer else {
-            return Err(unexpected());
+    let text_request = TextRequest { begun, characters };
+    let write = move |model: &ServedModel, prepared: Prepared, outputs: Outputs| {
+        let mut labels = labels_of(prepared, outputs.values)?;
+        let answer = if is_list {
+            OneOrMany::Many(labels)
+        } else {
+            OneOrMany::One(labels.pop().unwrap_or_default())
         };
-        let answer = match is_list {
-            true => OneOrMany::Many(labels),
-            false => OneOrMany::One(labels.pop().unwrap_or_default()),
-        };
-        computed.answer::<OneOrMany<Vec<Label>>>(&answer)
+        text_request.write::<OneOrMany<Vec<Label>>>(&answer, model, &outputs.summary)
     };
-    tei::run(&view, model, prepare, (begun, characters), write).await
+    Ok(run::answer(&view, model, prepare, write).await?)
+}
+
+/// The labels of each text, best first.
+fn labels_of(prepared: Prepared, outputs: Vec<Vec<f32>>) -> Result<Vec<Vec<Label>>, Refusal> {
+    match prepared.answer(outputs).map_err(Refusal::unanswerable)? {
+        Answer::Labels(labels) => Ok(labels),
+        _ => Err(error::unexpected()),
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct RerankRequest {
+pub(super) struct RerankRequest {
     query: String,
     texts: Vec<String>,
     /// Logits in place of scores from 0 to 1.
@@ -147,7 +159,7 @@ pub(in crate::serve::http) struct RerankRequest {
 
 /// A text and how well it answers the query.
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct Rank {
+pub(super) struct Rank {
     /// Of the text in the request.
     index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,14 +176,14 @@ pub(super) async fn rerank(
     let begun = Instant::now();
     let read = |body: &[u8]| {
         let request: RerankRequest = json::parse(body)?;
-        let texts = request.texts.iter().map(|text| count(text));
-        let characters = texts.sum::<usize>() + count(&request.query);
+        let texts = request.texts.iter().map(|text| cost::characters(text));
+        let characters = texts.sum::<usize>() + cost::characters(&request.query);
         Ok((request, characters))
     };
     let (request, characters) = run::read(body.bytes()?, read).await?;
     let is_reranker =
         |head: &Head| matches!(head, Head::TextClassification { labels, .. } if labels.len() == 1);
-    let model = model(&view, named, is_reranker)?;
+    let model = model::find(&view, named, is_reranker)?;
     let (query, texts) = (request.query, Arc::new(request.texts));
     let kept = request.return_text.then(|| Arc::clone(&texts));
     let prepare = move |model: &TaskModel| {
@@ -197,10 +209,9 @@ pub(super) async fn rerank(
         };
         text_classification::classify(model, &sequences, options)
     };
-    let write = move |answer, computed: Computed| {
-        let Answer::Labels(labels) = answer else {
-            return Err(unexpected());
-        };
+    let text_request = TextRequest { begun, characters };
+    let write = move |model: &ServedModel, prepared: Prepared, outputs: Outputs| {
+        let labels = labels_of(prepared, outputs.values)?;
         let text = |index: usize| kept.as_ref().and_then(|texts| texts.get(index)).cloned();
         let rank = |(index, labels): (usize, Vec<Label>)| Rank {
             index,
@@ -209,7 +220,7 @@ pub(super) async fn rerank(
         };
         let mut ranks: Vec<Rank> = labels.into_iter().enumerate().map(rank).collect();
         ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
-        computed.answer(&ranks)
+        text_request.write(&ranks, model, &outputs.summary)
     };
-    tei::run(&view, model, prepare, (begun, characters), write).await
+    Ok(run::answer(&view, model, prepare, write).await?)
 }

@@ -1,12 +1,10 @@
-//! `/info`, `/health` and the headers of Text Embeddings Inference.
+//! `/info` and `/health` of Text Embeddings Inference.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -14,76 +12,14 @@ use tokio::runtime::Handle;
 use crate::cast::{Cast, CastMode, CastType};
 use crate::family::Head;
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::core::models::Use;
-use crate::serve::core::statistics::RequestTimes;
-use crate::serve::http::json;
-use crate::serve::http::tei::{self, TeiRefusal};
-use crate::serve::request::refusal::Refusal;
-use crate::serve::request::run::{Outputs, RunSummary};
+use crate::serve::http::tei::error::TeiRefusal;
+use crate::serve::http::tei::model::{self, Named};
 use crate::serve::request::view::ServerView;
 use crate::task::TaskModel;
 
-/// What a request cost, for its headers.
-pub(in crate::serve::http) struct Computed {
-    model: Use,
-    begun: Instant,
-    characters: usize,
-    tokens: usize,
-    times: RequestTimes,
-    summary: RunSummary,
-}
-
-impl Computed {
-    pub(in crate::serve::http) fn new(
-        model: Use,
-        (begun, characters): (Instant, usize),
-        tokens: usize,
-        outputs: &Outputs,
-    ) -> Self {
-        Self {
-            model,
-            begun,
-            characters,
-            tokens,
-            times: outputs.times,
-            summary: outputs.summary.clone(),
-        }
-    }
-
-    /// The answer with its headers; times are in whole milliseconds.
-    pub(in crate::serve::http) fn answer<T: Serialize>(
-        self,
-        answer: &T,
-    ) -> Result<Response, Refusal> {
-        let mut response = json::write(answer, &self.summary)?;
-        let total = self.begun.elapsed();
-        let numbers = [
-            ("x-compute-time", milliseconds(total)),
-            ("x-compute-characters", self.characters.to_string()),
-            ("x-compute-tokens", self.tokens.to_string()),
-            ("x-total-time", milliseconds(total)),
-            ("x-tokenization-time", milliseconds(self.times.preparing)),
-            ("x-queue-time", milliseconds(self.times.waiting)),
-            ("x-inference-time", milliseconds(self.times.running)),
-        ];
-        let chip = self.model.plan().chip.clone();
-        let headers: &mut HeaderMap = response.headers_mut();
-        for (name, value) in numbers.into_iter().chain([("x-compute-type", chip)]) {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        }
-        Ok(response)
-    }
-}
-
-fn milliseconds(time: Duration) -> String {
-    time.as_millis().to_string()
-}
-
 /// What the model is, and what the server takes.
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct Info {
+pub(super) struct Info {
     model_id: String,
     model_sha: Option<String>,
     model_dtype: &'static str,
@@ -123,11 +59,11 @@ struct Labels {
     label2id: BTreeMap<String, usize>,
 }
 
-pub(in crate::serve::http) async fn info(
+pub(super) async fn info(
     State(view): State<ServerView>,
-    named: tei::Named,
+    named: Named,
 ) -> Result<Json<Info>, TeiRefusal> {
-    let model = tei::model(&view, named, |_| true)?;
+    let model = model::find(&view, named, |_| true)?;
     let limits = &view.served().limits;
     let (name, plan) = (&model.name, model.plan());
     let model = &model.model;
@@ -186,11 +122,11 @@ fn model_type(model: &TaskModel) -> ModelType {
 }
 
 /// 200 while a request would be answered.
-pub(in crate::serve::http) async fn health(
+pub(super) async fn health(
     State(view): State<ServerView>,
-    named: tei::Named,
+    named: Named,
 ) -> Result<StatusCode, TeiRefusal> {
-    tei::model(&view, named, |_| true)?;
+    model::find(&view, named, |_| true)?;
     view.check_ready()?;
     Ok(StatusCode::OK)
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::serve::http::body::RequestBody;
 use crate::serve::http::json;
-use crate::serve::http::tei::{self, TeiRefusal};
+use crate::serve::http::tei::error::TeiRefusal;
+use crate::serve::http::tei::model::{self, Named};
+use crate::serve::http::tei::options::no_prompt;
 use crate::serve::request::run;
 use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
@@ -17,7 +19,7 @@ use crate::tokenizer::Tokens;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct TokenizeRequest {
+pub(super) struct TokenizeRequest {
     inputs: OneOrMany<String>,
     #[serde(default = "yes")]
     add_special_tokens: bool,
@@ -30,7 +32,7 @@ fn yes() -> bool {
 
 /// A token of a text.
 #[derive(Serialize, JsonSchema)]
-pub(in crate::serve::http) struct Token {
+pub(super) struct Token {
     id: i64,
     /// As it stands in the request.
     text: String,
@@ -43,14 +45,14 @@ pub(in crate::serve::http) struct Token {
 }
 
 /// The tokens of each text, however long they are.
-pub(in crate::serve::http) async fn tokenize(
+pub(super) async fn tokenize(
     State(view): State<ServerView>,
-    named: tei::Named,
+    named: Named,
     body: RequestBody,
 ) -> Result<Response, TeiRefusal> {
     let request = run::read(body.bytes()?, json::parse::<TokenizeRequest>).await?;
-    let model = tei::model(&view, named, |_| true)?;
-    tei::no_prompt(request.prompt_name.as_ref())?;
+    let model = model::find(&view, named, |_| true)?;
+    no_prompt(request.prompt_name.as_ref())?;
     let prepare = move |model: &TaskModel| {
         check_count("inputs", request.inputs.as_slice().len(), model.rows_max)?;
         let tokens = |text: &String| {
@@ -62,8 +64,7 @@ pub(in crate::serve::http) async fn tokenize(
         let tokens = texts.collect::<Result<Vec<Vec<Token>>, Invalid>>()?;
         Ok::<_, Invalid>(Json(tokens).into_response())
     };
-    let answer = run::prepare(&model, prepare).await?;
-    Ok(answer.value)
+    Ok(run::prepare(&model, prepare).await?)
 }
 
 fn listed(text: &str, tokens: &Tokens, with_special: bool) -> Vec<Token> {
@@ -92,7 +93,7 @@ fn listed(text: &str, tokens: &Tokens, with_special: bool) -> Vec<Token> {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct DecodeRequest {
+pub(super) struct DecodeRequest {
     /// The ids of a text, or a list of such lists.
     ids: OneOrMany<Vec<u32>>,
     #[serde(default = "yes")]
@@ -100,13 +101,13 @@ pub(in crate::serve::http) struct DecodeRequest {
 }
 
 /// The text that each list of ids stands for.
-pub(in crate::serve::http) async fn decode(
+pub(super) async fn decode(
     State(view): State<ServerView>,
-    named: tei::Named,
+    named: Named,
     body: RequestBody,
 ) -> Result<Response, TeiRefusal> {
     let request = run::read(body.bytes()?, json::parse::<DecodeRequest>).await?;
-    let model = tei::model(&view, named, |_| true)?;
+    let model = model::find(&view, named, |_| true)?;
     let prepare = move |model: &TaskModel| {
         let count = match &request.ids {
             OneOrMany::One(ids) => ids.len().min(1),
@@ -121,8 +122,7 @@ pub(in crate::serve::http) async fn decode(
         let texts = texts.collect::<Result<Vec<String>, Invalid>>()?;
         Ok::<_, Invalid>(Json(texts).into_response())
     };
-    let answer = run::prepare(&model, prepare).await?;
-    Ok(answer.value)
+    Ok(run::prepare(&model, prepare).await?)
 }
 
 fn refused(field: &str, error: &anyhow::Error) -> Invalid {

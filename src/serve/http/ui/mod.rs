@@ -2,55 +2,64 @@
 //! `/admin/status` and `/metrics`. `GET /docs` shows the routes of its port, from `/openapi.json`. They ask
 //! the port that they came from, and nothing else.
 
-use axum::Router;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::on;
 
-use crate::serve::request::view::ServerView;
+use crate::serve::http::protocol::{AnswerContent, MakeHandler, Route};
 
 /// The page may load, ask and run what this server has, and nothing from anywhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What a page is made of.
-struct Files {
-    page: &'static str,
-    style: &'static str,
-    script: &'static str,
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The status page, below `/ui` on the port for management.
+pub(super) const STATUS: &[Route] = &[
+    page(
+        |method, _| on(method, async || file(HTML, include_str!("page.html"))),
+        "The status page",
+    ),
+    style(|method, _| on(method, async || file(CSS, include_str!("page.css")))),
+    script(|method, _| on(method, async || file(JAVASCRIPT, include_str!("page.js")))),
+];
+
+/// The page of the routes, below `/docs` on every port.
+pub(super) const DOCS: &[Route] = &[
+    page(
+        |method, _| on(method, async || file(HTML, include_str!("docs.html"))),
+        "These routes, as a page",
+    ),
+    style(|method, _| on(method, async || file(CSS, DOCS_STYLE))),
+    script(|method, _| on(method, async || file(JAVASCRIPT, include_str!("docs.js")))),
+];
+
+/// The style of the status page, and what the other page has beyond it.
+const DOCS_STYLE: &str = concat!(include_str!("page.css"), include_str!("docs.css"));
+
+const fn page(handler: MakeHandler, summary: &'static str) -> Route {
+    text("", handler, summary, &["text/html"])
 }
 
-const STATUS: Files = Files {
-    page: include_str!("page.html"),
-    style: include_str!("page.css"),
-    script: include_str!("page.js"),
-};
-
-const DOCS: Files = Files {
-    page: include_str!("docs.html"),
-    // The style of the one page, and what the other has beyond it.
-    style: concat!(include_str!("page.css"), include_str!("docs.css")),
-    script: include_str!("docs.js"),
-};
-
-/// Of the port for management.
-pub(super) fn routes() -> Router<ServerView> {
-    of("/ui", &STATUS)
+const fn style(handler: MakeHandler) -> Route {
+    text("/page.css", handler, "Its style", &["text/css"])
 }
 
-/// Of every port.
-pub(super) fn of_routes() -> Router<ServerView> {
-    of("/docs", &DOCS)
+const fn script(handler: MakeHandler) -> Route {
+    text("/page.js", handler, "Its script", &["text/javascript"])
 }
 
-fn of(root: &str, files: &'static Files) -> Router<ServerView> {
-    let page = || async { file("text/html; charset=utf-8", files.page) };
-    let style = || async { file("text/css; charset=utf-8", files.style) };
-    let script = || async { file("text/javascript; charset=utf-8", files.script) };
-    Router::new()
-        .route(root, get(page))
-        .route(&format!("{root}/page.css"), get(style))
-        .route(&format!("{root}/page.js"), get(script))
+const fn text(
+    path: &'static str,
+    handler: MakeHandler,
+    summary: &'static str,
+    types: &'static [&'static str],
+) -> Route {
+    Route::get(path, handler, summary)
+        .open()
+        .answers_with(AnswerContent::Text(types))
 }
 
 fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {

@@ -1,15 +1,11 @@
-//! Management: what is served and how it does, and changes to it. Its routes are on a listener of their
-//! own, where nobody but operators gets in. `docs/management.md` describes them.
-
-pub mod status;
+//! Changes of what is served: models are loaded, moved and taken away, and names are given to them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::routing::{get, post, put};
-use axum::{Json, Router};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,20 +21,8 @@ use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::view::ServerView;
 use crate::task::invalid::{Invalid, InvalidCode};
 
-pub(super) fn routes() -> Router<ServerView> {
-    Router::new()
-        .route("/admin/status", get(status::all))
-        .route("/admin/cores", get(status::cores))
-        .route("/admin/models", get(status::models))
-        .route("/admin/aliases", get(status::aliases))
-        .route("/admin/models/{model}", put(put_model).delete(take_model))
-        .route("/admin/aliases/{alias}", put(put_alias).delete(take_alias))
-        .route("/admin/aliases/{alias}/rollback", post(roll_back))
-}
-
 /// Lists of cores as the document has them. That they ascend is more than a pattern can say.
-pub(in crate::serve::http) const CORES: &str =
-    "^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$";
+pub(super) const CORES: &str = "^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$";
 
 /// What a change came to.
 #[derive(Serialize, JsonSchema)]
@@ -51,7 +35,7 @@ pub(in crate::serve::http) struct ChangeAnswer {
 /// What to serve under the name of the path.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct ModelRequest {
+pub(super) struct ModelRequest {
     /// The folder of the bundle, as the server sees it; not needed for a model that is served.
     bundle: Option<PathBuf>,
     /// Such as `0-3,6`; those of the model by default, or all.
@@ -62,7 +46,7 @@ pub(in crate::serve::http) struct ModelRequest {
 /// What to take away.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TakeQuery {
+pub(super) struct TakeQuery {
     /// Such as `0-3,6`; all by default.
     cores: Option<String>,
     /// Take the last copy too.
@@ -73,18 +57,18 @@ struct TakeQuery {
 /// Models by their share of the requests, such as `{"old": 90, "new": 10}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::serve::http) struct AliasRequest {
+pub(super) struct AliasRequest {
     #[schemars(extend("minProperties" = 1))]
     models: std::collections::BTreeMap<String, u32>,
 }
 
-type Answer = Result<Json<ChangeAnswer>, Refusal>;
+pub(in crate::serve::http) type ChangeResponse = Result<Json<ChangeAnswer>, Refusal>;
 
-async fn put_model(
+pub(super) async fn put_model(
     State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
     body: RequestBody,
-) -> Answer {
+) -> ChangeResponse {
     let name = name_of(name)?;
     let body = body.bytes()?;
     let request: ModelRequest = match body.is_empty() {
@@ -95,11 +79,11 @@ async fn put_model(
     load(&view, name, request.bundle, cores).await
 }
 
-async fn take_model(
+pub(super) async fn take_model(
     State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
     query: Result<Query<TakeQuery>, QueryRejection>,
-) -> Answer {
+) -> ChangeResponse {
     let name = name_of(name)?;
     let Query(query) = query.map_err(|rejection| {
         Refusal::from(Invalid::new(
@@ -113,12 +97,12 @@ async fn take_model(
 }
 
 /// Loads a model, or puts it on more cores; see [`ServedState::put_model`].
-pub(super) async fn load(
+pub(in crate::serve::http) async fn load(
     view: &ServerView,
     name: String,
     bundle: Option<PathBuf>,
     cores: Option<CoreList>,
-) -> Answer {
+) -> ChangeResponse {
     change(view, move |served| {
         let wish = Wish {
             bundle: bundle.as_deref(),
@@ -130,23 +114,23 @@ pub(super) async fn load(
 }
 
 /// Takes a model off cores; see [`ServedState::take_model`].
-pub(super) async fn unload(
+pub(in crate::serve::http) async fn unload(
     view: &ServerView,
     name: String,
     cores: Option<CoreList>,
     force: bool,
-) -> Answer {
+) -> ChangeResponse {
     change(view, move |served| {
         served.take_model(&name, cores.as_ref(), force)
     })
     .await
 }
 
-async fn put_alias(
+pub(super) async fn put_alias(
     State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
     body: RequestBody,
-) -> Answer {
+) -> ChangeResponse {
     let name = name_of(name)?;
     let request: AliasRequest = json::parse(&body.bytes()?)?;
     let target = |(model, weight)| Target { model, weight };
@@ -154,24 +138,26 @@ async fn put_alias(
     change(&view, move |served| served.put_alias(&name, targets)).await
 }
 
-async fn take_alias(
+pub(super) async fn take_alias(
     State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
-) -> Answer {
+) -> ChangeResponse {
     let name = name_of(name)?;
     change(&view, move |served| served.take_alias(&name)).await
 }
 
-async fn roll_back(
+pub(super) async fn roll_back(
     State(view): State<ServerView>,
     name: Result<Path<String>, PathRejection>,
-) -> Answer {
+) -> ChangeResponse {
     let name = name_of(name)?;
     change(&view, move |served| served.roll_back_alias(&name)).await
 }
 
 /// The name in a path, if it is one.
-pub(super) fn name_of(name: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+pub(in crate::serve::http) fn name_of(
+    name: Result<Path<String>, PathRejection>,
+) -> Result<String, Refusal> {
     let name = name.map(|Path(name)| name).unwrap_or_default();
     let checked = check_model_name(&name);
     checked.map_err(|why| Invalid::new(InvalidCode::BadParameter, "", why))?;
@@ -190,7 +176,7 @@ fn core_list(text: Option<&str>) -> Result<Option<CoreList>, Refusal> {
 async fn change(
     view: &ServerView,
     make: impl FnOnce(&ServedState) -> Result<Outcome, Trouble> + Send + 'static,
-) -> Answer {
+) -> ChangeResponse {
     let frontend = Arc::clone(&view.frontend);
     let made = tokio::task::spawn_blocking(move || make(&frontend.served)).await;
     let made = made.map_err(|error| {

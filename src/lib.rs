@@ -16,6 +16,7 @@ pub mod command;
 pub mod failure;
 pub mod files;
 pub mod host_memory;
+pub mod html;
 pub mod http_error;
 pub mod processes;
 pub mod tensor;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::bench::{Report, Run, text};
+use crate::html::escape;
 
 const STYLE: &str = include_str!("bench.css");
 
@@ -198,11 +199,4 @@ fn open(height: f64, label: &str) -> String {
         "<svg viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\" \
          aria-label=\"{label}\">\n"
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

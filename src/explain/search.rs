@@ -1,13 +1,13 @@
-//! From what somebody typed or pasted to the entries that it may mean.
+//! From a text that somebody typed or pasted to the explanations that it may mean.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::explanation::{Explanation, Group};
 use super::table::Table;
-use super::{Entry, Group};
 
-/// Only so much of a line is looked at; what matters in a log line stands nearer to its beginning.
+/// The most bytes of a line that are looked at; what matters stands nearer to its beginning.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
 /// A word that may be a code, with the bracket before it.
@@ -39,7 +39,7 @@ fn regex(pattern: &str) -> Regex {
 }
 
 /// The entries that `text` may mean, the most likely first.
-pub(super) fn candidates<'a>(table: &'a Table, text: &str) -> Vec<&'a Entry> {
+pub(super) fn candidates<'a>(table: &'a Table, text: &str) -> Vec<&'a Explanation> {
     let text = beginning(text.trim());
     let mut found = whole(table, text);
     if found.is_empty() {
@@ -54,7 +54,7 @@ pub(super) fn candidates<'a>(table: &'a Table, text: &str) -> Vec<&'a Entry> {
     found.into_iter().map(|at| &table.entries[at]).collect()
 }
 
-/// What the whole of `text` stands for: a name, a number, or a code of a known form.
+/// The explanations of `text` as a whole: a name, a number, or a code of a known form.
 fn whole(table: &Table, text: &str) -> Vec<usize> {
     let plain = text.trim_matches(|c: char| c.is_whitespace() || "[](){}<>`'\",;:.".contains(c));
     if let Some(at) = table.named(plain) {
@@ -66,7 +66,7 @@ fn whole(table: &Table, text: &str) -> Vec<usize> {
     table.like(&plain.to_uppercase()).into_iter().collect()
 }
 
-/// What is found inside of `line`: codes before statuses before messages.
+/// The explanations of parts of `line`: codes before statuses before messages.
 fn in_line(table: &Table, line: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for word in WORD.captures_iter(line) {
@@ -101,7 +101,7 @@ fn in_line(table: &Table, line: &str) -> Vec<usize> {
 }
 
 /// Whether `word` is this entry's name or alias as it is written in the table.
-fn is_code(entry: &Entry, word: &str) -> bool {
+fn is_code(entry: &Explanation, word: &str) -> bool {
     entry.name == word || entry.aliases.iter().any(|alias| alias == word)
 }
 

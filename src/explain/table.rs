@@ -1,4 +1,4 @@
-//! The entries with the indexes by which they are found.
+//! The explanations with the indexes by which they are found.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use anyhow::Result;
 use regex::{Regex, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
-use super::{Entry, Group};
+use super::explanation::{Explanation, Group};
 use crate::files;
 
 /// The files under `data/`, in the order of [`Group::ALL`].
@@ -42,17 +42,17 @@ pub(super) static TABLE: LazyLock<Table> =
 /// A file under `data/`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct TableFile {
     format: u32,
     group: Group,
     #[serde(default)]
     chips: Vec<String>,
-    entries: Vec<Entry>,
+    entries: Vec<Explanation>,
 }
 
 /// Entries, and where each is found; the indexes hold positions in `entries`.
 pub(super) struct Table {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<Explanation>,
     /// By name and alias, in capitals.
     names: HashMap<String, usize>,
     numbers: HashMap<i32, Vec<usize>>,
@@ -124,10 +124,10 @@ impl Table {
     }
 }
 
-fn read(name: &str, text: &str) -> Result<Vec<Entry>> {
-    let file: File = files::parse_yaml(text, name)?;
+fn read(name: &str, text: &str) -> Result<Vec<Explanation>> {
+    let file: TableFile = files::parse_yaml(text, name)?;
     anyhow::ensure!(file.format == FORMAT, "`{name}` has format {}", file.format);
-    let complete = |mut entry: Entry| {
+    let complete = |mut entry: Explanation| {
         entry.group = file.group;
         entry.chips.get_or_insert_with(|| file.chips.clone());
         entry

@@ -1,14 +1,14 @@
-//! Advice: what the table of codes and messages says about what a report found.
+//! Advice: the remedies of `neuronc explain` for what a report found.
 
 use neuron_logs::reading::NoticeKind;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::explain::{self, Entry};
-use crate::report::source::{LogFacts, Source};
+use crate::explain::{self, Explanation};
+use crate::report::source::{LogFacts, ReportSource};
 use crate::report::subject::Subject;
 
-/// More advice than this is not read.
+/// The most pieces of advice: more is not read.
 const ADVICE_MAX: usize = 6;
 
 /// One thing to know and what to do about it; `neuronc explain NAME` says more.
@@ -21,12 +21,12 @@ pub struct Advice {
 }
 
 /// Advice on errors first, then on warnings, then on how the operators are divided.
-pub(super) fn collect(sources: &[Source], subjects: &[Subject]) -> Vec<Advice> {
+pub(super) fn collect(sources: &[ReportSource], subjects: &[Subject]) -> Vec<Advice> {
     let logs: Vec<&LogFacts> = sources
         .iter()
         .filter_map(|source| source.log.as_ref())
         .collect();
-    let mut entries: Vec<&Entry> = Vec::new();
+    let mut entries: Vec<&Explanation> = Vec::new();
     for error in logs.iter().flat_map(|log| &log.errors) {
         let code = error.code.as_deref().and_then(explain::advice_for);
         let status = error.exit_status.map(|status| status.to_string());

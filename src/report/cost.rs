@@ -1,4 +1,4 @@
-//! What a division between host and chip costs per inference: quantities that the source holds, and
+//! The cost of a division between host and chip per inference: quantities that the source holds, and
 //! never times.
 
 use neuron_logs::reading::{LogRun, Partitioning, TensorSpec};
@@ -9,18 +9,18 @@ use crate::coverage::estimate::EstimateTotals;
 
 /// The cost of one inference; what the source does not tell is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Cost {
-    /// How often it crosses between host and chip: twice for each sub-graph on the chip.
+pub struct InferenceCost {
+    /// The crossings between host and chip: two for each sub-graph on the chip.
     pub crossings: Option<u64>,
     /// Bytes of the inputs of all sub-graphs on the chip. Logs do not hold the shapes of outputs.
     pub bytes_to_chip: Option<u64>,
     /// FLOPs on the host, as an estimate has them.
     pub host_flops: Option<u64>,
-    /// FLOPs of which an estimate does not know where they run.
+    /// FLOPs of operators that an estimate does not know the place of.
     pub flops_not_known: Option<u64>,
 }
 
-impl Cost {
+impl InferenceCost {
     /// The cost of a run of torch-neuron, from its sub-graphs and their command lines.
     pub(super) fn of_run(run: &LogRun) -> Option<Self> {
         let subgraphs = run.subgraphs.compiled?;
@@ -43,7 +43,7 @@ impl Cost {
         })
     }
 
-    /// The cost of what a partitioner made.
+    /// The cost of the partitions that a partitioner made.
     pub(super) fn of_partitions(partitioning: &Partitioning) -> Self {
         let on_chip = partitioning.partitions.iter().filter(|it| it.is_on_chip());
         Self {
@@ -118,11 +118,11 @@ mod tests {
             function("failed", &[1_000_000], "float32"),
             function("b", &[2, 128], "int64"),
         ];
-        let cost = Cost::of_run(&run(2, functions.clone())).unwrap();
+        let cost = InferenceCost::of_run(&run(2, functions.clone())).unwrap();
         assert_eq!(cost.crossings, Some(4));
         assert_eq!(cost.bytes_to_chip, Some(3 * 224 * 224 * 4 + 2 * 128 * 8));
         // One sub-graph more than the log has inputs of.
-        let cost = Cost::of_run(&run(3, functions)).unwrap();
+        let cost = InferenceCost::of_run(&run(3, functions)).unwrap();
         assert_eq!((cost.crossings, cost.bytes_to_chip), (Some(6), None));
     }
 
@@ -133,7 +133,7 @@ mod tests {
             (&[1], "string"),
             (&[i64::MAX, 9], "int8"),
         ] {
-            let cost = Cost::of_run(&run(1, vec![function("a", shape, dtype)])).unwrap();
+            let cost = InferenceCost::of_run(&run(1, vec![function("a", shape, dtype)])).unwrap();
             assert_eq!(cost.bytes_to_chip, None, "{shape:?} {dtype}");
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::report::subject::Subject;
 
-/// How often an inference crosses between host and chip; `None` where no subject tells.
+/// The number of crossings per inference; `None` where no subject tells.
 pub(super) fn crossings(subjects: &[Subject]) -> Option<String> {
     let crossings = || subjects.iter().filter_map(|it| it.cost?.crossings);
     let (least, most) = (crossings().min()?, crossings().max()?);
@@ -17,7 +17,7 @@ pub(super) fn crossings(subjects: &[Subject]) -> Option<String> {
     })
 }
 
-/// How many bytes cross, as far as it is known; `None` where nothing crosses.
+/// The number of bytes that cross, as far as it is known; `None` where nothing crosses.
 pub(super) fn crossing_bytes(subjects: &[Subject]) -> Option<String> {
     let crossing = || {
         let costs = subjects.iter().filter_map(|it| it.cost);

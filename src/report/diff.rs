@@ -1,11 +1,11 @@
-//! What changed between two reports.
+//! The difference between two reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::report::Report;
+use crate::report::CoverageReport;
 use crate::report::subject::Share;
 use crate::report::verdict;
 use crate::report::width::{elide, wrap};
@@ -15,7 +15,7 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// The difference between an old and a new report.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Difference {
+pub struct ReportDifference {
     pub schema_version: u32,
     pub old_verdict: String,
     pub new_verdict: String,
@@ -31,19 +31,19 @@ pub struct Difference {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OperatorChange {
     pub operator: String,
-    pub old: Counts,
-    pub new: Counts,
+    pub old: PlaceCounts,
+    pub new: PlaceCounts,
 }
 
-/// How often an operator runs where.
+/// The number of times that an operator runs on the chip and on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub struct Counts {
+pub struct PlaceCounts {
     pub on_chip: u64,
     pub on_host: u64,
 }
 
-impl Difference {
-    pub fn between(old: &Report, new: &Report) -> Self {
+impl ReportDifference {
+    pub fn between(old: &CoverageReport, new: &CoverageReport) -> Self {
         let (old_counts, new_counts) = (counts(old), counts(new));
         let names: BTreeSet<&String> = old_counts.keys().chain(new_counts.keys()).collect();
         let change = |operator: &String| OperatorChange {
@@ -99,9 +99,12 @@ impl Difference {
             ));
         }
         for change in &self.operators {
-            let arrow = |old: u64, new: u64| match old == new {
-                true => old.to_string(),
-                false => format!("{old} -> {new}"),
+            let arrow = |old: u64, new: u64| {
+                if old == new {
+                    old.to_string()
+                } else {
+                    format!("{old} -> {new}")
+                }
             };
             let chip = arrow(change.old.on_chip, change.new.on_chip);
             let host = arrow(change.old.on_host, change.new.on_host);
@@ -126,8 +129,8 @@ impl OperatorChange {
     }
 }
 
-fn counts(report: &Report) -> BTreeMap<String, Counts> {
-    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+fn counts(report: &CoverageReport) -> BTreeMap<String, PlaceCounts> {
+    let mut counts: BTreeMap<String, PlaceCounts> = BTreeMap::new();
     for subject in &report.subjects {
         for entry in subject.on_chip.iter().flatten() {
             counts.entry(entry.operator.clone()).or_default().on_chip += entry.count as u64;
@@ -139,7 +142,7 @@ fn counts(report: &Report) -> BTreeMap<String, Counts> {
     counts
 }
 
-fn errors(report: &Report) -> BTreeSet<String> {
+fn errors(report: &CoverageReport) -> BTreeSet<String> {
     let logs = report
         .sources
         .iter()

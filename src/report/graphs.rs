@@ -1,4 +1,4 @@
-//! Graphs in words and counts: the rows of a log that holds no figures of operators.
+//! Graphs in words and counts, for logs that hold no figures of operators.
 
 use neuron_logs::reading::{GraphStatus, LogGraph};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::report::subject::Subject;
 
-/// How many graphs ended how.
+/// The number of graphs by how they ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct GraphCounts {
     pub total: u64,
@@ -61,7 +61,7 @@ impl GraphCounts {
     }
 }
 
-/// How much of a graph is on the chip: there is no part of it.
+/// The part of a graph that is on the chip: all of it or nothing.
 pub(super) fn place(graph: &LogGraph) -> &'static str {
     match graph.status {
         GraphStatus::Passed | GraphStatus::Cached => "all of it",
@@ -70,7 +70,7 @@ pub(super) fn place(graph: &LogGraph) -> &'static str {
     }
 }
 
-/// How a graph ended, with its code.
+/// The end of a graph in words, with its code.
 pub(super) fn result(graph: &LogGraph) -> String {
     let word = match graph.status {
         GraphStatus::Passed => "ok",

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::report::Report;
-use crate::report::rows::{self, Row};
+use crate::html::escape;
+use crate::report::CoverageReport;
+use crate::report::rows::{self, ReportRow};
 use crate::report::subject::Subject;
 use crate::report::verdict::Grade;
 use crate::report::{text, verdict};
@@ -14,7 +15,7 @@ const STYLE: &str = include_str!("report.css");
 const BARS_MAX: usize = 40;
 
 /// The whole page.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &CoverageReport) -> String {
     let mut page = String::new();
     let grade = match report.verdict.grade {
         Grade::Full | Grade::Normal => "good",
@@ -54,7 +55,7 @@ fn push_items(page: &mut String, items: &[String]) {
     page.push_str("</ul>\n");
 }
 
-fn push_table(page: &mut String, report: &Report) {
+fn push_table(page: &mut String, report: &CoverageReport) {
     page.push_str(
         "<table><thead><tr><th>source</th><th>what</th><th class=\"n\">on chip</th>\
          <th class=\"n\">coverage</th><th></th><th>result</th></tr></thead>\n<tbody>\n",
@@ -65,7 +66,7 @@ fn push_table(page: &mut String, report: &Report) {
     page.push_str("</tbody></table>\n");
 }
 
-fn push_row(page: &mut String, row: &Row) {
+fn push_row(page: &mut String, row: &ReportRow) {
     let (count, percent) = row.figures();
     let meter = row.share.map_or_else(String::new, |share| {
         format!(
@@ -142,7 +143,7 @@ fn push_chart(page: &mut String, title: &str, subject: &Subject) {
     }
 }
 
-fn push_errors(page: &mut String, report: &Report) {
+fn push_errors(page: &mut String, report: &CoverageReport) {
     let logs = report
         .sources
         .iter()
@@ -168,12 +169,4 @@ fn push_errors(page: &mut String, report: &Report) {
         page.push_str("<h2>contradictions</h2>\n");
         push_items(page, &contradictions);
     }
-}
-
-/// Text of a log must not become markup.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::report::Report;
+use crate::report::CoverageReport;
 use crate::report::rows;
 use crate::report::subject::Subject;
 use crate::report::{text, verdict};
 
 /// The whole report.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &CoverageReport) -> String {
     let mut page = format!("**{}**\n", escape(&report.verdict.line));
     for reason in &report.verdict.reasons {
         let _ = writeln!(page, "- {}", escape(reason));
@@ -58,7 +58,7 @@ fn push_list(page: &mut String, title: &str, subject: &Subject) {
     page.push_str("\n</details>\n");
 }
 
-fn push_errors(page: &mut String, report: &Report) {
+fn push_errors(page: &mut String, report: &CoverageReport) {
     let logs = report
         .sources
         .iter()
@@ -85,7 +85,7 @@ fn push_errors(page: &mut String, report: &Report) {
     }
 }
 
-fn push_advice(page: &mut String, report: &Report) {
+fn push_advice(page: &mut String, report: &CoverageReport) {
     for advice in &report.advice {
         let _ = writeln!(
             page,

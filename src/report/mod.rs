@@ -1,8 +1,8 @@
-//! Reports: what any number of sources say about coverage, in one value that is rendered as text,
-//! Markdown, HTML or JSON.
+//! Reports: the coverage of any number of sources, in one value that is rendered as text, Markdown,
+//! HTML or JSON.
 //!
 //! [`source`] opens what the user names, [`subject`] brings bundles and logs into one form,
-//! [`verdict`] judges it. The renderers only read [`Report`]; `docs/report.schema.json` describes it
+//! [`verdict`] judges it. The renderers only read [`CoverageReport`]; `docs/report.schema.json` describes it
 //! as JSON.
 
 pub mod advice;
@@ -25,18 +25,18 @@ use serde::Serialize;
 
 use crate::report::advice::Advice;
 use crate::report::graphs::GraphCounts;
-use crate::report::source::Source;
+use crate::report::source::ReportSource;
 use crate::report::subject::{Share, Subject};
-use crate::report::verdict::Verdict;
+use crate::report::verdict::CoverageVerdict;
 
 /// The version of a report as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What the sources say.
+/// The coverage of all sources.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Report {
+pub struct CoverageReport {
     pub schema_version: u32,
-    pub verdict: Verdict,
+    pub verdict: CoverageVerdict,
     /// Arithmetic operators on the chip, over all subjects that say so.
     pub total: Option<Share>,
     /// The same as an estimate says it, before compiling.
@@ -47,15 +47,15 @@ pub struct Report {
     pub graphs: Option<GraphCounts>,
     /// One for each model, bucket or graph, in the order of the sources.
     pub subjects: Vec<Subject>,
-    pub sources: Vec<Source>,
-    /// What to do, most urgent first.
+    pub sources: Vec<ReportSource>,
+    /// Things to do, the most urgent first.
     pub advice: Vec<Advice>,
 }
 
-impl Report {
+impl CoverageReport {
     /// Puts what was read from each source into one report.
-    pub fn new(read: Vec<(Source, Vec<Subject>)>) -> Self {
-        let (sources, subjects): (Vec<Source>, Vec<Vec<Subject>>) = read.into_iter().unzip();
+    pub fn new(read: Vec<(ReportSource, Vec<Subject>)>) -> Self {
+        let (sources, subjects): (Vec<ReportSource>, Vec<Vec<Subject>>) = read.into_iter().unzip();
         let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
         let sum = |share_of: fn(&Subject) -> Option<Share>| {
             subjects.iter().filter_map(share_of).reduce(Share::plus)
@@ -101,8 +101,8 @@ impl Report {
     }
 }
 
-/// The JSON Schema of [`Report`].
+/// The JSON Schema of [`CoverageReport`].
 pub fn schema() -> Result<String> {
-    let schema = schemars::schema_for!(Report);
+    let schema = schemars::schema_for!(CoverageReport);
     Ok(serde_json::to_string_pretty(&schema)?)
 }

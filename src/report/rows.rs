@@ -1,23 +1,22 @@
-//! The rows of a report: one for each model, bucket or graph, and the total. What each form of report
-//! puts into its table.
+//! The rows of the table that each form of report has: one for each subject, and the total.
 
-use crate::report::Report;
+use crate::report::CoverageReport;
 use crate::report::subject::{Share, Subject};
 use crate::report::{graphs, text};
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
+pub(super) struct ReportRow {
     /// Empty where it is that of the row above.
     pub(super) source: String,
     pub(super) name: String,
     pub(super) share: Option<Share>,
-    /// What stands for the figures where there are none.
+    /// The text in place of the figures where there are none.
     pub(super) place: String,
     pub(super) result: String,
 }
 
-impl Row {
+impl ReportRow {
     /// `69 of 72` and `95.83 %`.
     pub(super) fn figures(&self) -> (String, String) {
         match self.share {
@@ -31,18 +30,19 @@ impl Row {
 }
 
 /// Every row, the total last.
-pub(super) fn rows(report: &Report) -> Vec<Row> {
+pub(super) fn rows(report: &CoverageReport) -> Vec<ReportRow> {
     let mut above = "";
     let mut rows = Vec::new();
     for subject in &report.subjects {
-        let source = match subject.source == above {
-            true => "",
-            false => subject.source.as_str(),
+        let source = if subject.source == above {
+            ""
+        } else {
+            subject.source.as_str()
         };
         above = &subject.source;
         rows.push(of_subject(source, subject));
     }
-    let total = |share, result: String| Row {
+    let total = |share, result: String| ReportRow {
         source: "total".to_owned(),
         name: String::new(),
         share,
@@ -57,12 +57,12 @@ pub(super) fn rows(report: &Report) -> Vec<Row> {
     rows
 }
 
-fn of_subject(source: &str, subject: &Subject) -> Row {
+fn of_subject(source: &str, subject: &Subject) -> ReportRow {
     let (place, result) = match &subject.graph {
         Some(graph) => (graphs::place(graph), graphs::result(graph)),
         None => ("-", text::outcome(subject.outcome).to_owned()),
     };
-    Row {
+    ReportRow {
         source: source.to_owned(),
         name: subject.name.clone(),
         share: subject.share(),

@@ -1,4 +1,4 @@
-//! What the user names: a bundle, a log, a folder of logs, or stdin.
+//! The sources that the user names: bundles, logs, folders of logs, stdin.
 
 use std::fs::File;
 use std::io::stdin;
@@ -22,36 +22,37 @@ use crate::report::subject::Subject;
 /// The name that stands for stdin.
 pub const STDIN: &str = "-";
 
-/// How deep a folder is searched for logs; a compiler's work folder nests a few levels.
+/// The depth to which a folder is searched for logs; a compiler's work folder nests a few levels.
 const DEPTH_MAX: usize = 6;
 
-/// How many files of a folder are read.
+/// The most files of a folder that are read.
 const FILES_MAX: usize = 10_000;
 
 /// A source as a report shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Source {
+pub struct ReportSource {
     pub name: String,
-    pub kind: Kind,
+    pub kind: SourceKind,
     /// The chip's name, or the generation that the log's producers belong to.
     pub chip: Option<String>,
-    /// What was assumed, and what an estimate is based on.
+    /// Assumptions, and the lists that an estimate is based on.
     pub notes: Vec<String>,
-    /// What only logs have.
+    /// The facts that only logs have.
     #[serde(flatten)]
     pub log: Option<LogFacts>,
 }
 
+/// The kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum SourceKind {
     Bundle,
     Log,
     /// A bundle or a graph, for another chip and before compiling.
     Estimate,
 }
 
-/// What a log says beside its runs.
+/// The facts of a log beside its runs.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LogFacts {
     pub outcome: CompilationOutcome,
@@ -74,8 +75,8 @@ pub struct LogFacts {
     pub skipped: SkippedInput,
 }
 
-/// Reads what `name` stands for; a folder of logs gives one source for each log.
-pub fn read(name: &str) -> Result<Vec<(Source, Vec<Subject>)>> {
+/// Reads the source called `name`; a folder of logs gives one source for each log.
+pub fn read(name: &str) -> Result<Vec<(ReportSource, Vec<Subject>)>> {
     if name == STDIN {
         return Ok(vec![recognised(
             name,
@@ -88,9 +89,9 @@ pub fn read(name: &str) -> Result<Vec<(Source, Vec<Subject>)>> {
     }
     if path.is_dir() {
         let coverage = Bundle::open(path, Check::Sizes)?.coverage()?;
-        let source = Source {
+        let source = ReportSource {
             name: name.to_owned(),
-            kind: Kind::Bundle,
+            kind: SourceKind::Bundle,
             chip: Some(coverage.chip.clone()),
             notes: Vec::new(),
             log: None,
@@ -109,7 +110,7 @@ fn read_log(path: &Path) -> Result<LogReading> {
     neuron_logs::read(file).with_context(|| format!("reading `{}`", path.display()))
 }
 
-fn recognised(name: &str, reading: LogReading) -> Result<(Source, Vec<Subject>)> {
+fn recognised(name: &str, reading: LogReading) -> Result<(ReportSource, Vec<Subject>)> {
     if reading.recognised {
         return Ok(of_log(name, reading));
     }
@@ -130,7 +131,7 @@ fn recognised(name: &str, reading: LogReading) -> Result<(Source, Vec<Subject>)>
         .into())
 }
 
-fn read_folder(folder: &Path) -> Result<Vec<(Source, Vec<Subject>)>> {
+fn read_folder(folder: &Path) -> Result<Vec<(ReportSource, Vec<Subject>)>> {
     let mut found = Vec::new();
     let mut read = 0;
     for path in files_below(folder, DEPTH_MAX)? {
@@ -191,7 +192,7 @@ fn is_text_name(path: &Path) -> bool {
     !OTHERS.contains(&extension.as_str())
 }
 
-fn of_log(name: &str, reading: LogReading) -> (Source, Vec<Subject>) {
+fn of_log(name: &str, reading: LogReading) -> (ReportSource, Vec<Subject>) {
     let subjects = Subject::of_log(name, &reading);
     let analysis = reading.analysis.as_ref();
     let unsupported = analysis.map(|analysis| {
@@ -204,9 +205,9 @@ fn of_log(name: &str, reading: LogReading) -> (Source, Vec<Subject>) {
         ChipFamily::Inf1 => "inf1".to_owned(),
         ChipFamily::Neuronx => "inf2, trn1 or later".to_owned(),
     });
-    let source = Source {
+    let source = ReportSource {
         name: name.to_owned(),
-        kind: Kind::Log,
+        kind: SourceKind::Log,
         chip: reading.target.clone().or(family),
         notes: Vec::new(),
         log: Some(LogFacts {
@@ -232,23 +233,22 @@ fn of_log(name: &str, reading: LogReading) -> (Source, Vec<Subject>) {
     (source, subjects)
 }
 
-/// What the chip of `profile` would run of a bundle or of a TorchScript file.
-pub fn estimate(name: &str, profile: &ChipProfile) -> Result<Vec<(Source, Vec<Subject>)>> {
+/// An estimate of what the chip of `profile` would run of a bundle or of a TorchScript file.
+pub fn estimate(name: &str, profile: &ChipProfile) -> Result<Vec<(ReportSource, Vec<Subject>)>> {
     let path = Path::new(name);
-    let estimate = match path.is_dir() {
-        false => estimate::graph_file(path, profile, None)?,
-        true => {
-            let bundle = Bundle::open(path, Check::Sizes)?;
-            let graphs = bundle.manifest.artifacts.iter();
-            let traced = TracedModel {
-                plan: &bundle.manifest.plan,
-                weights: bundle.weights()?,
-                graphs: graphs
-                    .map(|artifact| (artifact.bucket, bundle.path(&artifact.graph)))
-                    .collect(),
-            };
-            estimate::traced(&traced, profile)?
-        }
+    let estimate = if path.is_dir() {
+        let bundle = Bundle::open(path, Check::Sizes)?;
+        let graphs = bundle.manifest.artifacts.iter();
+        let traced = TracedModel {
+            plan: &bundle.manifest.plan,
+            weights: bundle.weights()?,
+            graphs: graphs
+                .map(|artifact| (artifact.bucket, bundle.path(&artifact.graph)))
+                .collect(),
+        };
+        estimate::traced(&traced, profile)?
+    } else {
+        estimate::graph_file(path, profile, None)?
     };
     let mut notes = estimate.notes.clone();
     notes.extend(
@@ -263,9 +263,9 @@ pub fn estimate(name: &str, profile: &ChipProfile) -> Result<Vec<(Source, Vec<Su
                 .to_owned(),
         );
     }
-    let source = Source {
+    let source = ReportSource {
         name: name.to_owned(),
-        kind: Kind::Estimate,
+        kind: SourceKind::Estimate,
         chip: Some(estimate.chip.clone()),
         notes,
         log: None,

@@ -1,4 +1,4 @@
-//! A subject: one model or bucket, whatever kind of source it comes from.
+//! A subject: one model, bucket or graph, whatever kind of source it comes from.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::coverage::estimate::{
     BucketEstimate, Estimate, OperatorEstimate, OperatorPlace, OperatorSupport, PlaceShare,
 };
 use crate::coverage::{Basis, BucketCoverage, Coverage, OperatorCount};
-use crate::report::cost::Cost;
+use crate::report::cost::InferenceCost;
 
 /// A part of a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
@@ -48,7 +48,7 @@ impl Share {
     }
 }
 
-/// One model or bucket. What the source does not say is absent.
+/// One model, bucket or graph. What the source does not say is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Subject {
     /// The source that it was found in.
@@ -68,21 +68,21 @@ pub struct Subject {
     /// Operators of which an estimate does not know whether the chip takes them.
     pub not_known: Vec<OperatorCount>,
     pub subgraphs: Option<Subgraphs>,
-    /// The most frequent first.
+    /// The operators on the chip, the most frequent first.
     pub on_chip: Option<Vec<OperatorCount>>,
-    /// The most frequent first.
+    /// The operators on the host, the most frequent first.
     pub on_host: Option<Vec<HostOperator>>,
-    /// Where this is one graph of a compiler that prints no figures of operators.
+    /// The graph, where the subject is one of a compiler that prints no figures of operators.
     pub graph: Option<LogGraph>,
-    /// What one inference costs beside the arithmetic on the chip.
-    pub cost: Option<Cost>,
+    /// The cost of one inference beside the arithmetic on the chip.
+    pub cost: Option<InferenceCost>,
     /// Functions that failed and fell back to the host.
     pub failed_functions: Vec<String>,
     pub contradictions: Vec<String>,
 }
 
 impl Subject {
-    /// What runs on the chip, or would by an estimate.
+    /// The share that runs on the chip, or would by an estimate.
     pub fn share(&self) -> Option<Share> {
         self.compiled.or(self.estimated)
     }
@@ -145,7 +145,7 @@ impl Subject {
                 not_known: at(OperatorPlace::NotKnown).map(counted).collect(),
                 on_chip: Some(at(OperatorPlace::Chip).map(counted).collect()),
                 on_host: Some(host.collect()),
-                cost: Some(Cost::of_estimate(&bucket.totals)),
+                cost: Some(InferenceCost::of_estimate(&bucket.totals)),
                 ..Self::empty(source, name)
             }
         };
@@ -219,7 +219,7 @@ impl Subject {
             subgraphs: (run.subgraphs != Subgraphs::default()).then_some(run.subgraphs),
             on_chip,
             on_host,
-            cost: Cost::of_run(run),
+            cost: InferenceCost::of_run(run),
             failed_functions: run.failed_functions.clone(),
             contradictions: own.map(describe).collect(),
             ..Self::empty(source, run_name(index, run))
@@ -236,7 +236,7 @@ impl Subject {
             let outcome = outcome_of(graph.status);
             Self {
                 outcome,
-                cost: (outcome == CompilationOutcome::Pass).then(Cost::of_whole_graph),
+                cost: (outcome == CompilationOutcome::Pass).then(InferenceCost::of_whole_graph),
                 graph: Some(graph.clone()),
                 ..Self::empty(source, name)
             }
@@ -244,7 +244,7 @@ impl Subject {
         graphs.iter().enumerate().map(subject).collect()
     }
 
-    /// What a partitioner made of a model: the only figures of operators on these chips.
+    /// The subject that a partitioner made of a model: the only figures of operators on these chips.
     fn of_partitions(source: &str, reading: &LogReading, made: &Partitioning) -> Self {
         let mut places: [BTreeMap<&str, usize>; 2] = Default::default();
         for partition in &made.partitions {
@@ -271,7 +271,7 @@ impl Subject {
             outcome: reading.outcome,
             on_chip: Some(on_chip.collect()),
             on_host: Some(on_host.collect()),
-            cost: Some(Cost::of_partitions(made)),
+            cost: Some(InferenceCost::of_partitions(made)),
             ..Self::empty(source, format!("{} partitions", made.partitions.len()))
         }
     }

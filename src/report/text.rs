@@ -6,39 +6,39 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use neuron_logs::reading::{CompilationOutcome, GraphStatus, LogGraph};
 
-use crate::report::Report;
+use crate::report::CoverageReport;
 use crate::report::graphs;
-use crate::report::source::{LogFacts, Source};
+use crate::report::source::{LogFacts, ReportSource};
 use crate::report::subject::{Share, Subject};
 use crate::report::verdict::{self, Grade};
 use crate::report::width::{WIDTH, elide, wrap};
 
-/// The least that names have of a table's width, and the most; a graph's name is a module's.
+/// The least and the most of a table's width that names have; a graph's name is that of a module.
 const NAME_WIDTH_MIN: usize = 16;
 const NAME_WIDTH_MAX: usize = 34;
 const GRAPH_WIDTH_MAX: usize = 41;
 
-/// What a file's name has of it where there are several.
+/// The width of a file's name in it, where there are several files.
 const FILE_WIDTH: usize = 16;
 
-/// A code has up to eleven characters.
+/// The most of it that results have; a code has up to eleven characters.
 const RESULT_WIDTH_MAX: usize = 24;
 
-/// Graphs that are shown; the rest is counted.
+/// The most graphs that are shown; the rest is counted.
 const GRAPHS_MAX: usize = 60;
 
-/// Rows of a list that are shown; the rest is counted.
+/// The most entries of a list that are shown; the rest is counted.
 const ROWS_MAX: usize = 20;
 
 /// Whether the text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colour {
+pub enum TextColour {
     Always,
     Never,
 }
 
 /// The whole report.
-pub fn render(report: &Report, colour: Colour) -> String {
+pub fn render(report: &CoverageReport, colour: TextColour) -> String {
     let mut text = String::new();
     let (open, close) = paint(report.verdict.grade, colour);
     text.push_str(&format!("{open}{}{close}\n", wrap(&report.verdict.line, 0)));
@@ -65,8 +65,8 @@ pub fn render(report: &Report, colour: Colour) -> String {
     text
 }
 
-/// What stands before and behind a coloured text.
-fn paint(grade: Grade, colour: Colour) -> (String, String) {
+/// The codes before and behind a coloured text.
+fn paint(grade: Grade, colour: TextColour) -> (String, String) {
     let hue = match grade {
         Grade::Full | Grade::Normal => AnsiColor::Green,
         Grade::Failed => AnsiColor::Red,
@@ -74,12 +74,12 @@ fn paint(grade: Grade, colour: Colour) -> (String, String) {
     };
     let style: Style = hue.on_default().bold();
     match colour {
-        Colour::Never => (String::new(), String::new()),
-        Colour::Always => (style.render().to_string(), style.render_reset().to_string()),
+        TextColour::Never => (String::new(), String::new()),
+        TextColour::Always => (style.render().to_string(), style.render_reset().to_string()),
     }
 }
 
-fn push_advice(text: &mut String, report: &Report) {
+fn push_advice(text: &mut String, report: &CoverageReport) {
     for advice in &report.advice {
         let _ = writeln!(
             text,
@@ -94,7 +94,7 @@ fn push_advice(text: &mut String, report: &Report) {
 
 /// One row for each subject, and a total where there are several. Subjects that are graphs have no
 /// figures, and a table of their own.
-fn push_tables(text: &mut String, report: &Report) {
+fn push_tables(text: &mut String, report: &CoverageReport) {
     let (graphs, others): (Vec<&Subject>, Vec<&Subject>) = report
         .subjects
         .iter()
@@ -115,16 +115,17 @@ fn push_tables(text: &mut String, report: &Report) {
     }
 }
 
-/// What a row is called; its file is named where there are several.
+/// The name of a row, with its file where there are several.
 fn row_name(subject: &Subject, several: bool) -> String {
     let own = subject.name.replace(" MODULE_", " ");
-    match several {
-        false => own,
-        true => format!("{} {own}", elide(file_name(&subject.source), FILE_WIDTH)),
+    if several {
+        format!("{} {own}", elide(file_name(&subject.source), FILE_WIDTH))
+    } else {
+        own
     }
 }
 
-fn push_figures(text: &mut String, report: &Report, subjects: &[&Subject], several: bool) {
+fn push_figures(text: &mut String, report: &CoverageReport, subjects: &[&Subject], several: bool) {
     let row = |name: String, share: Option<Share>, subgraphs: String, result: &str| {
         let result = result.to_owned();
         [name, on_chip(share), percent(share), subgraphs, result]
@@ -169,7 +170,8 @@ fn push_graphs(text: &mut String, subjects: &[&Subject], several: bool) {
     }
 }
 
-/// The graphs that there is room for: those that did not pass first to stay, in the order of the log.
+/// The graphs that are shown, in the order of the log. When there are too many, those that passed are
+/// left out first.
 fn shown<'a>(subjects: &[&'a Subject]) -> Vec<(&'a Subject, &'a LogGraph)> {
     let all = || {
         subjects
@@ -181,9 +183,10 @@ fn shown<'a>(subjects: &[&'a Subject]) -> Vec<(&'a Subject, &'a LogGraph)> {
     let bad = all().filter(|(_, graph)| !is_good(graph)).count();
     let (mut good_left, mut bad_left) = (GRAPHS_MAX.saturating_sub(bad), GRAPHS_MAX);
     let fits = |(_, graph): &(&Subject, &LogGraph)| {
-        let left = match is_good(graph) {
-            true => &mut good_left,
-            false => &mut bad_left,
+        let left = if is_good(graph) {
+            &mut good_left
+        } else {
+            &mut bad_left
         };
         let fits = *left > 0;
         *left = left.saturating_sub(1);
@@ -270,7 +273,7 @@ pub(super) fn outcome(outcome: CompilationOutcome) -> &'static str {
     }
 }
 
-/// Subjects whose operators are the same, each group with its title and one of them.
+/// Groups of subjects whose operators are the same: for each its title and one subject.
 pub(super) fn distinct(subjects: &[Subject]) -> Vec<(String, &Subject)> {
     let mut groups: Vec<(Vec<&str>, &Subject)> = Vec::new();
     for subject in subjects
@@ -343,7 +346,7 @@ fn push_rest(text: &mut String, rows: usize) {
     }
 }
 
-fn push_log(text: &mut String, source: &Source, log: &LogFacts) {
+fn push_log(text: &mut String, source: &ReportSource, log: &LogFacts) {
     let mut lines = Vec::new();
     if let Some(supported) = &log.analysis_percent {
         lines.push(format!(

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::report::cost_words;
 use crate::report::graphs::GraphCounts;
-use crate::report::source::{LogFacts, Source};
+use crate::report::source::{LogFacts, ReportSource};
 use crate::report::subject::{Share, Subject};
 
-/// What the reader should know first.
+/// The first thing that the reader should know.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Verdict {
+pub struct CoverageVerdict {
     pub grade: Grade,
     /// One sentence.
     pub line: String,
@@ -20,7 +20,7 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// How the sources look as a whole.
+/// The judgement on all sources together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grade {
@@ -38,7 +38,7 @@ pub enum Grade {
     Unknown,
 }
 
-/// Kinds of models that differ in what is normal.
+/// The kinds of models that differ in what is normal for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ModelKind {
     Transformer,
@@ -46,11 +46,11 @@ enum ModelKind {
     Other,
 }
 
-/// A transformer whose embeddings stay on the host is above this share; published logs of BERT models
+/// The least share of a transformer whose embeddings stay on the host; published logs of BERT models
 /// on inf1 lie between 96 and 99.
 const TRANSFORMER_NORMAL_PERCENT: f64 = 95.0;
 
-impl Verdict {
+impl CoverageVerdict {
     /// 100 or 0 where the compiler takes a model as a whole or not at all, and said which.
     pub(super) fn all_or_nothing_percent(&self) -> Option<f64> {
         match self.grade {
@@ -62,7 +62,11 @@ impl Verdict {
 }
 
 /// Judges the subjects of all sources; `total` is the sum of their figures.
-pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Share>) -> Verdict {
+pub(super) fn judge(
+    sources: &[ReportSource],
+    subjects: &[Subject],
+    total: Option<Share>,
+) -> CoverageVerdict {
     let logs: Vec<&LogFacts> = sources
         .iter()
         .filter_map(|source| source.log.as_ref())
@@ -75,7 +79,7 @@ pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Shar
         Some(total) => with_figures(&logs, subjects, total),
         None => without_figures(&logs, subjects),
     };
-    // What was not compiled as it should costs nothing yet.
+    // A model that was not compiled is not run: it costs nothing.
     if !matches!(verdict.grade, Grade::Failed | Grade::Analysis) {
         let cost = cost_words::crossings(subjects);
         verdict.line.extend(cost.map(|cost| format!("; {cost}")));
@@ -85,7 +89,7 @@ pub(super) fn judge(sources: &[Source], subjects: &[Subject], total: Option<Shar
     verdict
 }
 
-/// What a log without figures means for each graph.
+/// The meaning of a log without figures for each of its graphs.
 fn all_or_nothing(logs: &[&LogFacts], total: Option<Share>) -> Option<String> {
     let mut silent = logs.iter().filter(|log| {
         log.partitioning.is_none()
@@ -107,11 +111,11 @@ fn all_or_nothing(logs: &[&LogFacts], total: Option<Share>) -> Option<String> {
 
 /// Judges an estimate: shares of operators and of FLOPs that would run on the chip.
 pub(super) fn estimate(
-    sources: &[Source],
+    sources: &[ReportSource],
     subjects: &[Subject],
     operators: Share,
     flops: Option<Share>,
-) -> Verdict {
+) -> CoverageVerdict {
     let chips: Vec<&str> = sources
         .iter()
         .filter_map(|source| source.chip.as_deref())
@@ -149,22 +153,23 @@ pub(super) fn estimate(
             "embeddings stay on the host by design: look-ups, next to no arithmetic".to_owned(),
         );
     }
-    Verdict {
+    CoverageVerdict {
         grade: Grade::Analysis,
         line,
         reasons,
     }
 }
 
-/// Percent with so many digits that less than all does not look like all.
+/// A percentage that never rounds up to 100: less than all must not look like all.
 fn just_below(share: Share) -> String {
-    match share.part < share.whole && share.percent > 99.995 {
-        true => "over 99.99 %".to_owned(),
-        false => format!("{:.2} %", share.percent),
+    if share.part < share.whole && share.percent > 99.995 {
+        "over 99.99 %".to_owned()
+    } else {
+        format!("{:.2} %", share.percent)
     }
 }
 
-fn failure(logs: &[&LogFacts], subjects: &[Subject], total: Option<Share>) -> Verdict {
+fn failure(logs: &[&LogFacts], subjects: &[Subject], total: Option<Share>) -> CoverageVerdict {
     let first = logs
         .iter()
         .filter(|log| log.outcome == CompilationOutcome::Fail)
@@ -193,7 +198,7 @@ fn failure(logs: &[&LogFacts], subjects: &[Subject], total: Option<Share>) -> Ve
             "{passes} compiler calls passed; a pass is not a usable model"
         ));
     }
-    Verdict {
+    CoverageVerdict {
         grade: Grade::Failed,
         line,
         reasons,
@@ -219,14 +224,14 @@ pub(super) fn cause(error: &LogError) -> String {
     }
 }
 
-fn with_figures(logs: &[&LogFacts], subjects: &[Subject], total: Share) -> Verdict {
+fn with_figures(logs: &[&LogFacts], subjects: &[Subject], total: Share) -> CoverageVerdict {
     let share = format!(
         "{:.2} % of the arithmetic operators run on the chip ({} of {})",
         total.percent, total.part, total.whole
     );
     let mut reasons = reasons(logs, subjects);
     if total.part == total.whole {
-        return Verdict {
+        return CoverageVerdict {
             grade: Grade::Full,
             line: share,
             reasons,
@@ -250,7 +255,7 @@ fn with_figures(logs: &[&LogFacts], subjects: &[Subject], total: Share) -> Verdi
         ),
         ModelKind::Other => (Grade::Low, "not everything"),
     };
-    Verdict {
+    CoverageVerdict {
         grade,
         line: format!("{share}: {judgement}"),
         reasons,
@@ -296,12 +301,12 @@ fn reasons(logs: &[&LogFacts], subjects: &[Subject]) -> Vec<String> {
     reasons
 }
 
-fn without_figures(logs: &[&LogFacts], subjects: &[Subject]) -> Verdict {
+fn without_figures(logs: &[&LogFacts], subjects: &[Subject]) -> CoverageVerdict {
     let every = |outcome| !logs.is_empty() && logs.iter().all(|log| log.outcome == outcome);
     let whole = logs
         .iter()
         .all(|log| log.chip_family == Some(ChipFamily::Neuronx) && log.partitioning.is_none());
-    let verdict = |grade, line: &str, reasons: Vec<String>| Verdict {
+    let verdict = |grade, line: &str, reasons: Vec<String>| CoverageVerdict {
         grade,
         line: line.to_owned(),
         reasons,
@@ -334,7 +339,7 @@ fn without_figures(logs: &[&LogFacts], subjects: &[Subject]) -> Verdict {
     verdict(Grade::Unknown, &line, reasons)
 }
 
-fn analysis(logs: &[&LogFacts]) -> Verdict {
+fn analysis(logs: &[&LogFacts]) -> CoverageVerdict {
     let percents: Vec<f64> = logs.iter().filter_map(|log| log.analysis_percent).collect();
     let unsupported: Vec<&str> = logs
         .iter()
@@ -358,7 +363,7 @@ fn analysis(logs: &[&LogFacts]) -> Verdict {
             hlo.len()
         ));
     }
-    Verdict {
+    CoverageVerdict {
         grade: Grade::Analysis,
         line,
         reasons,

@@ -5,11 +5,11 @@ use crate::failure::printable;
 /// The width that every line keeps to.
 pub(super) const WIDTH: usize = 80;
 
-/// What stands for the part of a name that is left out.
+/// The sign for the part of a name that is left out.
 const ELISION: &str = "..";
 
-/// Text broken at words; lines after the first are indented, and the first one is taken to be. What
-/// is longer than a line is broken too.
+/// Text broken at words. Lines after the first are indented by `indent`, and the first one begins
+/// there. A word that is longer than a line is broken too.
 pub(super) fn wrap(text: &str, indent: usize) -> String {
     let mut wrapped = String::new();
     let mut column = indent;

@@ -2,13 +2,13 @@
 //!
 //! What the words mean is in the table of `explain`; here is only which of several answers is the cause.
 
-use crate::explain::{self, Entry, Group, Severity};
+use crate::explain::{self, Explanation, Group, Severity};
 use crate::failure::{Class, Failure};
 
 /// The cause of a failure, where the table knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
-    pub entry: &'static Entry,
+    pub entry: &'static Explanation,
     /// The line in which it was found.
     pub evidence: String,
     /// The process cannot use its core any more.
@@ -19,7 +19,7 @@ impl Diagnosis {
     /// Looks for the cause in the `message` of a failure and in the `log` that was written meanwhile.
     pub fn find(message: &str, log: &[String]) -> Option<Self> {
         let lines = message.lines().chain(log.iter().map(String::as_str));
-        let found: Vec<(&'static Entry, &str)> = lines
+        let found: Vec<(&'static Explanation, &str)> = lines
             .flat_map(|line| {
                 explain::candidates(line)
                     .into_iter()
@@ -61,7 +61,7 @@ impl Diagnosis {
 }
 
 /// Only what ends a load or a run: a note about tracing in the same log does not.
-fn is_cause(entry: &Entry) -> bool {
+fn is_cause(entry: &Explanation) -> bool {
     match entry.group {
         Group::Messages => entry.severity == Severity::Error,
         Group::RuntimeStatuses => entry.severity != Severity::Note,
@@ -71,7 +71,7 @@ fn is_cause(entry: &Entry) -> bool {
 
 /// The smallest is the cause. A message names it, a status only its kind, and the table has what is
 /// specific first.
-fn rank(entry: &'static Entry) -> (bool, bool, usize) {
+fn rank(entry: &'static Explanation) -> (bool, bool, usize) {
     let place = explain::entries().iter().position(|other| other == entry);
     let is_status = entry.group != Group::Messages;
     (entry.is_vague(), is_status, place.unwrap_or(usize::MAX))

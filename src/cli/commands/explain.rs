@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::cli::terminal::wrap::wrap;
-use crate::explain::{self, Entry, Group, Severity};
+use crate::explain::{self, Explanation, Group, Severity};
 use crate::failure::{Failure, name_list};
 
 const EXAMPLES: &str = "\
@@ -36,7 +36,7 @@ pub(in crate::cli) struct ExplainArgs {
 #[derive(Serialize)]
 struct Answer {
     asked: String,
-    entries: Vec<&'static Entry>,
+    entries: Vec<&'static Explanation>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ struct Answers {
 #[derive(Serialize)]
 struct Everything {
     schema_version: u32,
-    entries: &'static [Entry],
+    entries: &'static [Explanation],
 }
 
 pub(in crate::cli) fn run(args: &ExplainArgs) -> Result<()> {
@@ -152,7 +152,7 @@ fn answer_text(answer: &Answer) -> String {
     parts.join("\n\n")
 }
 
-fn entry_text(entry: &Entry) -> String {
+fn entry_text(entry: &Explanation) -> String {
     let severity = match entry.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -185,7 +185,7 @@ fn entry_text(entry: &Entry) -> String {
 }
 
 /// The name, with the numbers that it does not say itself.
-fn label(entry: &Entry) -> String {
+fn label(entry: &Explanation) -> String {
     let numbers = entry.numbers.iter().map(ToString::to_string);
     let more: Vec<String> = numbers
         .filter(|number| !entry.name.ends_with(&format!(" {number}")))

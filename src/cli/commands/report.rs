@@ -10,9 +10,9 @@ use crate::cli::terminal::print;
 use crate::failure::{Class, Failure};
 use crate::files;
 use crate::profile::{self, ChipProfile};
-use crate::report::diff::Difference;
-use crate::report::text::Colour;
-use crate::report::{Report, html, markdown, source, text};
+use crate::report::diff::ReportDifference;
+use crate::report::text::TextColour;
+use crate::report::{CoverageReport, html, markdown, source, text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,7 +94,7 @@ pub(in crate::cli) fn run(args: &ReportArgs) -> Result<()> {
             None => source::read(source)?,
         });
     }
-    let report = Report::new(read);
+    let report = CoverageReport::new(read);
     args.write(&match args.format {
         ReportFormat::Text => text::render(&report, args.colour()),
         ReportFormat::Json => serde_json::to_string_pretty(&report)?,
@@ -112,10 +112,10 @@ fn diff(args: &ReportArgs) -> Result<()> {
             .into());
     };
     let (old, new) = (
-        Report::new(source::read(old)?),
-        Report::new(source::read(new)?),
+        CoverageReport::new(source::read(old)?),
+        CoverageReport::new(source::read(new)?),
     );
-    let difference = Difference::between(&old, &new);
+    let difference = ReportDifference::between(&old, &new);
     match args.format {
         ReportFormat::Text => args.write(&difference.text()),
         ReportFormat::Json => args.write(&serde_json::to_string_pretty(&difference)?),
@@ -135,11 +135,11 @@ impl ReportArgs {
         }
     }
 
-    fn colour(&self) -> Colour {
+    fn colour(&self) -> TextColour {
         if self.output.is_none() && stdout().is_terminal() {
-            Colour::Always
+            TextColour::Always
         } else {
-            Colour::Never
+            TextColour::Never
         }
     }
 
@@ -150,7 +150,7 @@ impl ReportArgs {
         }
     }
 
-    fn check_gates(&self, report: &Report) -> Result<()> {
+    fn check_gates(&self, report: &CoverageReport) -> Result<()> {
         let missed = |what: String| Err(Failure::new(Class::Negative, what).into());
         if let Some(gate) = self.min_coverage {
             match report.coverage_percent() {

@@ -18,6 +18,7 @@ const LAYERS: [&[&str]; 19] = [
         "failure",
         "files",
         "host_memory",
+        "html",
         "http_error",
         "processes",
         "tensor",

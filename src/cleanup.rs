@@ -1,4 +1,4 @@
-//! What must not outlive an interrupted run: child processes and half-made folders.
+//! Kills child processes and removes half-made folders when a run is interrupted.
 //!
 //! Values that own such a thing remove it when they are dropped. A signal ends the process without
 //! dropping anything, so they are also registered here.
@@ -11,53 +11,54 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 static REMAINS: Mutex<Remains> = Mutex::new(Remains::new());
 
-/// Everything that is registered.
+/// Everything that is registered, by number.
 #[derive(Debug)]
 struct Remains {
     next: u64,
     things: BTreeMap<u64, Thing>,
-    /// The process ends: what is registered now is too late.
+    /// True when the process is about to end, so that newly registered things are removed at once.
     is_over: bool,
 }
 
+/// A thing that must be removed.
 #[derive(Debug)]
 enum Thing {
     Process(u32),
     Folder(PathBuf),
 }
 
-/// Keeps something registered; dropping it says that its owner took care.
+/// Keeps a thing registered; it is dropped when the owner has removed the thing itself.
 #[derive(Debug)]
 pub struct Registration(u64);
 
-/// A child process that must be killed, with all processes of its group.
+/// Registers a child process that must be killed, with all processes of its group.
 pub fn process(id: u32) -> Registration {
     register(Thing::Process(id))
 }
 
-/// A folder that must be removed.
+/// Registers a folder that must be removed.
 pub fn folder(path: &Path) -> Registration {
     register(Thing::Folder(path.to_owned()))
 }
 
-/// Kills and removes everything that is registered; for a process that is about to end.
+/// Kills and removes everything that is registered, in a process that is about to end.
 pub fn run() {
     remains().end();
 }
 
-/// The same on a thread that ends the process. Other threads see their children die: whatever they
-/// start now is killed at once, and none of them comes to report a failure that is ours.
+/// Like [`run`], on a thread that ends the process. The other threads now see their children die. They must not
+/// report that as a failure, so they stop as soon as they register or drop anything; children that they start
+/// until then are killed at once.
 pub fn run_and_stop_others() {
     let mut remains = remains();
     remains.is_over = true;
     remains.end();
 }
 
-/// Kills the process group that the process `id` leads: the compiler that an interpreter started ends
-/// with it.
+/// Kills the process group of the child `id`: with an interpreter also the compiler that it started.
 pub fn kill_group(id: u32) {
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-    // A group that is gone already cannot be killed.
+    // It fails where the group has ended already.
     let _ = pid.map(|pid| kill_process_group(pid, Signal::KILL));
 }
 
@@ -68,7 +69,7 @@ fn register(thing: Thing) -> Registration {
     Registration(id)
 }
 
-/// Does not return where another thread ends the process.
+/// Stops this thread forever where another one is ending the process.
 fn stop_if_over(remains: MutexGuard<'_, Remains>) {
     let is_over = remains.is_over;
     drop(remains);
@@ -107,7 +108,7 @@ impl Remains {
 
 impl Thing {
     fn end(&self) {
-        // Nothing can be done about what cannot be killed or removed.
+        // Failures are ignored: the process is about to end.
         match self {
             Thing::Process(id) => kill_group(*id),
             Thing::Folder(path) => {

@@ -1,5 +1,5 @@
-//! The only place that starts a process: its environment is built, its output is kept, and the ways
-//! in which it can fail are told apart.
+//! Starts processes, which no other file does: each gets an environment that was built for it, its output
+//! is kept, and the ways in which it can fail are told apart.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,19 +21,19 @@ use wait_timeout::ChildExt as _;
 
 use crate::cleanup::{self, Registration};
 
-/// A line on a child's stdout may not be longer than this many bytes.
+/// Longer lines of a child's stdout are passed on in pieces.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
-/// Lines of a child that may wait to be handled; a faster child is slowed down.
+/// Number of lines that may wait to be handled; beyond, the child is slowed down.
 const LINES_WAITING_MAX: usize = 1024;
 
-/// Bytes of a child's log that an error looks back on.
+/// Bytes at the end of a child's log from which an error shows lines.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// Bytes that a log keeps from its beginning; of what follows it keeps the last [`TAIL_BYTES`].
+/// Bytes that a log keeps from its beginning; of the output after that it keeps the last [`TAIL_BYTES`].
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
-/// A program with its arguments and its whole environment: nothing is inherited.
+/// A program with its arguments and its whole environment; no variable is inherited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     pub path: PathBuf,
@@ -41,23 +41,23 @@ pub struct Program {
     pub environment: BTreeMap<OsString, OsString>,
 }
 
-/// Sees what a child writes to its log.
-pub type Watch<'a> = dyn Fn(&[u8]) + Sync + 'a;
+/// Receives the bytes that a child writes to its log.
+pub type OutputWatch<'a> = dyn Fn(&[u8]) + Sync + 'a;
 
-/// Where the log of a child goes.
-pub struct Log<'a> {
+/// The log of a child, which is its stderr.
+pub struct ChildLog<'a> {
     pub path: &'a Path,
-    /// Sees everything as it is written.
-    pub watch: Option<&'a Watch<'a>>,
+    /// Receives the output as it is written.
+    pub watch: Option<&'a OutputWatch<'a>>,
 }
 
-impl<'a> Log<'a> {
+impl<'a> ChildLog<'a> {
     pub fn file(path: &'a Path) -> Self {
         Self { path, watch: None }
     }
 }
 
-/// Why a process did not do its work.
+/// The reason why a process did not do its work.
 #[derive(Debug)]
 pub enum CommandError {
     NotFound {
@@ -129,19 +129,19 @@ fn write_tail(f: &mut fmt::Formatter<'_>, lines: &[String]) -> fmt::Result {
 impl std::error::Error for CommandError {}
 
 impl Program {
-    /// Runs to the end: `input` goes to stdin, each line of stdout to `on_line`, stderr to `log`. The
-    /// child and what it started are killed when `deadline` passes or `on_line` fails.
+    /// Runs the program to its end: `input` goes to stdin, each line of stdout to `on_line`, stderr to `log`.
+    /// The child and the processes that it started are killed when `deadline` passes or `on_line` fails.
     pub fn run(
         &self,
         input: Vec<u8>,
-        log: &Log,
+        log: &ChildLog,
         deadline: Duration,
         on_line: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<()> {
         let file =
             File::create(log.path).with_context(|| format!("creating `{}`", log.path.display()))?;
         let child = self.spawn(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
-        let mut running = Running {
+        let mut running = RunningChild {
             _registration: cleanup::process(child.id()),
             child,
         };
@@ -149,7 +149,8 @@ impl Program {
         thread::scope(|scope| {
             let kept = scope.spawn(move || keep_log(stderr, file, log.watch));
             let outcome = self.follow(&mut running, input, deadline, on_line);
-            // What still holds the log open, such as a compiler without its parent, ends too.
+            // A process that the child left behind, such as a compiler, may hold the pipe of the log open; then
+            // the thread that reads it would never end.
             cleanup::kill_group(running.child.id());
             let kept = kept.join().unwrap_or(Ok(()));
             let status = outcome?;
@@ -158,16 +159,17 @@ impl Program {
         })
     }
 
-    /// Hands out the lines of a child until it closes its stdout, and waits for its end.
+    /// Passes the lines of a child on until it closes its stdout, then waits for its end.
     fn follow(
         &self,
-        running: &mut Running,
+        running: &mut RunningChild,
         input: Vec<u8>,
         deadline: Duration,
         on_line: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<ExitStatus> {
         let ends = Instant::now() + deadline;
-        // A child that dies without reading its input shows in its exit status, not here.
+        // On a thread, since a child that writes before it has read all would wait for us as we wait for it. A
+        // child that dies without reading shows in its exit status.
         if let Some(mut stdin) = running.child.stdin.take() {
             thread::spawn(move || stdin.write_all(&input));
         }
@@ -182,6 +184,7 @@ impl Program {
                 }
             }
         }
+        // A closed stdout is not the end of the process.
         let left = ends.saturating_duration_since(Instant::now());
         let ended = running.child.wait_timeout(left);
         match ended.context("waiting for a child process")? {
@@ -201,11 +204,11 @@ impl Program {
         Ok((child, ours))
     }
 
-    /// Starts a process whose stdout the caller reads; stderr goes to `log`. However the calling thread
-    /// ends, the process is told to stop then.
+    /// Starts a process whose stdout the caller reads; stderr goes to `log`. When the calling thread ends,
+    /// in whatever way, the kernel sends the process SIGTERM.
     pub fn start_with_stdout(&self, log: File) -> Result<Child, CommandError> {
         let mut command = self.command(Stdio::null(), Stdio::piped(), log.into());
-        // SAFETY: it does nothing but a system call.
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is one system call.
         #[expect(unsafe_code, reason = "runs in the child, between fork and exec")]
         unsafe {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
@@ -224,7 +227,8 @@ impl Program {
             .args(&self.args)
             .env_clear()
             .envs(&self.environment)
-            // Ctrl-C on a terminal reaches us only: we decide what becomes of our children.
+            // With a process group of its own, Ctrl-C on the terminal does not reach the child: we decide when it
+            // ends. The group also lets us kill the processes that it starts.
             .process_group(0)
             .stdin(stdin)
             .stdout(stdout)
@@ -264,13 +268,13 @@ impl Program {
     }
 }
 
-/// A child that does not outlive the value.
-struct Running {
+/// A running child; dropping the value kills it and its group.
+struct RunningChild {
     child: Child,
     _registration: Registration,
 }
 
-impl Drop for Running {
+impl Drop for RunningChild {
     fn drop(&mut self) {
         cleanup::kill_group(self.child.id());
         // Fails only when the child was waited for already.
@@ -278,7 +282,7 @@ impl Drop for Running {
     }
 }
 
-/// Reads lines on a thread of its own, so that waiting for one can end at a deadline.
+/// Reads lines on a thread, so that the caller can stop waiting for one at a deadline.
 fn read_lines(stdout: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Result<String>> {
     let (sender, receiver) = mpsc::sync_channel(LINES_WAITING_MAX);
     thread::spawn(move || {
@@ -295,6 +299,7 @@ fn read_lines(stdout: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Resu
                 Ok(_) => Ok(String::from_utf8_lossy(&line).trim_end().to_owned()),
                 Err(error) => Err(error).context("reading the output of a child process"),
             };
+            // Nobody listens after a deadline or a failure of `on_line`.
             if sender.send(line).is_err() {
                 return;
             }
@@ -303,11 +308,12 @@ fn read_lines(stdout: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Resu
     receiver
 }
 
-/// Copies what a child writes to its log, as it comes, and says in the log what did not fit.
+/// Copies the stderr of a child to its log. Of output beyond [`LOG_BYTES_MAX`] the end is kept, and the log
+/// says how many bytes are missing in between.
 fn keep_log(
     stderr: Option<impl Read>,
     mut file: File,
-    watch: Option<&Watch<'_>>,
+    watch: Option<&OutputWatch<'_>>,
 ) -> io::Result<()> {
     let Some(mut stderr) = stderr else {
         return Ok(());
@@ -329,7 +335,7 @@ fn keep_log(
         let (fits, rest) = bytes.split_at(usize::try_from(room).map_or(count, |r| r.min(count)));
         room -= fits.len() as u64;
         beyond += rest.len() as u64;
-        // A child whose log cannot be written goes on: its pipe must not fill up.
+        // After an error the pipe is still read: a full pipe would stop the child.
         written = written.and_then(|()| file.write_all(fits));
         keep_end(&mut last, rest);
     }
@@ -348,7 +354,7 @@ fn keep_end(last: &mut Vec<u8>, bytes: &[u8]) {
     last.drain(..last.len().saturating_sub(max));
 }
 
-/// The last `count` lines of a log; empty when it cannot be read.
+/// The last `count` lines of a log; empty where the log cannot be read.
 pub fn tail(log: &Path, count: usize) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(log)?;
@@ -384,7 +390,7 @@ mod tests {
         let mut lines = Vec::new();
         let result = program.run(
             b"in\n".to_vec(),
-            &Log::file(&folder.path().join("log")),
+            &ChildLog::file(&folder.path().join("log")),
             deadline,
             &mut |line| {
                 lines.push(line.to_owned());
@@ -462,7 +468,7 @@ mod tests {
         let program = shell("echo nonsense; exec sleep 60");
         let start = Instant::now();
         let log = folder.path().join("log");
-        let result = program.run(Vec::new(), &Log::file(&log), LONG, &mut |line| {
+        let result = program.run(Vec::new(), &ChildLog::file(&log), LONG, &mut |line| {
             anyhow::bail!("not an event: {line}")
         });
         assert!(result.is_err() && start.elapsed() < LONG);

@@ -1,4 +1,4 @@
-//! Reading and writing files; every error names the path.
+//! Reads and writes files, with errors that name the path.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::failure::Failure;
 
-/// Files that are read whole into memory may not be larger than this many bytes.
+/// Largest size in bytes of a file that is read whole into memory.
 const WHOLE_FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// The bytes of a file of at most [`WHOLE_FILE_BYTES_MAX`] bytes.
@@ -39,14 +39,14 @@ pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).with_context(|| format!("`{}` is not UTF-8", path.display()))
 }
 
-/// A value from a JSON file.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+/// Parses a JSON file.
+pub fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&read(path)?)
         .with_context(|| format!("`{}` is not the JSON that was expected", path.display()))
 }
 
-/// A value from YAML text; the error shows line, column and the offending key.
-/// `origin` is the path or name that the error gives.
+/// Parses YAML text; the error shows line, column and the offending key. `origin` is the path or name that it
+/// names.
 pub fn parse_yaml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
     serde_yaml::from_str(text).map_err(|error| not_valid(origin, &error))
 }
@@ -64,7 +64,7 @@ fn not_valid(origin: &str, error: &serde_yaml::Error) -> anyhow::Error {
         .into()
 }
 
-/// What the parser says in words of Rust, in words of a file.
+/// Replaces the parser's words for Rust types by words for files.
 fn said_of(origin: &str, error: &str) -> String {
     let mut said = error
         .trim_start_matches("error: ")
@@ -82,15 +82,15 @@ fn said_of(origin: &str, error: &str) -> String {
     said
 }
 
-/// Writes a new file or overwrites an old one, without atomicity: for files inside a folder that is
-/// itself moved into place later.
+/// Writes a new file or overwrites an old one, not atomically: for files in a folder that is itself moved into
+/// place later.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     let mut file = File::create(path).with_context(|| format!("creating `{}`", path.display()))?;
     file.write_all(content)
         .with_context(|| format!("writing `{}`", path.display()))
 }
 
-/// Fails where [`write`] would, and leaves everything as it is: to know it before long work.
+/// Fails where [`write`] would fail, without writing, so that an error shows before long work.
 pub fn check_writable(path: &Path) -> Result<()> {
     let is_new = !path.exists();
     let opened = File::options().create(true).append(true).open(path);
@@ -102,7 +102,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
     }
 }
 
-/// Pretty JSON with a final newline.
+/// Writes a value as indented JSON with a final newline.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
         .with_context(|| format!("writing `{}`", path.display()))?;
@@ -110,7 +110,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, text.as_bytes())
 }
 
-/// A folder with these files, by their paths in it.
+/// A temporary folder with these files, given by path and content.
 #[cfg(test)]
 pub fn folder_of(texts: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ pub fn folder_of(texts: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-/// Creates a folder and those above it.
+/// Creates a folder and the missing ones above it.
 pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("creating the folder `{}`", path.display()))
 }
@@ -183,8 +183,8 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// `name` below `folder`, refused if it could lead outside: names in manifests and indexes are
-/// other people's text.
+/// The path of `name` below `folder`. Names that could lead outside are refused, since manifests and indexes
+/// come from other people.
 pub fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
     let relative = Path::new(name);
     let plain = relative

@@ -1,4 +1,4 @@
-//! The memory of the host: what its kernel says, and what control groups leave of it.
+//! The memory of the host, and the part of it that control groups leave to this process.
 
 use std::path::{Path, PathBuf};
 
@@ -6,22 +6,22 @@ use serde::Serialize;
 
 use crate::files;
 
-/// Larger limits of a control group are the kernel's way to say that there is none.
+/// A limit of a control group above this value is the kernel's way to say that there is no limit.
 const LIMIT_MAX: u64 = 1 << 60;
 
-/// In bytes; `None` where the kernel does not say.
+/// Memory in bytes; `None` where the kernel does not tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct HostMemory {
     pub total: Option<u64>,
     pub available: Option<u64>,
-    /// The lowest limit of the control groups that this process is in.
+    /// The lowest limit among the control groups of this process.
     pub limit: Option<u64>,
-    /// What is left below that limit.
+    /// The bytes left below that limit.
     pub left_in_limit: Option<u64>,
 }
 
 impl HostMemory {
-    /// Of the machine whose files lie below `root`; what it does not say is absent.
+    /// Reads the memory of the machine whose `/proc` and `/sys` lie below `root`.
     pub fn read(root: &Path) -> Self {
         let meminfo = fact(&root.join("proc/meminfo")).unwrap_or_default();
         let bytes = |name| kib(&meminfo, name);
@@ -39,18 +39,18 @@ impl HostMemory {
         }
     }
 
-    /// What a process may have at most.
+    /// Largest amount that this process may have.
     pub fn most(&self) -> Option<u64> {
         self.total.into_iter().chain(self.limit).min()
     }
 
-    /// What this process may still take.
+    /// Amount that this process may still take.
     pub fn usable(&self) -> Option<u64> {
         self.available.into_iter().chain(self.left_in_limit).min()
     }
 }
 
-/// A file of the kernel, where it is there.
+/// The text of a file of the kernel; `None` where it does not exist.
 fn fact(path: &Path) -> Option<String> {
     let text = files::read_text(path).ok()?;
     Some(text.trim().to_owned())

@@ -1,29 +1,29 @@
-//! What the kernel says of processes and processors: what they took so far, below `/proc`.
+//! Reads from `/proc` what processes and processors have used so far.
 
 use std::path::Path;
 
 use crate::files;
 
-/// `/proc` counts in these; Linux has had this value on every machine for twenty years.
+/// Ticks of `/proc` per second; Linux has had this value on every machine for twenty years.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A process as it is.
+/// The state of a process, from `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Process {
+pub struct ProcessStat {
     pub parent: u32,
-    /// Of processors, taken so far, by itself and by children that ended.
+    /// Processor seconds so far, with those of children that have ended.
     pub cpu_seconds: f64,
-    /// Since the machine was started.
+    /// Time of its start, in seconds since the machine was started.
     pub started_seconds: f64,
-    /// In memory, pages that it shares with others included.
+    /// Bytes in memory, with the pages that it shares with others.
     pub resident_bytes: u64,
 }
 
-impl Process {
-    /// `None` when there is none of that number.
+impl ProcessStat {
+    /// `None` where no process has that id.
     pub fn read(root: &Path, id: u32) -> Option<Self> {
         let stat = files::read_text(&root.join(format!("proc/{id}/stat"))).ok()?;
-        // The name before it is in parentheses and may hold anything.
+        // The name before the numbers is in parentheses and may itself hold parentheses and spaces.
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let seconds = |index: usize| {
@@ -39,13 +39,13 @@ impl Process {
     }
 }
 
-/// The memory of a process in which each shared page is divided by those that share it. The kernel walks
-/// all its pages for that, so it is not for every moment; `None` for a process of somebody else.
+/// Bytes of a process in which a shared page counts in equal parts for every process that shares it. The kernel
+/// walks all pages for that, so it should not be asked often. `None` for a process of another user.
 pub fn proportional_bytes(root: &Path, id: u32) -> Option<u64> {
     kib(root, id, "smaps_rollup", "Pss:")
 }
 
-/// A line such as `Pss:  8 kB` of a file of a process, in bytes.
+/// The value in bytes of a line such as `Pss:  8 kB` in a file of a process.
 fn kib(root: &Path, id: u32, file: &str, name: &str) -> Option<u64> {
     let text = files::read_text(&root.join(format!("proc/{id}/{file}"))).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -60,26 +60,26 @@ pub fn program(root: &Path, id: u32) -> Option<String> {
     Some(first.rsplit('/').next()?.to_owned())
 }
 
-/// How many files a process has open.
+/// Number of open files of a process.
 pub fn open_files(root: &Path, id: u32) -> Option<u64> {
     let entries = std::fs::read_dir(root.join(format!("proc/{id}/fd"))).ok()?;
     Some(entries.count() as u64)
 }
 
-/// When the machine was started, in seconds since 1970.
+/// Time of the start of the machine, in seconds since 1970.
 pub fn boot_seconds(root: &Path) -> Option<f64> {
     let stat = files::read_text(&root.join("proc/stat")).ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
     line.trim().parse().ok()
 }
 
-/// The processors of a machine.
+/// The processors of a machine, and the time that they worked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Processors {
     pub count: usize,
-    /// In which they worked, of all of them together, since the machine was started.
+    /// Busy seconds of all processors together, since the machine was started.
     pub busy_seconds: f64,
-    /// The same with the time in which they did not.
+    /// Busy and idle seconds of all processors together.
     pub seconds: f64,
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn this_process_is_there_and_takes_what_it_takes() {
         let (root, id) = (Path::new("/"), std::process::id());
-        let process = Process::read(root, id).unwrap();
+        let process = ProcessStat::read(root, id).unwrap();
         assert!(process.resident_bytes > 1 << 20, "{process:?}");
         let started = boot_seconds(root).unwrap() + process.started_seconds;
         let now = std::time::SystemTime::now();
@@ -126,6 +126,6 @@ mod tests {
         assert!(program(root, id).unwrap().starts_with("neuronc"));
         let processors = Processors::read(root).unwrap();
         assert!(processors.count > 0 && processors.busy_seconds < processors.seconds);
-        assert_eq!(Process::read(Path::new("/no/such/root"), id), None);
+        assert_eq!(ProcessStat::read(Path::new("/no/such/root"), id), None);
     }
 }

@@ -1,8 +1,8 @@
-//! The rehearsal: everything that can be proven of a compilation without the chip's SDK.
+//! Rehearses a compilation: proves as much about it as possible without the chip's SDK.
 //!
-//! The model is traced as for the chip, its operators are held against what the compiler is known to
-//! take, memory is estimated, and where an interpreter has torch-xla, every bucket is lowered to HLO
-//! and run by XLA on the processor. [`Rehearsal`] says what that proves and what it does not.
+//! The model is traced as for the chip, its operators are compared with the compiler's lists, memory is
+//! estimated, and where an interpreter has torch-xla, every bucket is lowered to HLO and run by XLA on the
+//! processor. [`Rehearsal`] says what that proves and what it does not.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +13,11 @@ use serde::Serialize;
 
 use crate::bucket::{Bucket, Row};
 use crate::bundle::REFERENCE_ROWS_FILE;
-use crate::command::Log;
-use crate::compiler::tracing::{self, Traced, stem};
-use crate::compiler::{Compilation, Progress, memory, neuron};
+use crate::command::ChildLog;
+use crate::compiler::compilation::Compilation;
+use crate::compiler::progress::CompilationProgress;
+use crate::compiler::tracing::{self, TracedGraphs, stem};
+use crate::compiler::{memory, neuron};
 use crate::coverage::OperatorCount;
 use crate::coverage::estimate::{self, Estimate, EstimateTotals, OperatorPlace, OperatorSupport};
 use crate::executor::events::{Event, FailureClass};
@@ -36,7 +38,7 @@ use crate::verify::{self, Difference};
 /// The version of [`Rehearsal`] as JSON; described in `docs/rehearse.md`.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// How far XLA's fp32 may be from libtorch's: both round differently.
+/// Largest difference between the fp32 results of XLA and libtorch, which round differently.
 const XLA_TOLERANCE: Tolerance = Tolerance {
     max_abs: 1e-3,
     min_cosine: 0.99999,
@@ -44,24 +46,24 @@ const XLA_TOLERANCE: Tolerance = Tolerance {
 
 const NOT_LOWERED: &str = "the model cannot be lowered to HLO";
 
-/// What a rehearsal found.
+/// The result of a rehearsal.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rehearsal {
     pub schema_version: u32,
     pub model: String,
     pub chip: String,
-    /// Nothing was found that stands against compiling.
+    /// True when nothing was found that stands against compiling.
     pub passed: bool,
-    /// What the compiler would be called with.
+    /// Arguments of the call of the compiler.
     pub compiler_args: Vec<String>,
     pub buckets: Vec<RehearsedBucket>,
-    /// What one copy of the model takes on the chip.
+    /// Memory of one copy of the model on the chip.
     pub device_memory: Memory,
     /// Bytes of device memory for each core.
     pub core_memory: u64,
-    /// Bytes that this machine can give to compilations, where it says.
+    /// Bytes that this machine has free for compilations; absent where it does not tell.
     pub host_memory: Option<u64>,
-    /// What stands against compiling.
+    /// Reasons against compiling.
     pub problems: Vec<String>,
     pub proven: Vec<String>,
     pub not_proven: Vec<String>,
@@ -71,9 +73,9 @@ pub struct Rehearsal {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RehearsedBucket {
     pub bucket: Bucket,
-    /// Where its operators would run.
+    /// Numbers of operators by where they would run.
     pub estimate: EstimateTotals,
-    /// Operators that would stay on the host, or that the compiler is known not to take.
+    /// Operators that would stay on the host, or that the compiler is known to refuse.
     pub on_host: Vec<OperatorCount>,
     /// Bytes of host memory that its compilation is expected to need.
     pub compile_memory: u64,
@@ -83,10 +85,10 @@ pub struct RehearsedBucket {
 /// A bucket as HLO.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Lowering {
-    /// Of the HLO as a protocol buffer.
+    /// Size of the HLO as a protocol buffer.
     pub bytes: u64,
     pub operators: Vec<HloOperator>,
-    /// XLA's results on the processor against the reference outputs.
+    /// Difference between XLA's results on the processor and the reference outputs.
     pub difference: Difference,
 }
 
@@ -98,14 +100,14 @@ pub struct HloOperator {
     pub state: OperatorSupport,
 }
 
-/// With what a model is lowered.
+/// The interpreter that lowers a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Xla<'a> {
     pub interpreter: &'a Interpreter,
     pub deadline: Duration,
 }
 
-/// Why nothing is lowered.
+/// The reason why nothing is lowered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotLowered {
     /// The compiler takes something else.
@@ -114,14 +116,14 @@ pub enum NotLowered {
     NoInterpreter,
 }
 
-/// Rehearses the compilation in `folder`, which is empty and may be removed afterwards; `xla` is why
-/// nothing is lowered, or with what.
+/// Rehearses the compilation in `folder`, which is empty and may be removed afterwards. `xla` is the
+/// interpreter that lowers, or the reason why nothing is lowered.
 pub fn rehearse(
     compilation: &Compilation,
     xla: Result<Xla, NotLowered>,
     folder: &Path,
     root: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(CompilationProgress),
 ) -> Result<Rehearsal> {
     let (plan, profile) = (compilation.plan, compilation.profile);
     let traced = tracing::trace(compilation, folder, progress)?;
@@ -184,7 +186,7 @@ fn core_memory(compilation: &Compilation) -> Result<u64> {
 
 fn estimate_of(
     compilation: &Compilation,
-    traced: &Traced,
+    traced: &TracedGraphs,
     weights: Vec<Weight>,
     folder: &Path,
 ) -> Result<Estimate> {
@@ -199,10 +201,10 @@ fn estimate_of(
     estimate::traced(&model, compilation.profile)
 }
 
-/// Lowers every bucket and compares what XLA computes with the references.
+/// Lowers every bucket and compares XLA's results with the references.
 fn lower(
     compilation: &Compilation,
-    traced: &Traced,
+    traced: &TracedGraphs,
     folder: &Path,
     xla: &Xla,
 ) -> Result<BTreeMap<Bucket, Lowering>> {
@@ -213,10 +215,12 @@ fn lower(
     let (mut found, mut failed) = (BTreeMap::new(), None);
     let ended = program.run(
         serde_json::to_vec(&job)?,
-        &Log::file(&log),
+        &ChildLog::file(&log),
         xla.deadline,
         &mut |line| {
-            match serde_json::from_str(line).context("torch-xla wrote a line that is no event")? {
+            match serde_json::from_str(line)
+                .context("torch-xla wrote a line that is not an event")?
+            {
                 Event::Lowered {
                     bucket,
                     operators,
@@ -262,9 +266,9 @@ fn lower(
     lowered.collect()
 }
 
-fn lower_job(compilation: &Compilation, traced: &Traced, folder: &Path) -> Result<LowerJob> {
+fn lower_job(compilation: &Compilation, traced: &TracedGraphs, folder: &Path) -> Result<LowerJob> {
     let plan = compilation.plan;
-    let rows: Vec<Row> = files::read_json(&folder.join(REFERENCE_ROWS_FILE))?;
+    let rows: Vec<Row> = files::load_json(&folder.join(REFERENCE_ROWS_FILE))?;
     let modules = traced.graphs.iter().map(|(bucket, graph)| LowerModule {
         bucket: *bucket,
         module: Module::Graph {
@@ -284,7 +288,7 @@ fn lower_job(compilation: &Compilation, traced: &Traced, folder: &Path) -> Resul
     })
 }
 
-/// XLA's outputs for the rows that fit a bucket, against the references.
+/// Difference between XLA's outputs for the rows that fit a bucket and the references.
 fn difference(
     module: &LowerModule,
     output: OutputLayout,
@@ -325,7 +329,7 @@ fn not_lowered(class: FailureClass, message: String) -> Failure {
 }
 
 impl Rehearsal {
-    /// Fills in what stands against compiling, what is proven and what is not.
+    /// Fills in the reasons against compiling, and what is proven and what is not.
     fn judge(&mut self, all_or_nothing: bool, not_lowered: Option<NotLowered>) {
         let mut problems = Vec::new();
         for known in &self.buckets {
@@ -384,13 +388,13 @@ impl Rehearsal {
                 0,
                 "that every bucket lowers to HLO: no Python with torch-xla was found; give one with `--sdk PATH`".to_owned(),
             ),
-            // Its own compiler sees the graph as it is traced.
+            // The compiler of such a chip takes the traced graph itself, so HLO proves nothing about it.
             Some(NotLowered::NotHlo) => {}
         }
     }
 }
 
-/// Bytes for people.
+/// A size in GiB for reading.
 pub fn gib(bytes: u64) -> String {
     format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
 }

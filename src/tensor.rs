@@ -1,5 +1,5 @@
-//! Tensors on the host, as plain bytes with a shape: what travels between processes and into files.
-//! Nothing here computes.
+//! Tensors on the host: plain bytes with a shape, for files and for messages between processes. Nothing here
+//! computes.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Size of a tensor of this layout, `None` when it does not fit an address space.
+    /// Bytes of a tensor of this layout; `None` where they exceed the address space.
     pub fn bytes(&self) -> Option<usize> {
         self.shape
             .iter()
@@ -54,7 +54,7 @@ pub struct HostTensor {
 }
 
 impl HostTensor {
-    /// A tensor over `bytes`; fails when their number is not what the layout needs.
+    /// A tensor of `bytes`; fails where their number does not match the layout.
     pub fn new(layout: Layout, bytes: Vec<u8>) -> Result<Self> {
         if layout.bytes() != Some(bytes.len()) {
             return Err(Failure::new(

@@ -296,7 +296,7 @@ fn not_encoded(error: &dyn std::error::Error) -> anyhow::Error {
 /// The settings of a tokenizer; null where it has none.
 fn settings(path: &Path) -> Result<Value> {
     if path.exists() {
-        files::read_json(path)
+        files::load_json(path)
     } else {
         Ok(Value::Null)
     }

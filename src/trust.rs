@@ -1,4 +1,4 @@
-//! Whose certificates neuronc believes when it asks a server.
+//! The certificates that neuronc trusts when it asks a server.
 
 use std::error::Error as StdError;
 use std::io;
@@ -21,19 +21,20 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use crate::failure::{Class, Failure};
 use crate::files;
 
-/// The certificates that are believed.
+/// The certificates that are trusted.
 #[derive(Debug, Clone)]
-pub struct Trust(Option<Given>);
+pub struct Trust(Option<TrustedFile>);
 
-/// Those of a file, in place of those of the system.
+/// The certificates of a file, which replace those of the system.
 #[derive(Debug, Clone)]
-struct Given {
+struct TrustedFile {
     path: PathBuf,
     certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Trust {
-    /// Those in the PEM `file`: of CAs, or of servers themselves; without one, those of the system.
+    /// Trusts the certificates in the PEM `file`, of CAs or of servers themselves; without a file, those of the
+    /// system.
     pub fn new(file: Option<&Path>) -> Result<Self> {
         let Some(path) = file else {
             return Ok(Self(None));
@@ -49,16 +50,16 @@ impl Trust {
         if certificates.is_empty() {
             return Err(unusable("it has no `BEGIN CERTIFICATE`".to_owned()).into());
         }
-        let given = Given {
+        let given = TrustedFile {
             path: path.to_owned(),
             certificates,
         };
-        // What cannot be read is refused now.
+        // Certificates that cannot be used are refused now rather than at the first connection.
         given.verifier().map_err(unusable)?;
         Ok(Self(Some(given)))
     }
 
-    /// A client that believes them and speaks HTTP/1.1.
+    /// TLS settings of a client that trusts them and speaks HTTP/1.1.
     pub fn client(&self) -> Result<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -77,7 +78,7 @@ impl Trust {
         Ok(client)
     }
 
-    /// What is wrong with the server at `url`, where `error` comes from TLS.
+    /// The failure of a connection to `url`, if `error` comes from TLS.
     pub fn failure(
         &self,
         class: Class,
@@ -103,7 +104,7 @@ impl Trust {
 
     fn reason(&self, error: &CertificateError) -> String {
         match error {
-            // The second is of one who is called the same, and has another key.
+            // The second comes of a CA with the name of a trusted one and another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => match &self.0 {
                 None => "nobody whom this machine trusts has signed it".to_owned(),
                 Some(given) => format!(
@@ -167,19 +168,19 @@ fn bare(name: &str) -> &str {
     inside.unwrap_or(name).trim_matches('"')
 }
 
-/// As the verifier says that a certificate may sign others, and so is not for a server.
+/// True for the verifier's error about a certificate that may sign others, and so is not for a server.
 fn is_of_a_ca(error: &str) -> bool {
     error.contains("CaUsedAsEndEntity")
 }
 
-/// What TLS says, if it is what failed.
+/// The error of TLS among the causes of `error`.
 fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // What an I/O error wraps is not its source.
+        // `source()` of an I/O error skips the error that it wraps.
         let wrapped = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
@@ -191,7 +192,7 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     None
 }
 
-impl Given {
+impl TrustedFile {
     fn verifier(&self) -> Result<Verifier, String> {
         let mut roots = RootCertStore::empty();
         for certificate in &self.certificates {
@@ -207,8 +208,9 @@ impl Given {
     }
 }
 
-/// Believes who is vouched for, and who is given himself. A self-signed certificate that may sign others,
-/// as `openssl req -x509` makes them, is no certificate of a server for a verifier of chains.
+/// Trusts servers whose certificate is signed by a given one, and servers whose own certificate is given. A
+/// self-signed certificate that may sign others, as `openssl req -x509` makes them, is refused by the usual
+/// verifier of chains as that of a server.
 #[derive(Debug)]
 struct Verifier {
     chains: Arc<WebPkiServerVerifier>,
@@ -234,7 +236,7 @@ impl ServerCertVerifier for Verifier {
             now,
         );
         match checked {
-            // Its time was looked at before these.
+            // The verifier tests the dates before it returns one of these errors, so they are known to be right.
             Err(InvalidCertificate(UnknownIssuer | BadSignature | Other(_)))
                 if self.certificates.iter().any(|given| given == end_entity) =>
             {

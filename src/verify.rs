@@ -116,7 +116,7 @@ pub fn references(folder: &Path) -> Result<Vec<Reference>> {
     let path = folder.join(REFERENCE_FILE);
     let map = weights::map_file(&path)?;
     let outputs = weights::parse(&path, &map)?;
-    let rows: Vec<Row> = files::read_json(&folder.join(REFERENCE_ROWS_FILE))?;
+    let rows: Vec<Row> = files::load_json(&folder.join(REFERENCE_ROWS_FILE))?;
     let reference = |(index, row): (usize, Row)| -> Result<Reference> {
         let view = outputs.tensor(&index.to_string()).with_context(|| {
             format!(

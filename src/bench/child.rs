@@ -1,5 +1,5 @@
-//! A server of our own that is started to be measured: `neuronc serve` on a free port, in a process of
-//! its own, so that its processor time is told from that of the load generator.
+//! Starts `neuronc serve` on a free port to measure it: in a process of its own, so that its processor time
+//! is told from that of the load generator.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -11,33 +11,33 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use wait_timeout::ChildExt as _;
 
-use crate::bench::target::Target;
+use crate::bench::target::BenchTarget;
 use crate::cleanup::{self, Registration};
 use crate::command::{self, Program};
 use crate::failure::{Class, Failure};
 
-/// How long a server may take to be ready: workers load their bundles.
+/// Limit for the server to become ready; its workers load their bundles meanwhile.
 const READY_DEADLINE: Duration = Duration::from_secs(300);
 
-/// How often that is looked at.
+/// Pause between two questions whether it is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long it may take to stop.
+/// Limit for the server to stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(40);
 
 /// A running server; dropping it stops it.
 #[derive(Debug)]
-pub struct Server {
+pub struct ChildServer {
     child: Child,
     _registration: Registration,
-    /// Open for as long as it runs, or its writes would fail.
+    // Kept open while the server runs, since its writes would fail otherwise.
     _stdout: BufReader<ChildStdout>,
     /// The URL of the model's route.
     pub url: String,
 }
 
-impl Server {
-    /// Starts `program`, whose first line is that of `neuronc serve`; its log goes to `log`.
+impl ChildServer {
+    /// Starts `program`, whose first line on stdout must be that of `neuronc serve`; stderr goes to `log`.
     pub fn start(program: &Program, log: &Path) -> Result<Self> {
         let file = File::create(log).context("creating the server's log")?;
         let mut child = program.start_with_stdout(file)?;
@@ -51,7 +51,7 @@ impl Server {
         let words: Vec<&str> = line.split(' ').collect();
         let url = match words[..] {
             ["serving", model, "on", url, ..] => {
-                // With several models, the first.
+                // Of several models the first is measured.
                 let model = model.split(',').next().unwrap_or(model);
                 format!("{url}/predict/{model}")
             }
@@ -59,7 +59,7 @@ impl Server {
                 cleanup::kill_group(child.id());
                 let status = child.wait().context("waiting for the server")?;
                 read?;
-                // What it says is its own failure, with its own remedy.
+                // The log ends with its own error and remedy.
                 let said = command::tail(log, 20).join("\n");
                 let class = match status.code() {
                     Some(2) => Class::Usage,
@@ -83,8 +83,8 @@ impl Server {
         self.child.id()
     }
 
-    /// Waits until it says that it is ready.
-    pub async fn wait_ready(&mut self, target: &Target) -> Result<()> {
+    /// Waits until the server says that it is ready.
+    pub async fn wait_ready(&mut self, target: &BenchTarget) -> Result<()> {
         let ends = Instant::now() + READY_DEADLINE;
         while Instant::now() < ends {
             if target.is_ready().await? {
@@ -99,10 +99,10 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ChildServer {
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // One that has ended already cannot be told, and is only waited for.
+        // The signal fails where the server has ended already; then it is only waited for.
         let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
         if let Ok(None) = self.child.wait_timeout(STOP_DEADLINE) {
             cleanup::kill_group(self.child.id());

@@ -1,16 +1,16 @@
-//! One connection that is kept open, and as much of HTTP/1.1 as a load generator needs. It shares the
-//! processors with what it measures, so it copies nothing it does not look at.
+//! A connection that is kept open, with the part of HTTP/1.1 that a load generator needs. It shares the
+//! processors with the server that it measures, so it copies only the bytes that it needs.
 
 use std::io;
 
 use memchr::memmem;
 
-use crate::bench::stream::{Stream, Way};
+use crate::bench::stream::{ServerAddress, ServerStream};
 
-/// An answer's head may not be longer than this, nor a line between chunks.
+/// Longer heads, and longer lines between chunks, are errors.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// No answer is longer than this.
+/// Longer bodies are errors.
 const BODY_BYTES_MAX: usize = 1 << 30;
 
 const READ_BYTES: usize = 32 << 10;
@@ -18,63 +18,63 @@ const READ_BYTES: usize = 32 << 10;
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: Stream,
-    /// What was read; answers begin at its start.
+    stream: ServerStream,
+    /// Bytes that were received; the next answer begins at the start.
     buffer: Vec<u8>,
 }
 
-/// What an answer says about itself.
+/// The head of an answer, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: u16,
-    /// Where rows ran, as neuronc's headers name it.
+    /// The model, cores and buckets that answered, from neuronc's headers.
     pub model: Option<String>,
     pub cores: Option<String>,
     pub buckets: Option<String>,
-    /// `simulated` where nothing was computed.
+    /// `simulated` where no device computed the answer.
     pub runtime: Option<String>,
-    /// The server closes the connection after it.
+    /// True when the server closes the connection after this answer.
     pub closes: bool,
-    /// The body of a refusal.
+    /// The body of an answer without a status of success.
     pub refusal: Option<Vec<u8>>,
 }
 
-/// How long the body is.
-enum Body {
+/// How the end of a body is found.
+enum BodyLength {
     Length(usize),
     Chunks,
-    /// It ends with the connection.
+    /// The body ends with the connection.
     Rest,
 }
 
 impl Connection {
-    pub(super) async fn open(way: &Way) -> io::Result<Self> {
+    pub(super) async fn open(server: &ServerAddress) -> io::Result<Self> {
         Ok(Self {
-            stream: way.open().await?,
+            stream: server.open().await?,
             buffer: Vec::with_capacity(READ_BYTES),
         })
     }
 
-    /// Sends a whole request and reads its answer; the body goes to `body` where one is given.
+    /// Sends a whole request and receives its answer; the body is appended to `body`, if there is one.
     pub(super) async fn ask(
         &mut self,
         request: &[u8],
         body: Option<&mut Vec<u8>>,
-    ) -> io::Result<Answer> {
+    ) -> io::Result<HttpAnswer> {
         self.stream.send(request).await?;
         let head = self.read_until(0, b"\r\n\r\n").await?;
-        let (mut answer, form) = parse(&self.buffer[..head])?;
-        let end = match form {
-            Body::Length(length) if length <= BODY_BYTES_MAX => {
+        let (mut answer, length) = parse(&self.buffer[..head])?;
+        let end = match length {
+            BodyLength::Length(length) if length <= BODY_BYTES_MAX => {
                 self.read_to(head + length).await?;
                 if let Some(body) = body {
                     body.extend_from_slice(&self.buffer[head..head + length]);
                 }
                 head + length
             }
-            Body::Length(_) => return Err(invalid("an answer is too long")),
-            Body::Chunks => self.read_chunks(head, body).await?,
-            Body::Rest => {
+            BodyLength::Length(_) => return Err(invalid("an answer is too long")),
+            BodyLength::Chunks => self.read_chunks(head, body).await?,
+            BodyLength::Rest => {
                 answer.closes = true;
                 while self.read_some().await? > 0 {}
                 if let Some(body) = body {
@@ -90,7 +90,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Reads chunks that begin at `at`; gives the place after the last one.
+    /// Receives the chunks that begin at index `at`; returns the index after the last one.
     async fn read_chunks(
         &mut self,
         mut at: usize,
@@ -104,7 +104,7 @@ impl Connection {
             let size = size.filter(|size| *size <= BODY_BYTES_MAX);
             let size = size.ok_or_else(|| invalid("an answer has a chunk without a size"))?;
             if size == 0 {
-                // Trailers end with an empty line, and may be just that.
+                // The trailers end with an empty line; mostly there is no other.
                 let mut end = line;
                 loop {
                     let next = self.read_until(end, b"\r\n").await?;
@@ -122,7 +122,7 @@ impl Connection {
         }
     }
 
-    /// Reads until `end` is found at or after `from`; gives the place behind it.
+    /// Receives until `end` is found at or after index `from`; returns the index behind it.
     async fn read_until(&mut self, from: usize, end: &[u8]) -> io::Result<usize> {
         let mut searched = from;
         loop {
@@ -132,6 +132,7 @@ impl Connection {
             if self.buffer.len() - from > HEAD_BYTES_MAX {
                 return Err(invalid("an answer's head is too long"));
             }
+            // `end` may be cut between two reads.
             searched = self.buffer.len().saturating_sub(end.len() - 1).max(from);
             self.read_more().await?;
         }
@@ -160,7 +161,8 @@ impl Connection {
     }
 }
 
-fn parse(head: &[u8]) -> io::Result<(Answer, Body)> {
+/// Parses a head: status line and headers.
+fn parse(head: &[u8]) -> io::Result<(HttpAnswer, BodyLength)> {
     let text = std::str::from_utf8(head).map_err(|_| invalid("an answer's head is not text"))?;
     let mut lines = text.split("\r\n");
     let first = lines.next().unwrap_or_default();
@@ -168,12 +170,13 @@ fn parse(head: &[u8]) -> io::Result<(Answer, Body)> {
         .strip_prefix("HTTP/1.")
         .and_then(|rest| rest.get(2..5))
         .and_then(|code| code.parse().ok());
-    let mut answer = Answer {
+    let mut answer = HttpAnswer {
         status: status.ok_or_else(|| invalid("the server does not speak HTTP/1.1"))?,
         closes: first.starts_with("HTTP/1.0"),
-        ..Answer::default()
+        ..HttpAnswer::default()
     };
-    let mut body = Body::Rest;
+    // Without a length, the end of the connection is the end of the body.
+    let mut body = BodyLength::Rest;
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
             continue;
@@ -182,9 +185,11 @@ fn parse(head: &[u8]) -> io::Result<(Answer, Body)> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is("content-length") {
             let length = value.parse();
-            body = Body::Length(length.map_err(|_| invalid("an answer's length is no number"))?);
+            body = BodyLength::Length(
+                length.map_err(|_| invalid("an answer's length is not a number"))?,
+            );
         } else if is("transfer-encoding") && value.eq_ignore_ascii_case("chunked") {
-            body = Body::Chunks;
+            body = BodyLength::Chunks;
         } else if is("connection") {
             answer.closes = value.eq_ignore_ascii_case("close");
         } else if is("x-neuronc-model") {
@@ -198,7 +203,7 @@ fn parse(head: &[u8]) -> io::Result<(Answer, Body)> {
         }
     }
     if answer.status == 204 || answer.status == 304 {
-        body = Body::Length(0);
+        body = BodyLength::Length(0);
     }
     Ok((answer, body))
 }
@@ -212,8 +217,8 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
 
-    /// What a client sees of a server that sends `pieces`, each in a write of its own, then closes.
-    fn asked(pieces: &[&'static str]) -> io::Result<(Answer, String)> {
+    /// The answer that a client gets from a server that sends `pieces`, each in a write of its own, then closes.
+    fn answer_of(pieces: &[&'static str]) -> io::Result<(HttpAnswer, String)> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let pieces = pieces.to_vec();
@@ -231,7 +236,7 @@ mod tests {
             .build()
             .unwrap();
         let outcome = runtime.block_on(async {
-            let mut connection = Connection::open(&Way::plain(address)).await?;
+            let mut connection = Connection::open(&ServerAddress::plain(address)).await?;
             let mut body = Vec::new();
             let answer = connection.ask(b"ask", Some(&mut body)).await?;
             Ok((answer, String::from_utf8(body).unwrap()))
@@ -243,7 +248,7 @@ mod tests {
     #[test]
     fn lengths_chunks_and_bodies_to_the_end_are_read() {
         let head = "HTTP/1.1 200 OK\r\nX-Neuronc-Cores: 1\r\ncontent-le";
-        let (answer, body) = asked(&[head, "ngth: 4\r\n\r", "\nab", "cd"]).unwrap();
+        let (answer, body) = answer_of(&[head, "ngth: 4\r\n\r", "\nab", "cd"]).unwrap();
         assert_eq!(
             (answer.status, body.as_str(), answer.closes),
             (200, "abcd", false)
@@ -251,9 +256,9 @@ mod tests {
         assert_eq!(answer.cores.as_deref(), Some("1"));
         let chunked = "HTTP/1.1 429 No\r\ntransfer-encoding: chunked\r\n\r\n3;x\r\nabc\r\n1";
         let (answer, body) =
-            asked(&[chunked, "0\r\n0123456789abcdef\r\n0\r\nt: 1\r\n\r\n"]).unwrap();
+            answer_of(&[chunked, "0\r\n0123456789abcdef\r\n0\r\nt: 1\r\n\r\n"]).unwrap();
         assert_eq!((answer.status, body.as_str()), (429, "abc0123456789abcdef"));
-        let (answer, body) = asked(&["HTTP/1.0 500 No\r\n\r\n", "why"]).unwrap();
+        let (answer, body) = answer_of(&["HTTP/1.0 500 No\r\n\r\n", "why"]).unwrap();
         assert_eq!(
             (answer.status, body.as_str(), answer.closes),
             (500, "why", true)
@@ -262,11 +267,11 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_or_not_http_is_an_error() {
-        let cut = asked(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"]).unwrap_err();
+        let cut = answer_of(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"]).unwrap_err();
         assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
-        let other = asked(&["SSH-2.0-OpenSSH\r\n\r\n"]).unwrap_err();
+        let other = answer_of(&["SSH-2.0-OpenSSH\r\n\r\n"]).unwrap_err();
         assert_eq!(other.kind(), io::ErrorKind::InvalidData);
-        let chunk = asked(&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"]);
+        let chunk = answer_of(&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"]);
         assert_eq!(chunk.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

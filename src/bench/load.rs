@@ -1,7 +1,7 @@
-//! Load: so many clients that each wait for their answer (closed loop), or requests that come when they
-//! come, whether or not the server keeps up (open loop).
+//! Puts load on a server: a number of clients that each wait for their answer (closed loop), or requests at
+//! times of their own, whether or not the server keeps up (open loop).
 //!
-//! All of it runs in one thread, since the server needs the processors more.
+//! All of it runs in one thread, to leave the processors to the server; so plain cells hold the state.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,122 +15,134 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use crate::bench::client::{Answer, Connection};
-use crate::bench::processor::Snapshot;
-use crate::bench::tally::Tally;
-use crate::bench::target::Target;
-use crate::bench::texts::{Random, Source};
+use crate::bench::client::{Connection, HttpAnswer};
+use crate::bench::processor::ProcessorSnapshot;
+use crate::bench::tally::RunTally;
+use crate::bench::target::BenchTarget;
+use crate::bench::texts::{Random, TextSource};
 use crate::bench::timer::Timer;
 
-/// Requests of an open loop that may wait for a connection; beyond that they count as errors.
+/// Number of requests of an open loop that may wait for a connection; further ones count as errors.
 const WAITING_MAX: usize = 1 << 16;
 
-/// The pause of a client whose connection failed.
+/// Pause of a client after a failure, so that a dead server is not asked in a tight loop.
 const FAILURE_PAUSE: Duration = Duration::from_millis(20);
 
-/// How requests come.
+/// The pattern of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Load {
-    /// So many clients; each sends its next request when it has the answer to the last one.
+pub enum LoadPattern {
+    /// Closed loop with this number of clients; each sends its next request when it has its answer.
     Concurrency(usize),
-    /// So many a second, independently of one another and of the server.
+    /// Open loop with this number of requests per second, at random times that do not depend on the server.
     Rate(f64),
 }
 
-impl fmt::Display for Load {
+impl fmt::Display for LoadPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Load::Concurrency(clients) => write!(f, "concurrency {clients}"),
-            Load::Rate(rate) => write!(f, "{rate:.0} requests/s"),
+            LoadPattern::Concurrency(clients) => write!(f, "concurrency {clients}"),
+            LoadPattern::Rate(rate) => write!(f, "{rate:.0} requests/s"),
         }
     }
 }
 
-/// When a run ends.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     After(Duration),
     Requests(u64),
 }
 
-/// What all runs have in common.
+/// Options that all runs have in common.
 #[derive(Debug)]
-pub struct Options {
-    pub source: Source,
+pub struct BenchOptions {
+    pub source: TextSource,
     pub seed: u64,
-    /// The same load before, which is not counted.
+    /// Time of the same load before the run, which is not counted.
     pub warm_up: Duration,
     pub until: Until,
     /// A request that takes longer counts as an error.
     pub timeout: Duration,
-    /// Connections of an open loop.
+    /// Number of connections of an open loop.
     pub connections: usize,
-    /// The server's process, where it is on this machine.
+    /// Process id of the server, where it is on this machine.
     pub server: Option<u32>,
-    /// True when a run is to end as it is, and none is to begin any more.
+    /// Becomes true when the benchmark is interrupted: the run ends as it is, and no other begins.
     pub interrupted: watch::Receiver<bool>,
 }
 
-impl Options {
+impl BenchOptions {
     pub fn is_interrupted(&self) -> bool {
         *self.interrupted.borrow()
     }
 
-    /// Done when the benchmark is interrupted.
+    /// Completes when the benchmark is interrupted.
     async fn interruption(&self) {
         let mut interrupted = self.interrupted.clone();
         if interrupted.wait_for(|is_so| *is_so).await.is_err() {
-            // Nobody can interrupt it any more.
+            // The sender is gone, so nothing can interrupt it any more.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// What a run gave.
+/// The raw results of a run.
 #[derive(Debug)]
-pub struct Measured {
-    pub tally: Tally,
-    /// From the first counted request until the last one was answered.
+pub struct RunMeasurement {
+    pub tally: RunTally,
+    /// Time of the run until the last counted request was answered, or until the interruption.
     pub elapsed: Duration,
-    pub before: Option<Snapshot>,
-    pub after: Option<Snapshot>,
+    pub before: Option<ProcessorSnapshot>,
+    pub after: Option<ProcessorSnapshot>,
 }
 
-struct Run<'a> {
-    target: &'a Target,
-    options: &'a Options,
+/// A run under way.
+struct LoadRun<'a> {
+    target: &'a BenchTarget,
+    options: &'a BenchOptions,
+    /// End of the warm-up: requests from here on are counted.
     begins: Instant,
-    tally: RefCell<Tally>,
-    /// Requests so far, with those of the warm-up.
+    tally: RefCell<RunTally>,
+    /// Number of the next text; the warm-up takes numbers too.
     sent: Cell<u64>,
+    /// Number of counted requests that were begun.
     counted: Cell<u64>,
+    /// Time of the last counted answer.
     last: Cell<Instant>,
-    before: Cell<Option<Snapshot>>,
+    /// Processor time at the first counted request.
+    before: Cell<Option<ProcessorSnapshot>>,
+    /// A failure of the load generator itself, which ends the run.
     broken: RefCell<Option<anyhow::Error>>,
 }
 
-/// A client's connection and the request that it writes, which are used again.
+/// A client: its connection and the buffers of its request, which are used again.
 #[derive(Default)]
-struct Client {
+struct LoadClient {
     connection: Option<Connection>,
-    request: Request,
+    request: RequestBuffer,
 }
 
 #[derive(Default)]
-struct Request {
+struct RequestBuffer {
     text: String,
     bytes: Vec<u8>,
 }
 
-/// Puts `load` on `target`. `first` numbers the first text, so that runs do not repeat one another.
-pub async fn run(target: &Target, options: &Options, load: Load, first: u64) -> Result<Measured> {
+/// Puts `load` on `target`. `first` is the number of the first text, so that no run repeats the texts of
+/// another.
+pub async fn run(
+    target: &BenchTarget,
+    options: &BenchOptions,
+    load: LoadPattern,
+    first: u64,
+) -> Result<RunMeasurement> {
     let begins = Instant::now() + options.warm_up;
-    let run = Run {
+    let run = LoadRun {
         target,
         options,
         begins,
-        tally: RefCell::new(Tally::new()?),
+        tally: RefCell::new(RunTally::new()?),
         sent: Cell::new(first),
         counted: Cell::new(0),
         last: Cell::new(begins),
@@ -139,14 +151,14 @@ pub async fn run(target: &Target, options: &Options, load: Load, first: u64) -> 
     };
     let is_whole = tokio::select! {
         outcome = run.put(load) => outcome.map(|()| true)?,
-        // Requests that are on their way are neither answered nor failed.
+        // Requests without an answer so far count neither as answered nor as failed.
         () = options.interruption() => false,
     };
-    let after = options.server.and_then(Snapshot::take);
+    let after = options.server.and_then(ProcessorSnapshot::take);
     let answered = run.last.get().saturating_duration_since(begins);
     match run.broken.into_inner() {
         Some(error) => Err(error),
-        None => Ok(Measured {
+        None => Ok(RunMeasurement {
             tally: run.tally.into_inner(),
             elapsed: match options.until {
                 Until::After(duration) if is_whole => duration.max(answered),
@@ -159,14 +171,14 @@ pub async fn run(target: &Target, options: &Options, load: Load, first: u64) -> 
     }
 }
 
-impl Run<'_> {
-    async fn put(&self, load: Load) -> Result<()> {
+impl LoadRun<'_> {
+    async fn put(&self, load: LoadPattern) -> Result<()> {
         match load {
-            Load::Concurrency(clients) => {
+            LoadPattern::Concurrency(clients) => {
                 all((0..clients).map(|_| self.closed())).await;
                 Ok(())
             }
-            Load::Rate(rate) => self.open(rate).await,
+            LoadPattern::Rate(rate) => self.open(rate).await,
         }
     }
 
@@ -179,8 +191,9 @@ impl Run<'_> {
             }
     }
 
+    /// A client of a closed loop.
     async fn closed(&self) {
-        let mut client = Client::default();
+        let mut client = LoadClient::default();
         loop {
             let now = Instant::now();
             if self.is_over(now) {
@@ -190,13 +203,15 @@ impl Run<'_> {
         }
     }
 
-    /// Sends the next request, which was to be sent at `intended`.
-    async fn one(&self, client: &mut Client, intended: Instant) {
+    /// Sends the next request, whose time was `intended`, and counts its outcome. The latency counts from that
+    /// time, so that a request that had to wait for a connection shows it.
+    async fn one(&self, client: &mut LoadClient, intended: Instant) {
         let is_counted = intended >= self.begins;
         if is_counted {
+            // The warm-up must not appear in the processor time of the run.
             if self.counted.get() == 0 {
                 self.before
-                    .set(self.options.server.and_then(Snapshot::take));
+                    .set(self.options.server.and_then(ProcessorSnapshot::take));
             }
             self.counted.set(self.counted.get() + 1);
         }
@@ -205,10 +220,10 @@ impl Run<'_> {
         client.request.text.clear();
         let (source, seed) = (&self.options.source, self.options.seed);
         source.write(seed, index, &mut client.request.text);
-        let Request { text, bytes } = &mut client.request;
+        let RequestBuffer { text, bytes } = &mut client.request;
         self.target.write_request(text, bytes);
-        let asked = ask(&mut client.connection, self.target, bytes);
-        let outcome = tokio::time::timeout(self.options.timeout, asked).await;
+        let answer = ask(&mut client.connection, self.target, bytes);
+        let outcome = tokio::time::timeout(self.options.timeout, answer).await;
         let now = Instant::now();
         let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let failed = outcome.is_err();
@@ -217,12 +232,13 @@ impl Run<'_> {
             self.count(outcome, now - intended);
         }
         if failed {
+            // An answer that comes too late must not be taken for that of the next request.
             client.connection = None;
             tokio::time::sleep(FAILURE_PAUSE).await;
         }
     }
 
-    fn count(&self, outcome: io::Result<Answer>, latency: Duration) {
+    fn count(&self, outcome: io::Result<HttpAnswer>, latency: Duration) {
         let mut tally = self.tally.borrow_mut();
         match outcome {
             Err(error) => tally.failed(&describe(&error)),
@@ -235,9 +251,8 @@ impl Run<'_> {
     }
 }
 
-impl Run<'_> {
-    /// Sends requests at the times of a Poisson process. One whose time has come and that finds no
-    /// connection waits, and its latency counts from that time.
+impl LoadRun<'_> {
+    /// Begins requests at the times of a Poisson process. A request that finds no free connection waits.
     async fn open(&self, rate: f64) -> Result<()> {
         let pool = Pool::default();
         let mut timer = Timer::new()?;
@@ -246,9 +261,10 @@ impl Run<'_> {
         let arrivals = async {
             loop {
                 intended += Duration::from_secs_f64(random.pause(rate));
-                // Looked at ahead of the pause, which at a low rate is longer than the run.
+                // Tested before the pause, since at a low rate the pause may outlast the run.
                 if self.is_over(intended) {
                     pool.ended.set(true);
+                    // Idle connections wait for requests; now they end.
                     pool.arrived.notify_waiters();
                     return Ok::<(), anyhow::Error>(());
                 }
@@ -265,7 +281,8 @@ impl Run<'_> {
         let mut waiting = pool.waiting.borrow_mut();
         if waiting.len() < WAITING_MAX {
             waiting.push_back(intended);
-            // The one that came last: idle connections stay closed.
+            // Wakes the connection that went idle last. So only as many connections are ever opened as the rate
+            // needs, and the others stay unopened.
             pool.arrived.notify_last();
         } else if intended >= self.begins {
             self.counted.set(self.counted.get() + 1);
@@ -275,9 +292,9 @@ impl Run<'_> {
         }
     }
 
-    /// One connection: takes what waits until nothing comes any more.
+    /// A connection of an open loop: sends the requests that wait, until no more will come.
     async fn serve(&self, pool: &Pool) {
-        let mut client = Client::default();
+        let mut client = LoadClient::default();
         loop {
             let next = pool.waiting.borrow_mut().pop_front();
             match next {
@@ -289,28 +306,32 @@ impl Run<'_> {
     }
 }
 
-/// Runs clients side by side; each is looked at only when something happened to it.
+/// Runs clients concurrently. Unlike a join, it polls only the client whose connection is ready: with
+/// thousands of clients, polling all for every answer would take more time than the answers.
 async fn all(clients: impl Iterator<Item: Future<Output = ()>>) {
     let clients: FuturesUnordered<_> = clients.collect();
     clients.collect::<()>().await;
 }
 
-/// Requests of an open loop whose time has come.
+/// Requests of an open loop whose time has come, for the connections to send.
 #[derive(Default)]
 struct Pool {
+    /// The times at which they were to be sent.
     waiting: RefCell<VecDeque<Instant>>,
     arrived: Notify,
+    /// True when no more will come.
     ended: Cell<bool>,
 }
 
+/// Sends a request over the connection, which is opened where there is none.
 async fn ask(
     connection: &mut Option<Connection>,
-    target: &Target,
+    target: &BenchTarget,
     request: &[u8],
-) -> io::Result<Answer> {
+) -> io::Result<HttpAnswer> {
     let open = match connection {
         Some(open) => open,
-        None => connection.insert(Connection::open(&target.way).await?),
+        None => connection.insert(Connection::open(&target.address).await?),
     };
     let answer = open.ask(request, None).await?;
     if answer.closes {
@@ -330,11 +351,11 @@ fn describe(error: &io::Error) -> String {
     }
 }
 
-/// Runs `work` to its end in this thread.
-pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T> {
+/// Runs `future` to its end in this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build();
     Ok(runtime
         .context("starting the async runtime")?
-        .block_on(work))
+        .block_on(future))
 }

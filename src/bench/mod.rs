@@ -1,20 +1,20 @@
-//! The benchmark: load on a server, and what it did under it.
+//! The benchmark: puts load on a server and measures rate, latency and processor time.
 //!
 //! `load` sends requests made by `texts` over connections of `client` and `stream`; `tally` counts; `search` finds the
-//! highest rate that keeps a promise; `processor` says what it cost; `text`, `table` and `html` show it.
-//! Start with [`measure`].
+//! highest rate that keeps a promise; `processor` measures the cost; `report_text`, `report_csv` and `report_html`
+//! write the result. Start with [`measure`].
 
 pub mod child;
 mod client;
-pub mod html;
 pub mod load;
 mod processor;
+pub mod report_csv;
+pub mod report_html;
+pub mod report_text;
 pub mod search;
 mod stream;
-pub mod table;
 mod tally;
 pub mod target;
-pub mod text;
 pub mod texts;
 mod timer;
 
@@ -23,81 +23,81 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::bench::load::{Load, Measured, Options, Until};
-use crate::bench::processor::Usage;
-use crate::bench::search::{Promise, Search};
-use crate::bench::tally::{Counts, Tally};
-use crate::bench::target::Target;
+use crate::bench::load::{BenchOptions, LoadPattern, RunMeasurement, Until};
+use crate::bench::processor::ProcessorUsage;
+use crate::bench::search::{Promise, RateSearch};
+use crate::bench::tally::{RunCounts, RunTally};
+use crate::bench::target::BenchTarget;
 
 /// Raised when a key of [`Report`] changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// A load generator that takes more of its one processor than this may be what is measured.
+/// Share of its one processor above which the load generator itself may limit the result.
 const CLIENT_SHARE_MAX: f64 = 0.9;
 
-/// Runs number their texts from multiples of this, so that no two runs send the same one.
+/// Each run numbers its texts from another multiple of this, so that no two runs send the same text.
 const TEXTS_APART: u64 = 1 << 40;
 
-/// What was measured.
+/// The result of a benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct BenchReport {
     pub schema_version: u32,
     pub url: String,
     /// `simulated` where no device computed.
     pub runtime: Option<String>,
     pub texts: String,
     pub seed: u64,
-    pub runs: Vec<Run>,
-    pub promise: Option<Promised>,
-    /// The last run is shorter than it was to be, and there may be others that were not begun.
+    pub runs: Vec<RunReport>,
+    pub promise: Option<PromiseResult>,
+    /// True when the last run is cut short and further ones may be missing.
     pub interrupted: bool,
-    /// What one should know before believing the numbers.
+    /// Remarks that a reader should know before believing the numbers.
     pub notes: Vec<String>,
 }
 
-/// One load and what came of it.
+/// The result of one load.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Run {
-    pub load: Load,
+pub struct RunReport {
+    pub load: LoadPattern,
     pub seconds: f64,
     pub per_second: f64,
     #[serde(flatten)]
-    pub counts: Counts,
-    /// Where the server is on this machine, and the run is long enough.
-    pub processors: Option<Usage>,
-    /// Whether the promise held, where there is one.
+    pub counts: RunCounts,
+    /// Present where the server is on this machine and the run is long enough.
+    pub processors: Option<ProcessorUsage>,
+    /// True when the promise held; absent where there is none.
     pub held: Option<bool>,
 }
 
 /// A promise, and the highest rate at which it held.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Promised {
+pub struct PromiseResult {
     #[serde(flatten)]
     pub promise: Promise,
     pub highest_rate: Option<f64>,
 }
 
-impl Report {
-    /// Requests that were refused or not answered, in all runs that were not to find a limit.
+impl BenchReport {
+    /// Number of requests that were refused or not answered; 0 for a search, which looks for the limit.
     pub fn failures(&self) -> u64 {
         match self.promise {
-            // Beyond its limit a server may refuse; that is what was looked for.
+            // Beyond its limit a server may refuse.
             Some(_) => 0,
             None => self.runs.iter().map(|run| run.counts.failures()).sum(),
         }
     }
 }
 
-/// Puts each of `loads` on `target`, one after another; `progress` is told of each that is done.
+/// Puts each of `loads` on `target`, one after another; `progress` gets the result of each.
 pub async fn measure(
-    target: &Target,
-    options: &Options,
-    loads: &[Load],
-    progress: &mut dyn FnMut(&Run),
-) -> Result<Report> {
+    target: &BenchTarget,
+    options: &BenchOptions,
+    loads: &[LoadPattern],
+    progress: &mut dyn FnMut(&RunReport),
+) -> Result<BenchReport> {
     let mut report = report(target, options);
     for load in loads {
-        let Some((run, _)) = step(target, options, *load, &mut report).await? else {
+        let Some((run, _)) = next_run(target, options, *load, &mut report).await? else {
             break;
         };
         progress(&run);
@@ -106,18 +106,18 @@ pub async fn measure(
     Ok(finished(report, options))
 }
 
-/// Looks for the highest rate at which `promise` holds on `target`, from the rate `first`.
+/// Searches for the highest rate at which `promise` holds on `target`, beginning with the rate `first`.
 pub async fn search(
-    target: &Target,
-    options: &Options,
+    target: &BenchTarget,
+    options: &BenchOptions,
     (promise, first): (Promise, f64),
-    progress: &mut dyn FnMut(&Run),
-) -> Result<Report> {
+    progress: &mut dyn FnMut(&RunReport),
+) -> Result<BenchReport> {
     let mut report = report(target, options);
-    let mut search = Search::from(first);
+    let mut search = RateSearch::from(first);
     while let Some(rate) = search.rate() {
-        let load = Load::Rate(rate);
-        let Some((mut run, tally)) = step(target, options, load, &mut report).await? else {
+        let load = LoadPattern::Rate(rate);
+        let Some((mut run, tally)) = next_run(target, options, load, &mut report).await? else {
             break;
         };
         if !options.is_interrupted() {
@@ -133,21 +133,22 @@ pub async fn search(
         report.runs.push(run);
     }
     let highest_rate = search.highest();
-    // What was interrupted before any rate held does not say that none does.
-    report.promise = (highest_rate.is_some() || !options.is_interrupted()).then_some(Promised {
-        promise,
-        highest_rate,
-    });
+    // An interrupted search in which no rate held yet does not prove that none does.
+    report.promise =
+        (highest_rate.is_some() || !options.is_interrupted()).then_some(PromiseResult {
+            promise,
+            highest_rate,
+        });
     Ok(finished(report, options))
 }
 
-/// The next run; none where the benchmark is interrupted before anything of it is counted.
-async fn step(
-    target: &Target,
-    options: &Options,
-    load: Load,
-    report: &mut Report,
-) -> Result<Option<(Run, Tally)>> {
+/// Performs the next run; `None` where the benchmark is interrupted before anything of it is counted.
+async fn next_run(
+    target: &BenchTarget,
+    options: &BenchOptions,
+    load: LoadPattern,
+    report: &mut BenchReport,
+) -> Result<Option<(RunReport, RunTally)>> {
     if options.is_interrupted() {
         return Ok(None);
     }
@@ -161,13 +162,13 @@ async fn step(
     Ok(Some((run, measured.tally)))
 }
 
-/// The process that listens there, where it is on this machine and ours to look into.
-pub fn server_process(target: &Target) -> Option<u32> {
-    processor::listener(target.way.address)
+/// Id of the process that listens at the target, where it is on this machine and may be examined.
+pub fn server_process(target: &BenchTarget) -> Option<u32> {
+    processor::listener(target.address.socket)
 }
 
-fn report(target: &Target, options: &Options) -> Report {
-    Report {
+fn report(target: &BenchTarget, options: &BenchOptions) -> BenchReport {
+    BenchReport {
         schema_version: SCHEMA_VERSION,
         url: target.url(),
         runtime: None,
@@ -180,12 +181,12 @@ fn report(target: &Target, options: &Options) -> Report {
     }
 }
 
-fn summary(load: Load, measured: &Measured) -> Run {
+fn summary(load: LoadPattern, measured: &RunMeasurement) -> RunReport {
     let counts = measured.tally.counts();
     let seconds = measured.elapsed.max(Duration::from_micros(1)).as_secs_f64();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let usage = measured.before.zip(measured.after);
-    Run {
+    RunReport {
         load,
         seconds,
         per_second: counts.requests as f64 / seconds,
@@ -196,13 +197,13 @@ fn summary(load: Load, measured: &Measured) -> Run {
     }
 }
 
-fn finished(mut report: Report, options: &Options) -> Report {
+fn finished(mut report: BenchReport, options: &BenchOptions) -> BenchReport {
     report.interrupted = options.is_interrupted();
     report.notes = notes(&report, options);
     report
 }
 
-fn notes(report: &Report, options: &Options) -> Vec<String> {
+fn notes(report: &BenchReport, options: &BenchOptions) -> Vec<String> {
     let mut notes = Vec::new();
     if report.interrupted {
         notes.push("interrupted: what was to follow was not measured".to_owned());
@@ -226,7 +227,7 @@ fn notes(report: &Report, options: &Options) -> Vec<String> {
             "other programs took up to {others:.1} processors of this machine meanwhile"
         ));
     }
-    if let (texts::Source::Lines(lines), Until::Requests(_) | Until::After(_)) =
+    if let (texts::TextSource::Lines(lines), Until::Requests(_) | Until::After(_)) =
         (&options.source, options.until)
     {
         let most = report.runs.iter().map(|run| run.counts.requests).max();

@@ -1,5 +1,5 @@
-//! How much of the processors the server, the load generator and everything else took, where the
-//! server is on this machine.
+//! Measures the processor time of the server, the load generator and everything else, where the server is on
+//! this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -9,14 +9,14 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::files;
-use crate::processes::{Process, Processors};
+use crate::processes::{ProcessStat, Processors};
 
-/// The kernel counts in hundredths of a second: of less than this they say nothing.
+/// Shorter runs have no processor time, since the kernel counts in hundredths of a second.
 const WALL_SECONDS_MIN: f64 = 0.5;
 
 /// Processor time so far, in seconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Snapshot {
+pub struct ProcessorSnapshot {
     at: Instant,
     server: f64,
     client: f64,
@@ -25,31 +25,32 @@ pub struct Snapshot {
 
 /// Processor time of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Usage {
-    /// Of the server and its workers, for each request that was answered.
+pub struct ProcessorUsage {
+    /// Microseconds of the server and its workers for each answered request.
     pub server_micros_per_request: f64,
     pub client_micros_per_request: f64,
-    /// Processors that were busy, of `processors`: with the server, the client and all else.
+    /// Number of processors, of all `processors`, that the server, the client and everything else kept busy.
     pub server: f64,
     pub client: f64,
     pub others: f64,
     pub processors: usize,
 }
 
-impl Snapshot {
-    /// Now, with the server's process `server`.
+impl ProcessorSnapshot {
+    /// The processor time until now; `server` is the process id of the server.
     pub fn take(server: u32) -> Option<Self> {
         let root = Path::new("/");
         Some(Self {
             at: Instant::now(),
             server: family_seconds(server)?,
-            client: Process::read(root, std::process::id())?.cpu_seconds,
+            client: ProcessStat::read(root, std::process::id())?.cpu_seconds,
             machine: Processors::read(root)?.busy_seconds,
         })
     }
 
-    /// From `self` to `later`, over which `requests` were answered; where that is long enough to be seen.
-    pub fn usage(&self, later: &Self, requests: u64, processors: usize) -> Option<Usage> {
+    /// Processor time from `self` to `later`, while `requests` were answered; `None` where the time is too
+    /// short to be seen.
+    pub fn usage(&self, later: &Self, requests: u64, processors: usize) -> Option<ProcessorUsage> {
         let wall = (later.at - self.at).as_secs_f64();
         if wall < WALL_SECONDS_MIN {
             return None;
@@ -58,7 +59,7 @@ impl Snapshot {
         let client = later.client - self.client;
         let others = (later.machine - self.machine - server - client).max(0.0);
         let each = |seconds: f64| seconds / requests.max(1) as f64 * 1e6;
-        Some(Usage {
+        Some(ProcessorUsage {
             server_micros_per_request: each(server),
             client_micros_per_request: each(client),
             server: server / wall,
@@ -69,10 +70,10 @@ impl Snapshot {
     }
 }
 
-/// Of a process and all its descendants.
+/// Processor seconds of a process and all its descendants.
 fn family_seconds(root: u32) -> Option<f64> {
-    let processes: BTreeMap<u32, Process> = process_ids()
-        .filter_map(|id| Some((id, Process::read(Path::new("/"), id)?)))
+    let processes: BTreeMap<u32, ProcessStat> = process_ids()
+        .filter_map(|id| Some((id, ProcessStat::read(Path::new("/"), id)?)))
         .collect();
     let mut seconds = processes.get(&root)?.cpu_seconds;
     let mut family = BTreeSet::from([root]);
@@ -94,7 +95,7 @@ fn process_ids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// The process that listens on `address`, where that is on this machine and ours to look into.
+/// Id of the process that listens on `address`, where it is on this machine and this user may examine it.
 pub(super) fn listener(address: SocketAddr) -> Option<u32> {
     let is_here = match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
@@ -111,7 +112,7 @@ pub(super) fn listener(address: SocketAddr) -> Option<u32> {
     let table = files::read_text(Path::new(table)).ok()?;
     let inode = table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        // 0A: it listens.
+        // State 0A is LISTEN.
         let is_it = fields.get(1)?.ends_with(&port) && *fields.get(3)? == "0A";
         is_it.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
     })?;
@@ -140,12 +141,12 @@ mod tests {
 
     #[test]
     fn work_shows_in_the_time_of_its_process_when_there_was_time_to_see_it() {
-        let before = Snapshot::take(std::process::id()).unwrap();
+        let before = ProcessorSnapshot::take(std::process::id()).unwrap();
         let ends = Instant::now() + std::time::Duration::from_secs(10);
         let mut spun = 0u64;
         let usage = loop {
             spun = spun.wrapping_mul(31).wrapping_add(1);
-            let now = Snapshot::take(std::process::id()).unwrap();
+            let now = ProcessorSnapshot::take(std::process::id()).unwrap();
             let is_seen = (now.at - before.at).as_secs_f64() >= WALL_SECONDS_MIN;
             let usage = before.usage(&now, 1, 1);
             assert_eq!(usage.is_some(), is_seen);

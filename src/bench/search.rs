@@ -1,4 +1,4 @@
-//! The highest rate at which a promise about latency holds.
+//! Searches for the highest rate at which a promise about latency holds.
 //!
 //! The rate is doubled until the promise is broken, then the gap between the last rate that held and the
 //! first that did not is halved until it is narrow. Each step is an open loop of its own, after a warm-up.
@@ -8,23 +8,23 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::bench::tally::Tally;
+use crate::bench::tally::RunTally;
 use crate::failure::Failure;
 
 /// The gap at which the search ends, as a share of the rate.
 const GAP: f64 = 0.03;
 
-/// The last answer may come so much later than the last request, as a share of the run, or as late as
-/// promised if that is later: else a queue grew.
+/// Share of the run by which the last answer may come after the end, or the promised time if that is more.
+/// An even later answer shows that a queue grew.
 const BEHIND: f64 = 0.03;
 
-/// No more rates are tried.
+/// Largest number of rates that are tried.
 const STEPS_MAX: usize = 24;
 
-/// A promise that is broken so many times in a row from the start will not hold.
+/// The search gives up when the promise was broken this number of times in a row from the start.
 const BROKEN_MAX: usize = 6;
 
-/// A promise about latency: so many per cent of requests within a time.
+/// A promise about latency: a percentile that stays within a time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Promise {
     pub percentile: f64,
@@ -65,9 +65,9 @@ impl fmt::Display for Promise {
 }
 
 impl Promise {
-    /// Whether it held in a run that was to take `planned` seconds, where that was known, and took
-    /// `seconds`.
-    pub fn holds(&self, tally: &Tally, planned: Option<f64>, seconds: f64) -> bool {
+    /// True when the promise held in a run of `seconds`; `planned` is the length that it was to have, where
+    /// that was known.
+    pub fn holds(&self, tally: &RunTally, planned: Option<f64>, seconds: f64) -> bool {
         let may_be_behind = |planned: f64| (planned * BEHIND).max(self.limit_ms / 1000.0);
         let kept_up = planned.is_none_or(|planned| seconds - planned <= may_be_behind(planned));
         let counts = tally.counts();
@@ -78,16 +78,16 @@ impl Promise {
     }
 }
 
-/// The search, as a function of what held so far.
+/// The state of a search: the rates at which the promise held and broke, and the next rate.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Search {
+pub struct RateSearch {
     held: Option<f64>,
     broke: Option<f64>,
     next: f64,
     steps: usize,
 }
 
-impl Search {
+impl RateSearch {
     pub fn from(rate: f64) -> Self {
         Self {
             held: None,
@@ -97,7 +97,7 @@ impl Search {
         }
     }
 
-    /// The rate to try, until the answer is narrow enough.
+    /// The next rate to try; `None` when the search is over.
     pub fn rate(&self) -> Option<f64> {
         let is_narrow = match (self.held, self.broke) {
             (Some(held), Some(broke)) => broke - held <= GAP * held,
@@ -107,7 +107,7 @@ impl Search {
         (!is_narrow && !is_hopeless && self.steps < STEPS_MAX).then_some(self.next)
     }
 
-    /// Whether the promise held at the rate of [`Self::rate`].
+    /// Takes the result at the rate of [`Self::rate`].
     pub fn tried(&mut self, holds: bool) {
         self.steps += 1;
         if holds {
@@ -122,7 +122,7 @@ impl Search {
         };
     }
 
-    /// The highest rate at which it held.
+    /// The highest rate at which the promise held.
     pub fn highest(&self) -> Option<f64> {
         self.held
     }
@@ -151,7 +151,7 @@ mod tests {
             start in 1.0f64..10_000.0, factor in 0.04f64..1_000.0,
         ) {
             let limit = start * factor;
-            let mut search = Search::from(start);
+            let mut search = RateSearch::from(start);
             while let Some(rate) = search.rate() {
                 search.tried(rate <= limit);
             }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_promise_that_never_holds_ends_the_search() {
-        let mut search = Search::from(100.0);
+        let mut search = RateSearch::from(100.0);
         while search.rate().is_some() {
             search.tried(false);
         }

@@ -1,4 +1,4 @@
-//! The bytes between a load generator and a server, with TLS or without.
+//! The transport between a load generator and a server, with or without TLS.
 
 use std::fmt;
 use std::io;
@@ -12,24 +12,27 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// How a server is reached.
+/// The address of a server, with the TLS settings where it is https.
 #[derive(Clone)]
-pub(super) struct Way {
-    pub(super) address: SocketAddr,
-    /// And the name that its certificate must have.
+pub(super) struct ServerAddress {
+    pub(super) socket: SocketAddr,
+    /// TLS settings, and the name that the server's certificate must have.
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-/// A connection.
+/// An open connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum ServerStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Way {
+impl ServerAddress {
     pub(super) fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: None }
+        Self {
+            socket: address,
+            tls: None,
+        }
     }
 
     pub(super) fn tls(
@@ -38,7 +41,7 @@ impl Way {
         client: ClientConfig,
     ) -> Self {
         Self {
-            address,
+            socket: address,
             tls: Some((TlsConnector::from(Arc::new(client)), name)),
         }
     }
@@ -47,46 +50,46 @@ impl Way {
         self.tls.is_some()
     }
 
-    pub(super) async fn open(&self) -> io::Result<Stream> {
-        let stream = TcpStream::connect(self.address).await?;
+    pub(super) async fn open(&self) -> io::Result<ServerStream> {
+        let stream = TcpStream::connect(self.socket).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            None => Ok(Stream::Plain(stream)),
+            None => Ok(ServerStream::Plain(stream)),
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), stream).await?;
-                Ok(Stream::Tls(Box::new(stream)))
+                Ok(ServerStream::Tls(Box::new(stream)))
             }
         }
     }
 }
 
-impl fmt::Debug for Way {
+impl fmt::Debug for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.tls.as_ref().map(|(_, name)| name);
-        f.debug_tuple("Way")
-            .field(&self.address)
+        f.debug_tuple("ServerAddress")
+            .field(&self.socket)
             .field(&name)
             .finish()
     }
 }
 
-impl Stream {
+impl ServerStream {
     pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Stream::Plain(stream) => stream.write_all(bytes).await,
-            Stream::Tls(stream) => {
+            ServerStream::Plain(stream) => stream.write_all(bytes).await,
+            ServerStream::Tls(stream) => {
                 stream.write_all(bytes).await?;
-                // What was taken need not have been sent.
+                // The TLS layer may have buffered the bytes that it took.
                 stream.flush().await
             }
         }
     }
 
-    /// Appends what has come; 0 at the end.
+    /// Appends the bytes that have arrived and returns their number; 0 at the end of the connection.
     pub(super) async fn receive(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
         match self {
-            Stream::Plain(stream) => stream.read_buf(to).await,
-            Stream::Tls(stream) => stream.read_buf(to).await,
+            ServerStream::Plain(stream) => stream.read_buf(to).await,
+            ServerStream::Tls(stream) => stream.read_buf(to).await,
         }
     }
 }

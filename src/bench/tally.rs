@@ -1,5 +1,5 @@
-//! What is counted of requests: one histogram for all of a run, so that percentiles are those of the
-//! requests and never means of percentiles.
+//! Counts the requests of a run. There is one histogram for all, so that percentiles are those of the
+//! requests, never means of percentiles.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::bench::client::Answer;
+use crate::bench::client::HttpAnswer;
 use crate::http_error::refusal_reason;
 
-/// Digits of a latency that are kept.
+/// Number of digits of a latency that are kept.
 const DIGITS: u8 = 3;
 
-/// Different errors that are told apart; what follows is counted under one name.
+/// Number of different errors that are told apart; further ones are counted under one name.
 const ERRORS_MAX: usize = 20;
 
-/// Different models, cores or buckets that are told apart.
+/// Number of different models, cores or buckets that are told apart.
 const PARTS_MAX: usize = 512;
 
-/// The requests of a run.
+/// The counters of a run.
 #[derive(Debug)]
-pub struct Tally {
+pub struct RunTally {
     latency: Histogram<u64>,
     statuses: BTreeMap<u16, u64>,
     reasons: BTreeMap<u16, String>,
@@ -33,7 +33,7 @@ pub struct Tally {
     pub runtime: Option<String>,
 }
 
-/// Percentiles in milliseconds.
+/// Mean, percentiles and maximum of the latency in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Latency {
     pub mean: f64,
@@ -44,33 +44,33 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// The requests that one core ran, or that ran in one bucket.
+/// Requests of one model, one core or one bucket, with percentiles of their latency.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Part {
+pub struct PartLatency {
     pub requests: u64,
     pub p50_ms: f64,
     pub p99_ms: f64,
 }
 
-/// Everything that a tally knows, as it is reported.
+/// The counters as they are reported.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Counts {
-    /// Answered with a status of success.
+pub struct RunCounts {
+    /// Number of requests that were answered with a status of success.
     pub requests: u64,
     pub latency_ms: Option<Latency>,
     pub statuses: BTreeMap<u16, u64>,
-    /// What the first refusal with each status said.
+    /// Reason of the first refusal, by status.
     pub reasons: BTreeMap<u16, String>,
-    /// Requests that were not answered at all, by what happened.
+    /// Number of requests without an answer, by what happened.
     pub errors: BTreeMap<String, u64>,
-    pub models: BTreeMap<String, Part>,
-    pub cores: BTreeMap<String, Part>,
-    pub buckets: BTreeMap<String, Part>,
+    pub models: BTreeMap<String, PartLatency>,
+    pub cores: BTreeMap<String, PartLatency>,
+    pub buckets: BTreeMap<String, PartLatency>,
     /// Percentiles and their latencies in milliseconds, for a chart.
     pub distribution: Vec<(f64, f64)>,
 }
 
-impl Tally {
+impl RunTally {
     pub fn new() -> Result<Self> {
         Ok(Self {
             latency: histogram()?,
@@ -84,9 +84,9 @@ impl Tally {
         })
     }
 
-    /// An answer that came `latency` after its request was to be sent. Only successes have a latency
-    /// that means something: a refusal is quick.
-    pub fn answered(&mut self, answer: Answer, latency: Duration) -> Result<()> {
+    /// Counts an answer that came `latency` after the time of its request. Only successes enter the latency,
+    /// since refusals are quick and would improve it.
+    pub fn answered(&mut self, answer: HttpAnswer, latency: Duration) -> Result<()> {
         *self.statuses.entry(answer.status).or_insert(0) += 1;
         if !(200..300).contains(&answer.status) {
             if !self.reasons.contains_key(&answer.status)
@@ -125,17 +125,17 @@ impl Tally {
         Ok(())
     }
 
-    /// A request that was not answered.
+    /// Counts a request without an answer.
     pub fn failed(&mut self, why: &str) {
         let known = self.errors.contains_key(why) || self.errors.len() < ERRORS_MAX;
         let name = if known { why } else { "other errors" };
         *self.errors.entry(name.to_owned()).or_insert(0) += 1;
     }
 
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> RunCounts {
         let parts = |of: &BTreeMap<String, Histogram<u64>>| {
             let part = |(name, histogram): (&String, &Histogram<u64>)| {
-                let part = Part {
+                let part = PartLatency {
                     requests: histogram.len(),
                     p50_ms: millis(histogram.value_at_quantile(0.5)),
                     p99_ms: millis(histogram.value_at_quantile(0.99)),
@@ -144,7 +144,7 @@ impl Tally {
             };
             of.iter().map(part).collect()
         };
-        Counts {
+        RunCounts {
             requests: self.latency.len(),
             latency_ms: (!self.latency.is_empty()).then(|| self.latency()),
             statuses: self.statuses.clone(),
@@ -178,7 +178,7 @@ impl Tally {
             99.75, 99.9, 99.95, 99.99, 99.999,
         ];
         let resolved = |percentile: &f64| {
-            // Beyond that there is less than one request.
+            // Above a higher percentile there would be less than one request.
             (100.0 - percentile) / 100.0 * self.latency.len() as f64 >= 1.0
         };
         let at = |percentile: f64| {
@@ -188,14 +188,14 @@ impl Tally {
         percentiles.into_iter().filter(resolved).map(at).collect()
     }
 
-    /// The latency below which the `quantile` of requests stay, in milliseconds.
+    /// The latency in milliseconds that the share `quantile` of requests does not exceed.
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
         millis(self.latency.value_at_quantile(quantile))
     }
 }
 
-impl Counts {
-    /// Requests that were refused or not answered.
+impl RunCounts {
+    /// Number of requests that were refused or not answered.
     pub fn failures(&self) -> u64 {
         let is_failure = |status: &u16| !(200..300).contains(status);
         let refused = self
@@ -218,17 +218,17 @@ fn millis(micros: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, core: &str) -> Answer {
-        Answer {
+    fn answer(status: u16, core: &str) -> HttpAnswer {
+        HttpAnswer {
             status,
             cores: Some(core.to_owned()),
-            ..Answer::default()
+            ..HttpAnswer::default()
         }
     }
 
     #[test]
     fn percentiles_are_those_of_all_requests_and_parts_have_their_own() {
-        let mut tally = Tally::new().unwrap();
+        let mut tally = RunTally::new().unwrap();
         for millis in 1..=1000 {
             let core = if millis <= 900 { "0" } else { "1" };
             let latency = Duration::from_millis(millis);
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn refusals_and_errors_are_counted_and_have_no_latency() {
-        let mut tally = Tally::new().unwrap();
+        let mut tally = RunTally::new().unwrap();
         tally
             .answered(answer(429, "0"), Duration::from_micros(5))
             .unwrap();

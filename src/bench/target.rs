@@ -1,4 +1,4 @@
-//! What is measured: a URL, and the request that carries a text.
+//! The target of a benchmark: a URL, and the form of the requests.
 
 use std::io;
 use std::net::ToSocketAddrs as _;
@@ -9,56 +9,60 @@ use rustls::pki_types::ServerName;
 use serde_json::Value;
 
 use crate::bench::client::Connection;
-use crate::bench::stream::Way;
+use crate::bench::stream::ServerAddress;
 use crate::failure::{Class, Failure, name_list, printable};
 use crate::trust::Trust;
 
-/// Where a body has the text.
-const PLACE: &str = "{text}";
+/// Placeholder of the text in a body.
+const PLACEHOLDER: &str = "{text}";
 
 /// The body of a request of the native protocol.
 pub const BODY: &str = r#"{"inputs": "{text}"}"#;
 
-/// How long a server may take to say what it serves.
+/// Limit for the server to answer what it serves.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where requests go and what is in them.
+/// The server, the route and the parts of a request.
 #[derive(Debug, Clone)]
-pub struct Target {
-    pub(super) way: Way,
+pub struct BenchTarget {
+    pub(super) address: ServerAddress,
     trust: Trust,
     authority: String,
     pub path: String,
-    /// What stands before and after each text.
+    /// Parts of the body before, between and after the texts.
     body: Vec<String>,
-    /// Lines of the head, each with its end.
+    /// Extra lines of the head, each with its end.
     headers: String,
 }
 
-impl Target {
-    /// The target of `url`, such as `http://127.0.0.1:8080/predict/my-model`; `trust` is for one of
-    /// https. `body` has `{text}` where the text goes, within quotes; `headers` are lines such as
-    /// `authorization: Bearer ...`.
+impl BenchTarget {
+    /// The target of `url`, such as `http://127.0.0.1:8080/predict/my-model`; `trust` says which
+    /// certificates an https server may have. `body` has `{text}` where the text goes, within quotes;
+    /// `headers` are lines such as `authorization: Bearer ...`.
     pub fn parse(url: &str, trust: Trust, body: &str, headers: &[String]) -> Result<Self> {
-        let (way, authority, path) = way(url, &trust)?;
-        if !body.contains(PLACE) {
+        let (address, authority, path) = server_address(url, &trust)?;
+        if !body.contains(PLACEHOLDER) {
             return Err(Failure::usage("`--body` has no place for the text")
-                .help(format!("write {PLACE} where it goes, such as {BODY}"))
+                .help(format!("write {PLACEHOLDER} where it goes, such as {BODY}"))
                 .into());
         }
         Ok(Self {
-            way,
+            address,
             trust,
             authority: authority.to_owned(),
             path: path.to_owned(),
-            body: body.split(PLACE).map(str::to_owned).collect(),
+            body: body.split(PLACEHOLDER).map(str::to_owned).collect(),
             headers: lines(headers)?,
         })
     }
 
     /// The whole URL.
     pub fn url(&self) -> String {
-        let scheme = if self.way.is_tls() { "https" } else { "http" };
+        let scheme = if self.address.is_tls() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{}{}", self.authority, self.path)
     }
 
@@ -84,7 +88,8 @@ impl Target {
         }
     }
 
-    /// A URL without a path names a server: the route is that of the one model that it serves.
+    /// Completes a URL without a path, which names a server: the route becomes that of the one model that it
+    /// serves.
     pub async fn resolve(&mut self) -> Result<()> {
         if self.path != "/" {
             return Ok(());
@@ -117,7 +122,7 @@ impl Target {
         }
     }
 
-    /// True when a server of ours says that it is ready; an error where none answers.
+    /// True when a neuronc server says that it is ready; an error where no server answers.
     pub async fn is_ready(&self) -> Result<bool> {
         Ok(self.get("/health/ready").await?["status"] == "ready")
     }
@@ -130,20 +135,20 @@ impl Target {
             self.headers
         );
         let mut body = Vec::new();
-        let asked = async {
-            let mut connection = Connection::open(&self.way).await?;
+        let answer = async {
+            let mut connection = Connection::open(&self.address).await?;
             connection.ask(request.as_bytes(), Some(&mut body)).await
         };
-        let answered = tokio::time::timeout(PATIENCE, asked).await;
+        let answered = tokio::time::timeout(PATIENCE, answer).await;
         answered
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| self.no_answer(&error))?;
         Ok(serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    /// Fails when nobody listens.
+    /// Fails when no connection can be made.
     pub async fn check(&self) -> Result<()> {
-        let opened = tokio::time::timeout(PATIENCE, Connection::open(&self.way)).await;
+        let opened = tokio::time::timeout(PATIENCE, Connection::open(&self.address)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         opened.map(drop).map_err(|error| self.no_answer(&error))
     }
@@ -162,8 +167,8 @@ impl Target {
     }
 }
 
-/// Where `url` leads, with its host and port, and its path.
-fn way<'a>(url: &'a str, trust: &Trust) -> Result<(Way, &'a str, &'a str)> {
+/// Splits `url` into the address of its server, host and port as text, and the path.
+fn server_address<'a>(url: &'a str, trust: &Trust) -> Result<(ServerAddress, &'a str, &'a str)> {
     let refuse = |why: &str| {
         Failure::usage(format!("`{url}` cannot be measured"))
             .why(why)
@@ -181,22 +186,23 @@ fn way<'a>(url: &'a str, trust: &Trust) -> Result<(Way, &'a str, &'a str)> {
     let given = authority.rsplit_once(':');
     let given = given.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     let (host, port) = given.unwrap_or((authority, port));
-    // `[::1]` in a URL is `::1` elsewhere.
+    // Only URLs have brackets around IPv6 addresses.
     let host = host.trim_matches(['[', ']']);
     let address = (host, port).to_socket_addrs();
     let address = address.ok().and_then(|mut all| all.next());
     let address = address.ok_or_else(|| refuse("its host has no address"))?;
-    let way = if is_tls {
+    let address = if is_tls {
         let name = ServerName::try_from(host.to_owned());
-        let name = name.map_err(|_| refuse("its host is no name that a certificate can have"))?;
-        Way::tls(address, name, trust.client()?)
+        let name =
+            name.map_err(|_| refuse("its host is not a name that a certificate can have"))?;
+        ServerAddress::tls(address, name, trust.client()?)
     } else {
-        Way::plain(address)
+        ServerAddress::plain(address)
     };
-    Ok((way, authority, path))
+    Ok((address, authority, path))
 }
 
-/// Lines of a head, each with its end.
+/// The headers as lines of a head, each with its end.
 fn lines(headers: &[String]) -> Result<String> {
     let mut lines = String::new();
     for header in headers {
@@ -219,8 +225,8 @@ fn lines(headers: &[String]) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn target(url: &str, body: &str, headers: &[String]) -> Result<Target> {
-        Target::parse(url, Trust::new(None)?, body, headers)
+    fn target(url: &str, body: &str, headers: &[String]) -> Result<BenchTarget> {
+        BenchTarget::parse(url, Trust::new(None)?, body, headers)
     }
 
     fn request(body: &str, text: &str) -> String {
@@ -267,7 +273,7 @@ mod tests {
         ] {
             let target = target(url, BODY, &[]).unwrap();
             assert_eq!(
-                (target.url().as_str(), target.way.address),
+                (target.url().as_str(), target.address.socket),
                 (url, address.parse().unwrap())
             );
         }

@@ -1,5 +1,5 @@
-//! The texts of requests: from a file, or made of common words in a mix of lengths, the same for the
-//! same seed and never the same twice.
+//! The texts of requests: from a file, or made of common words in a mix of lengths. The same seed makes the
+//! same texts, and no two of them are equal.
 
 use std::fmt;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::files;
 /// Common words, each of which is one token of BERT's vocabulary.
 const WORDS: &str = include_str!("words.txt");
 
-/// A made text has a full stop after so many words; for most tokenizers it is a token of its own.
+/// Number of words after which a made text has a full stop, which is a token for most tokenizers.
 const SENTENCE_WORDS: usize = 12;
 
-/// Random numbers that are the same everywhere: splitmix64.
+/// Random numbers that are the same on every machine: splitmix64.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -39,15 +39,15 @@ impl Random {
         usize::try_from(self.draw() % end as u64).unwrap_or(0)
     }
 
-    /// The pause until the next of events that happen `rate` times a second, independently of one
-    /// another: exponential, in seconds.
+    /// The pause in seconds before the next of independent events that happen `rate` times per second on
+    /// average: exponentially distributed.
     pub fn pause(&mut self, rate: f64) -> f64 {
         let share = (self.draw() >> 11) as f64 / (1u64 << 53) as f64;
         -(1.0 - share).ln() / rate
     }
 }
 
-/// How many words texts have: each is drawn from one of these ranges, all of which are as likely.
+/// Lengths of texts in words. Each text draws a range, all with the same probability, then a length in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lengths(Vec<(usize, usize)>);
 
@@ -89,19 +89,19 @@ impl fmt::Display for Lengths {
     }
 }
 
-/// Where texts come from.
+/// The source of texts.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum TextSource {
     /// The lines of a file, in turn.
     Lines(Vec<String>),
-    /// Made of common words.
+    /// Texts made of common words.
     Made {
         words: Vec<&'static str>,
         lengths: Lengths,
     },
 }
 
-impl Source {
+impl TextSource {
     /// The lines of the file at `path` that are not empty.
     pub fn file(path: &Path) -> Result<Self> {
         let text = files::read_text(path)?;
@@ -146,7 +146,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for TextSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lines(lines) => write!(f, "{} texts of a file, in turn", lines.len()),
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn text(source: &Source, seed: u64, index: u64) -> String {
+    fn text(source: &TextSource, seed: u64, index: u64) -> String {
         let mut text = String::new();
         source.write(seed, index, &mut text);
         text
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn made_texts_are_the_same_for_a_seed_and_never_twice() {
-        let source = Source::made("20".parse().unwrap());
+        let source = TextSource::made("20".parse().unwrap());
         let texts: BTreeSet<String> = (0..10_000).map(|index| text(&source, 7, index)).collect();
         assert_eq!(texts.len(), 10_000);
         assert_eq!(text(&source, 7, 3), text(&source, 7, 3));
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn lengths_are_those_asked_for() {
-        let source = Source::made("4,90-92".parse().unwrap());
+        let source = TextSource::made("4,90-92".parse().unwrap());
         let counts: BTreeSet<usize> = (0..500)
             .map(|index| text(&source, 1, index).split(' ').count())
             .collect();

@@ -1,5 +1,5 @@
-//! A timer that is exact to some microseconds: that of the async runtime counts whole milliseconds,
-//! which is longer than many an answer takes.
+//! A timer that is exact to some microseconds. That of the async runtime counts whole milliseconds, and many
+//! answers take less.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -27,7 +27,7 @@ impl Timer {
         Ok(Self(timer))
     }
 
-    /// Waits until then; lets others run even when that is past.
+    /// Waits until `until`. A time in the past still lets other tasks run.
     pub(super) async fn wait(&mut self, until: Instant) -> Result<()> {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -49,7 +49,7 @@ impl Timer {
         loop {
             let mut ready = self.0.readable().await?;
             let read = ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut [0; 8])?));
-            // Without one it was not ready after all.
+            // Readiness may be false; then the read would block, and the loop waits again.
             if let Ok(read) = read {
                 return read.map(drop).context("reading a timer");
             }

@@ -169,10 +169,10 @@ impl Bundle {
     }
 
     pub fn coverage(&self) -> Result<Coverage> {
-        files::read_json(&self.path(COVERAGE_FILE))
+        files::load_json(&self.path(COVERAGE_FILE))
     }
 
     pub fn reference_rows(&self) -> Result<Vec<Row>> {
-        files::read_json(&self.path(REFERENCE_ROWS_FILE))
+        files::load_json(&self.path(REFERENCE_ROWS_FILE))
     }
 }

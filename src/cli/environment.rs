@@ -12,15 +12,15 @@ use crate::executor::probe::Places;
 use crate::files;
 use crate::hub::{HubAccess, Patience, Secret};
 
-/// What neuronc takes from the environment.
+/// The variables that neuronc reads, and the places that follow from them.
 #[derive(Debug, Clone)]
 pub(super) struct Environment {
     pub(super) places: Places,
     variables: BTreeMap<String, OsString>,
 }
 
-/// The variables that are read; those of the Hub mean what they mean to `huggingface_hub`, and
-/// `NEURONC_ROOT` is where the machine's `/dev`, `/opt` and `/proc` are mounted.
+/// The variables that are read. Those of the Hub mean the same as for `huggingface_hub`; `NEURONC_ROOT` is the
+/// folder in which the machine's `/dev`, `/opt` and `/proc` are mounted.
 const NAMES: [&str; 18] = [
     "HOME",
     "HF_ENDPOINT",
@@ -63,7 +63,7 @@ impl Environment {
         Ok(Self { places, variables })
     }
 
-    /// What a process of our own program finds in its environment: what we read ourselves.
+    /// The environment for a process of this program: the variables that we read ourselves.
     pub(super) fn of_ourselves(&self) -> BTreeMap<OsString, OsString> {
         let variables = self.variables.iter();
         variables
@@ -80,13 +80,13 @@ impl Environment {
         self.variables.get(name).map(PathBuf::from)
     }
 
-    /// As `huggingface_hub` reads its switches.
+    /// True for the values that `huggingface_hub` takes for true.
     fn is_on(&self, name: &str) -> bool {
         let text = self.text(name).unwrap_or_default().to_uppercase();
         ["1", "ON", "YES", "TRUE"].contains(&text.as_str())
     }
 
-    /// How the Hub is reached; `offline` is what the command line says.
+    /// The settings of the Hub; `offline` is the option of the command line.
     pub(super) fn hub(&self, offline: bool) -> HubAccess {
         let home = self.hugging_face_home();
         let cache = self
@@ -106,14 +106,14 @@ impl Environment {
         self.path("HF_HOME").unwrap_or_else(cache)
     }
 
-    /// Where the user keeps what can be made again.
+    /// The user's folder for files that can be made again.
     fn cache(&self) -> PathBuf {
         let home = || self.path("HOME").unwrap_or_default();
         self.path("XDG_CACHE_HOME")
             .unwrap_or_else(|| home().join(".cache"))
     }
 
-    /// Where compilations keep what they have, so that an interrupted one goes on.
+    /// The folder in which compilations keep finished buckets, so that an interrupted one can continue.
     pub(super) fn work(&self) -> PathBuf {
         self.cache().join("neuronc/work")
     }
@@ -142,7 +142,7 @@ impl Environment {
         let file = self
             .path("HF_TOKEN_PATH")
             .unwrap_or_else(|| home.join("token"));
-        // Most users have no token file, and need none.
+        // A missing token file is normal: public models need no token.
         let text = variable.or_else(|| files::read_text(&file).ok())?;
         Secret::new(&text)
     }

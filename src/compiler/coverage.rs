@@ -1,5 +1,5 @@
-//! The coverage of a compilation: from the graphs where the executor runs them whole, from the
-//! compiler's logs where it divides them.
+//! The coverage of a compilation: counted in the graphs where the compiler takes them whole, read from its
+//! logs where it divides them.
 
 use std::fs::File;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub(super) fn of(
     })
 }
 
-/// What the log of one bucket's compilation lists.
+/// The coverage that the log of one bucket's compilation states.
 fn from_log(bucket: Bucket, path: &Path) -> Result<BucketCoverage> {
     let context = || format!("reading `{}`", path.display());
     let file = File::open(path).with_context(context)?;
@@ -62,7 +62,7 @@ fn from_log(bucket: Bucket, path: &Path) -> Result<BucketCoverage> {
     Ok(BucketCoverage::new(bucket, basis, on_chip, on_host))
 }
 
-/// The operators that the last run of a log compiled, and those that it left.
+/// The operators that the last run in a log compiled, and those that it left to the host.
 fn lists(reading: &LogReading) -> Option<(Vec<OperatorCount>, Vec<OperatorCount>)> {
     let run = reading.runs.last()?;
     let on_chip = run.compiled_operators.clone()?;

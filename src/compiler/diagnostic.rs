@@ -1,5 +1,5 @@
-//! Why a compilation failed: memory, time, the compiler or the SDK; with the lines of the log that
-//! matter and a way to run it again.
+//! Explains why a compilation failed: memory, time, the compiler or the SDK; with the relevant lines of
+//! the log and a command that repeats it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,19 +15,19 @@ use crate::executor::events::FailureClass;
 use crate::explain;
 use crate::failure::{Class, Failure};
 
-/// Lines of the log that a failure shows.
+/// Number of lines of the log that an error shows.
 const LINES_SHOWN: usize = 20;
 
-/// Of these, how many lie before the first error.
+/// Number of these lines before the first error.
 const LINES_BEFORE: usize = 4;
 
-/// A longer line is cut.
+/// Longer lines are cut.
 const LINE_CHARACTERS_MAX: usize = 300;
 
-/// How compilers say that the memory of a core is too small. The host's memory is not meant.
+/// Texts with which compilers say that the memory of a core, not of the host, is too small.
 const DEVICE_MEMORY: [&str; 4] = ["NCC_EOOM", "NCC_EXSP001", "XCG815", "exceeds HBM limit"];
 
-/// How compilers and kernels say that the host's memory ran out, beside a process that was killed.
+/// Texts with which compilers and kernels say that the host's memory ran out.
 const HOST_MEMORY: [&str; 6] = [
     "[F137]",
     "failed with -9",
@@ -37,16 +37,16 @@ const HOST_MEMORY: [&str; 6] = [
     "Cannot allocate memory",
 ];
 
-/// How everybody says that the disk is full.
+/// Texts with which programs say that the disk is full.
 const DISK: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
-/// How torch-neuron says that there is no program of its compiler.
+/// Texts with which torch-neuron says that its compiler is not installed.
 const NO_COMPILER: [&str; 2] = [
     "check that neuron-cc is installed",
     "neuronx-cc compiler binary does not exist",
 ];
 
-/// How torch-neuron says that a sub-graph is left to the host.
+/// Text with which torch-neuron says that a sub-graph is left to the host.
 const FALLS_BACK: &str = "falling back to native python function call";
 
 /// The entry of `neuronc explain` for a process that the kernel killed.
@@ -60,14 +60,14 @@ pub struct Attempt<'a> {
     pub rerun: &'a Path,
 }
 
-/// What kind of thing went wrong.
+/// The cause of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     HostMemory,
     DeviceMemory,
     Disk,
     Time,
-    /// torch-neuron leaves what its compiler refuses to the host, and here that is everything.
+    /// torch-neuron leaves the parts that its compiler refuses to the host; here these are all parts.
     NothingCompiled,
     Sdk,
     Device,
@@ -75,30 +75,31 @@ enum Cause {
     Compiler,
 }
 
-/// Everything that is known of a failure.
+/// Everything that is known about a failure.
 struct Evidence {
     ended: Option<anyhow::Error>,
     reported: Option<FailureClass>,
-    /// Its message, or how the process ended.
-    said: String,
-    /// The lines of the log that are shown.
+    /// The message that was reported, or how the process ended.
+    message: String,
+    /// Lines of the log to show.
     lines: Vec<String>,
-    /// What the log says.
+    /// The whole log as the reader understood it.
     reading: LogReading,
 }
 
-/// The failure of one compilation: `ended` is how its process failed, `reported` what it said itself.
+/// The failure of one compilation. `ended` is the failure of its process, `reported` the one that the
+/// process reported itself.
 pub fn failure(
     attempt: &Attempt,
     ended: Option<anyhow::Error>,
     reported: Option<(FailureClass, String)>,
 ) -> anyhow::Error {
-    let said = match (&reported, &ended) {
+    let message = match (&reported, &ended) {
         (Some((_, message)), _) => message.clone(),
         (None, Some(error)) => first_line(&format!("{error:#}")),
         (None, None) => "it ended without an artifact and without an error".to_owned(),
     };
-    // A log that cannot be read tells nothing.
+    // The failure of the compilation matters more than that of reading its log.
     let reading = File::open(attempt.log)
         .ok()
         .and_then(|file| neuron_logs::read(file).ok());
@@ -106,13 +107,13 @@ pub fn failure(
     let reported = reported.map(|(class, _)| class);
     let evidence = Evidence {
         ended,
-        said,
+        message,
         lines: lines_that_matter(attempt.log, &reading, reported),
         reported,
         reading,
     };
     let cause = evidence.cause();
-    let mut why = evidence.said.clone();
+    let mut why = evidence.message.clone();
     for line in &evidence.lines {
         why.push_str("\n| ");
         why.push_str(line);
@@ -129,7 +130,8 @@ pub fn failure(
         .into()
 }
 
-/// The failure of a compilation as a whole: the first one, and what became of the other buckets.
+/// The failure of all buckets together: the first one in full, the others in a line each, and the buckets
+/// that are kept.
 pub fn all(mut failures: Vec<(Bucket, anyhow::Error)>, kept: &[Bucket]) -> anyhow::Error {
     let (_, first) = failures.remove(0);
     let others: Vec<String> = failures
@@ -185,7 +187,7 @@ impl Cause {
         }
     }
 
-    /// What to do where the table of `neuronc explain` does not know the cause.
+    /// The remedy where the table of `neuronc explain` has none.
     fn help(self) -> &'static str {
         match self {
             Cause::HostMemory => "compile with `--jobs 1`, or on a machine with more memory",
@@ -248,11 +250,11 @@ impl Evidence {
         let errors = self.reading.errors.iter().map(|error| error.line.as_str());
         let lines = self.lines.iter().map(String::as_str);
         errors
-            .chain(std::iter::once(self.said.as_str()))
+            .chain(std::iter::once(self.message.as_str()))
             .chain(lines)
     }
 
-    /// Whether the log says that nothing of the last run was compiled.
+    /// True when the log says that nothing of the last run was compiled.
     fn nothing_compiled(&self) -> bool {
         let compiled = self
             .reading
@@ -262,7 +264,7 @@ impl Evidence {
         compiled.is_some_and(|compiled| compiled.compiled == 0)
     }
 
-    /// What to do now: by the table of `neuronc explain` where it knows the cause.
+    /// The remedy: that of the table of `neuronc explain` where it has one.
     fn help(&self, cause: Cause) -> String {
         let entry = match cause {
             Cause::Time | Cause::Disk | Cause::Sdk => None,
@@ -285,13 +287,13 @@ impl Evidence {
     }
 }
 
-/// The lines around the first error of a log; its last lines where the reader found none.
+/// The lines around the first error of a log, or its last lines where the reader found no error.
 fn lines_that_matter(
     log: &Path,
     reading: &LogReading,
     reported: Option<FailureClass>,
 ) -> Vec<String> {
-    // What the runtime says of a device stands before all that follows from it.
+    // The runtime's own error about a device comes first; the errors that follow from it say less.
     let of_runtime = |line: &str| line.contains(" ERROR ") && line.contains("NRT:");
     let of_device = match reported {
         Some(FailureClass::Device) => around(log, &of_runtime),
@@ -301,17 +303,18 @@ fn lines_that_matter(
     let is_first = |line: &str| first.is_some_and(|error| line.contains(&error.line));
     let found = of_device.or_else(|| around(log, &|line| is_first(line) || leads_to_error(line)));
     let lines = found.unwrap_or_else(|| command::tail(log, LINES_SHOWN));
-    let telling = lines.iter().filter(|line| !says_nothing(line));
+    let telling = lines.iter().filter(|line| !is_blank(line));
     telling.map(|line| cut(line)).collect()
 }
 
-/// Whether torch-neuron says here that a compiler failed; it goes on, and its error comes much later.
+/// True for a line in which torch-neuron says that a compiler failed. It goes on, and its own error comes
+/// much later.
 fn leads_to_error(line: &str) -> bool {
     let status = line.split_once("Compile command returned: ");
     status.is_some_and(|(_, status)| status != "0") || line.contains(FALLS_BACK)
 }
 
-/// The lines around the first one of that kind.
+/// The lines around the first one for which `is_it` is true.
 fn around(log: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
     let mut reader = BufReader::new(File::open(log).ok()?);
     let mut lines: VecDeque<String> = VecDeque::new();
@@ -319,12 +322,12 @@ fn around(log: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
     let mut found = false;
     loop {
         bytes.clear();
-        // A log that can no longer be read shows what was read.
+        // After a read error the lines so far are shown.
         if reader.read_until(b'\n', &mut bytes).unwrap_or(0) == 0 {
             break;
         }
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-        if says_nothing(&line) {
+        if is_blank(&line) {
             continue;
         }
         found = found || is_it(&line);
@@ -338,8 +341,8 @@ fn around(log: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
     found.then(|| lines.into())
 }
 
-/// Whether a line is empty or a rule of stars, behind what compilers put before every line.
-fn says_nothing(line: &str) -> bool {
+/// True when a line is empty or a rule of stars behind the prefix that compilers put before every line.
+fn is_blank(line: &str) -> bool {
     let body = line.rsplit("]: ").next().unwrap_or(line);
     line.ends_with("]:") || !body.contains(char::is_alphanumeric)
 }
@@ -409,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_say_nothing_are_not_shown() {
+    fn blank_lines_are_not_shown() {
         let prefix = "05/01/2026 10:00:00 AM ERROR 1 [neuron-cc]:";
         let body = |text: &str| format!("{prefix} {text}\n");
         let log = [

@@ -1,21 +1,21 @@
-//! The dots that the compilers print while they work: the only progress they show.
+//! Counts the dots that compilers print while they work, which are their only sign of progress.
 
 use std::sync::Mutex;
 
-/// Counts the dots of lines that consist of nothing else so far.
+/// A counter of dots in lines that consist of dots only; a dot in a sentence does not count.
 #[derive(Debug)]
-pub(super) struct Dots(Mutex<State>);
+pub(super) struct Dots(Mutex<DotState>);
 
 #[derive(Debug)]
-struct State {
+struct DotState {
     count: u64,
-    /// Nothing but dots since the line began.
+    /// True while the current line has nothing but dots.
     only_dots: bool,
 }
 
 impl Dots {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(DotState {
             count: 0,
             only_dots: true,
         }))

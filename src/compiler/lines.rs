@@ -1,22 +1,22 @@
-//! What compilers print, line by line, for those who watch.
+//! Splits the output of a compiler into lines.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::bucket::Bucket;
-use crate::compiler::Watch;
+use crate::compiler::compilation::LineWatch;
 
-/// A longer line is shown in pieces.
+/// Longer lines are passed on in pieces.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Shows the lines of one bucket's compiler; the last one when it is dropped.
-pub(super) struct Lines<'a> {
+/// Passes the lines of one bucket's compiler on; an unfinished last line when the value is dropped.
+pub(super) struct LineSplitter<'a> {
     bucket: Bucket,
-    watch: &'a Watch<'a>,
+    watch: &'a LineWatch<'a>,
     begun: Mutex<Vec<u8>>,
 }
 
-impl<'a> Lines<'a> {
-    pub(super) fn new(bucket: Bucket, watch: &'a Watch<'a>) -> Self {
+impl<'a> LineSplitter<'a> {
+    pub(super) fn new(bucket: Bucket, watch: &'a LineWatch<'a>) -> Self {
         Self {
             bucket,
             watch,
@@ -40,7 +40,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-impl Drop for Lines<'_> {
+impl Drop for LineSplitter<'_> {
     fn drop(&mut self) {
         let mut begun = std::mem::take(&mut self.begun);
         let begun = begun.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +62,7 @@ mod tests {
         };
         let seen = Mutex::new(Vec::new());
         let watch = |_: Bucket, line: &str| seen.lock().unwrap().push(line.to_owned());
-        let lines = Lines::new(bucket, &watch);
+        let lines = LineSplitter::new(bucket, &watch);
         for part in ["..", ".\nsta", "tus\r\n\n", "end"] {
             lines.take(part.as_bytes());
         }

@@ -1,11 +1,12 @@
-//! The memory budget of compilations: how much one is expected to need, and what runs beside what.
+//! The host memory of compilations: the need of each, and a budget for those that run together.
 
 use crate::bucket::Bucket;
 use crate::profile::CompileMemory;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// The bytes that the compilation of a bucket is expected to need, for weights of `weights` bytes.
+/// Bytes of host memory that the compilation of a bucket is expected to need, for `weights` bytes of
+/// weights.
 pub fn estimate(memory: &CompileMemory, weights: u64, bucket: Bucket) -> u64 {
     let tokens = bucket.batch.saturating_mul(bucket.sequence) as f64;
     let bytes = memory.base_gib * GIB
@@ -14,7 +15,7 @@ pub fn estimate(memory: &CompileMemory, weights: u64, bucket: Bucket) -> u64 {
     bytes as u64
 }
 
-/// What is compiled when: the largest first, and beside others only what fits.
+/// Decides which compilation starts next: the largest that waits, beside others only if it fits.
 #[derive(Debug)]
 pub struct Budget {
     available: u64,
@@ -32,8 +33,8 @@ impl Budget {
         }
     }
 
-    /// The index of the compilation to start next, of those that need `waiting` bytes; `None` to wait
-    /// for one that runs. One that fits beside nothing runs alone.
+    /// The index in `waiting`, a list of needs in bytes, of the compilation to start next; `None` to wait
+    /// for a running one. One that exceeds the budget by itself runs alone.
     pub fn next(&self, waiting: &[u64]) -> Option<usize> {
         if self.running.len() >= self.jobs {
             return None;

@@ -1,5 +1,5 @@
-//! Compilation for a Neuron chip: every bucket by a process of the SDK's interpreter, as many at a
-//! time as memory allows.
+//! Compiles for a Neuron chip: each bucket in a process of the SDK's interpreter, as many at a time as
+//! memory allows.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,54 +12,55 @@ use crate::arguments;
 use crate::bucket::{Bucket, Row};
 use crate::bundle::REFERENCE_ROWS_FILE;
 use crate::checkpoint::Tracer;
-use crate::command::{Log, Program};
+use crate::command::{ChildLog, Program};
+use crate::compiler::compilation::{Compilation, Neuron};
 use crate::compiler::diagnostic::{self, Attempt};
 use crate::compiler::dots::Dots;
-use crate::compiler::lines::Lines;
+use crate::compiler::lines::LineSplitter;
 use crate::compiler::memory::{self, Budget};
-use crate::compiler::tracing::{Traced, python_module, stem};
-use crate::compiler::work_dir::{BucketDir, Compiled, WorkDir};
-use crate::compiler::{Compilation, Neuron, Progress};
+use crate::compiler::progress::CompilationProgress;
+use crate::compiler::tracing::{TracedGraphs, python_module, stem};
+use crate::compiler::work_dir::{BucketDir, CompiledBucket, WorkDir};
 use crate::executor::events::{Event, FailureClass};
 use crate::executor::job::{CompileJob, Module, PROTOCOL, WEIGHTS_FILE};
 use crate::executor::{interpreter, probe};
 use crate::failure::{Class, Failure};
 use crate::files;
 
-/// What the traced folder and the work folder hold for a compilation.
-pub struct Work<'a> {
+/// The work folder of a compilation, and the traced files in it.
+pub struct CompilationFiles<'a> {
     pub dir: &'a WorkDir,
     /// Graphs, weights and references.
     pub folder: &'a Path,
-    pub traced: &'a Traced,
+    pub traced: &'a TracedGraphs,
 }
 
-/// What the threads that wait for compilers tell the one that schedules them.
+/// A message from a thread that waits for a compiler to the one that schedules them.
 enum Message {
-    Progress(Progress),
-    Ended(Bucket, Result<Compiled>),
+    Progress(CompilationProgress),
+    Ended(Bucket, Result<CompiledBucket>),
 }
 
-/// Compiles every bucket that an earlier run has not. When some fail the others are finished and
-/// kept, and all failures are told.
+/// Compiles every bucket that an earlier run has not compiled. When some fail, the others are finished
+/// and kept, and the error names all failures.
 pub fn compile(
     compilation: &Compilation,
     neuron: &Neuron,
-    work: &Work,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<BTreeMap<Bucket, Compiled>> {
+    work: &CompilationFiles,
+    progress: &mut dyn FnMut(CompilationProgress),
+) -> Result<BTreeMap<Bucket, CompiledBucket>> {
     let mut compiled = BTreeMap::new();
     let mut waiting = Vec::new();
     for bucket in &compilation.plan.buckets {
         match work.dir.bucket(*bucket).compiled() {
             Some(kept) => {
-                progress(Progress::Kept { bucket: *bucket });
+                progress(CompilationProgress::Kept { bucket: *bucket });
                 compiled.insert(*bucket, kept);
             }
             None => waiting.push(*bucket),
         }
     }
-    let rows: Vec<Row> = files::read_json(&work.folder.join(REFERENCE_ROWS_FILE))?;
+    let rows: Vec<Row> = files::load_json(&work.folder.join(REFERENCE_ROWS_FILE))?;
     let weights = std::fs::metadata(work.folder.join(WEIGHTS_FILE)).map_or(0, |file| file.len());
     let expected = probe::sdk_of(compilation.profile)?.compile_memory;
     let need = |bucket: &Bucket| memory::estimate(&expected, weights, *bucket);
@@ -98,11 +99,11 @@ pub fn compile(
                     match ended {
                         Ok(done) => {
                             let millis = done.millis;
-                            progress(Progress::Compiled { bucket, millis });
+                            progress(CompilationProgress::Compiled { bucket, millis });
                             compiled.insert(bucket, done);
                         }
                         Err(error) => {
-                            progress(Progress::Failed { bucket });
+                            progress(CompilationProgress::Failed { bucket });
                             failures.push((bucket, error));
                         }
                     }
@@ -121,10 +122,10 @@ pub fn compile(
 fn compile_bucket(
     compilation: &Compilation,
     neuron: &Neuron,
-    work: &Work,
+    work: &CompilationFiles,
     (bucket, rows): (Bucket, &[Row]),
-    tell: &(dyn Fn(Progress) + Sync),
-) -> Result<Compiled> {
+    tell: &(dyn Fn(CompilationProgress) + Sync),
+) -> Result<CompiledBucket> {
     let dir = work.dir.bucket(bucket);
     dir.start()?;
     let job = job(compilation, neuron, work, (bucket, rows))?;
@@ -138,20 +139,20 @@ fn compile_bucket(
     program.environment.extend(of_device);
     let rerun = write_rerun(&dir, &program)?;
     let dots = Dots::new();
-    let lines = neuron.watch.map(|watch| Lines::new(bucket, watch));
+    let lines = neuron.watch.map(|watch| LineSplitter::new(bucket, watch));
     let watch = |bytes: &[u8]| {
         if let Some(count) = dots.count(bytes) {
-            tell(Progress::Dots { bucket, count });
+            tell(CompilationProgress::Dots { bucket, count });
         }
         if let Some(lines) = &lines {
             lines.take(bytes);
         }
     };
-    let mut outcome = Outcome::default();
+    let mut outcome = CompileReport::default();
     let log = dir.log();
     let ended = program.run(
         text,
-        &Log {
+        &ChildLog {
             path: &log,
             watch: Some(&watch),
         },
@@ -166,7 +167,7 @@ fn compile_bucket(
     match (ended, outcome) {
         (
             Ok(()),
-            Outcome {
+            CompileReport {
                 artifact: Some((millis, ran)),
                 done: true,
                 failed: None,
@@ -176,17 +177,17 @@ fn compile_bucket(
     }
 }
 
-/// What a compilation reported.
+/// The events of one compilation so far.
 #[derive(Debug, Default)]
-struct Outcome {
-    /// Milliseconds, and whether a device ran it.
+struct CompileReport {
+    /// Milliseconds of the compilation, and whether a device ran the artifact.
     artifact: Option<(u64, bool)>,
     done: bool,
     failed: Option<(FailureClass, String)>,
 }
 
-impl Outcome {
-    fn take(&mut self, line: &str, tell: &(dyn Fn(Progress) + Sync)) -> Result<()> {
+impl CompileReport {
+    fn take(&mut self, line: &str, tell: &(dyn Fn(CompilationProgress) + Sync)) -> Result<()> {
         let event: Event = serde_json::from_str(line).with_context(|| {
             format!("the SDK's interpreter wrote a line that is not an event: `{line}`")
         })?;
@@ -194,7 +195,7 @@ impl Outcome {
             Event::Started { protocol, .. } if protocol != PROTOCOL => {
                 anyhow::bail!("the script speaks protocol {protocol}, this neuronc {PROTOCOL}")
             }
-            Event::Stage { bucket, stage } => tell(Progress::Stage { bucket, stage }),
+            Event::Stage { bucket, stage } => tell(CompilationProgress::Stage { bucket, stage }),
             Event::Artifact { millis, ran, .. } => self.artifact = Some((millis, ran)),
             Event::Failed { class, message } => self.failed = Some((class, message)),
             Event::Done => self.done = true,
@@ -207,7 +208,7 @@ impl Outcome {
 fn job(
     compilation: &Compilation,
     neuron: &Neuron,
-    work: &Work,
+    work: &CompilationFiles,
     (bucket, rows): (Bucket, &[Row]),
 ) -> Result<CompileJob> {
     let plan = compilation.plan;
@@ -234,7 +235,7 @@ fn job(
     })
 }
 
-/// The chip's own name for its compiler, and every argument.
+/// The words for the compiler: its name of the chip as `--target`, then every argument.
 pub fn compiler_args(compilation: &Compilation) -> Vec<String> {
     let target = compilation.profile.compiler.target.iter();
     let mut words: Vec<String> = target
@@ -245,8 +246,9 @@ pub fn compiler_args(compilation: &Compilation) -> Vec<String> {
     words
 }
 
-/// What Python loads goes to the SDK as it is; a graph gets its weights back first.
-fn module(compilation: &Compilation, work: &Work, bucket: Bucket) -> Result<Module> {
+/// The module to compile: a model that Python loads as it is, else a graph, which gets its weights back
+/// first.
+fn module(compilation: &Compilation, work: &CompilationFiles, bucket: Bucket) -> Result<Module> {
     match compilation.plan.tracer {
         Tracer::Transformers { .. } | Tracer::Torchscript { .. } => {
             return python_module(compilation);
@@ -264,7 +266,7 @@ fn module(compilation: &Compilation, work: &Work, bucket: Bucket) -> Result<Modu
     })
 }
 
-/// Writes a shell script that runs this one compilation again, as it ran.
+/// Writes a shell script that repeats this one compilation with the same environment and arguments.
 fn write_rerun(dir: &BucketDir, program: &Program) -> Result<PathBuf> {
     let quoted = |text: &std::ffi::OsStr| {
         let text = text.to_string_lossy().replace('\'', r"'\''");
@@ -287,7 +289,7 @@ fn write_rerun(dir: &BucketDir, program: &Program) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The names that the artifacts and logs of a bucket have in a bundle.
+/// The names of the artifact and the log of a bucket in a bundle.
 pub fn names(bucket: Bucket) -> (String, String) {
     let stem = stem(bucket);
     (format!("artifacts/{stem}.pt"), format!("logs/{stem}.log"))

@@ -1,4 +1,4 @@
-//! Tracing: from a plan and a model's files to graphs, weights and reference outputs in a folder.
+//! Traces: from a plan and a model's files to graphs, weights and reference outputs in a folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::{Bucket, Row};
 use crate::bundle::REFERENCE_ROWS_FILE;
 use crate::checkpoint::Tracer;
-use crate::command::{CommandError, Log, Program};
-use crate::compiler::{Compilation, Progress, Tool};
+use crate::command::{ChildLog, CommandError, Program};
+use crate::compiler::compilation::{Compilation, TracerProgram};
+use crate::compiler::progress::CompilationProgress;
 use crate::executor::events::{Event, FailureClass};
 use crate::executor::interpreter::{self, Interpreter, Script};
 use crate::executor::job::{GraphJob, Module, ModuleTraceJob, PROTOCOL, TraceJob};
@@ -26,10 +27,10 @@ use crate::tokenizer::{TOKENIZER_FILE, Tokenizer};
 /// The executor's log, kept in the bundle.
 const LOG_FILE: &str = "executor.log";
 
-/// What tracing made, beside the files.
+/// The graphs that were traced; with the files they are the result of tracing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Traced {
-    /// Who traced, with the versions it reported.
+pub struct TracedGraphs {
+    /// The executor that traced, and the versions that it reported.
     pub versions: BTreeMap<String, String>,
     /// The order in which every graph takes the weights.
     pub weight_names: Vec<String>,
@@ -48,15 +49,15 @@ struct TraceReport {
     output: Option<OutputLayout>,
 }
 
-impl Traced {
-    /// The graph of a bucket, relative to the folder.
+impl TracedGraphs {
+    /// Path of a bucket's graph, relative to the folder.
     pub fn graph(&self, bucket: Bucket) -> Option<&str> {
         let found = self.graphs.iter().find(|(known, _)| *known == bucket);
         found.map(|(_, file)| file.as_str())
     }
 }
 
-/// The name of a bucket in files.
+/// The name of a bucket in file names, such as `b8_s128`.
 pub fn stem(bucket: Bucket) -> String {
     format!("b{}_s{}", bucket.batch, bucket.sequence)
 }
@@ -65,8 +66,8 @@ pub fn stem(bucket: Bucket) -> String {
 pub fn trace(
     compilation: &Compilation,
     folder: &Path,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Traced> {
+    progress: &mut dyn FnMut(CompilationProgress),
+) -> Result<TracedGraphs> {
     let plan = compilation.plan;
     let tokenizer = Tokenizer::open(compilation.model)?;
     let rows = reference::rows(plan, &tokenizer)?;
@@ -80,7 +81,7 @@ pub fn trace(
     let named = graphs.iter().map(|job| (job.bucket, job.file.clone()));
     let named = named.collect();
     let report = match (&plan.tracer, &compilation.tracer) {
-        (Tracer::Native { spec }, Tool::Torch(program)) => {
+        (Tracer::Native { spec }, TracerProgram::Torch(program)) => {
             let job = native_job(compilation, spec, (graphs, rows), folder)?;
             let mut program = program.clone();
             program.args.push("trace".into());
@@ -92,7 +93,10 @@ pub fn trace(
                 progress,
             )?
         }
-        (Tracer::Transformers { .. } | Tracer::Torchscript { .. }, Tool::Python(interpreter)) => {
+        (
+            Tracer::Transformers { .. } | Tracer::Torchscript { .. },
+            TracerProgram::Python(interpreter),
+        ) => {
             let job = module_job(compilation, (graphs, rows), folder)?;
             let job = serde_json::to_vec(&job)?;
             run_python(compilation, interpreter, job, folder, progress)?
@@ -100,7 +104,7 @@ pub fn trace(
         (tracer, tool) => anyhow::bail!("{tracer:?} does not trace with {tool:?}"),
     };
     let fills_masks = plan.head.task() == Task::FillMask;
-    Ok(Traced {
+    Ok(TracedGraphs {
         output: checked_output(plan.output, report.output)?,
         versions: report.versions,
         weight_names: report.weight_names,
@@ -198,9 +202,11 @@ pub fn python_module(compilation: &Compilation) -> Result<Module> {
             file: files::inside(compilation.model, file)?,
             head: plan.head.clone(),
         }),
-        Tracer::Native { .. } => {
-            Err(Failure::new(Class::Bug, "a model of a native family is none of Python's").into())
-        }
+        Tracer::Native { .. } => Err(Failure::new(
+            Class::Bug,
+            "a model of a native family is not traced by Python",
+        )
+        .into()),
     }
 }
 
@@ -209,7 +215,7 @@ fn run_python(
     interpreter: &Interpreter,
     job: Vec<u8>,
     folder: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(CompilationProgress),
 ) -> Result<TraceReport> {
     let temporary = tempfile::tempdir_in(compilation.temporary)?;
     let script = Script::write(temporary.path())?;
@@ -218,13 +224,13 @@ fn run_python(
     run(compilation, &program, job, folder, progress)
 }
 
-/// Runs a tracing job to its end.
+/// Runs a tracing job and collects its events.
 fn run(
     compilation: &Compilation,
     program: &Program,
     job: Vec<u8>,
     folder: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(CompilationProgress),
 ) -> Result<TraceReport> {
     let log = folder.join(LOG_FILE);
     let mut report = TraceReport::default();
@@ -244,10 +250,12 @@ fn run(
             }
             Event::Weights { names, .. } => {
                 report.weight_names = names;
-                progress(Progress::Tracing);
+                progress(CompilationProgress::Tracing);
             }
             Event::References { output, .. } => report.output = Some(output),
-            Event::Graph { bucket, millis } => progress(Progress::Traced { bucket, millis }),
+            Event::Graph { bucket, millis } => {
+                progress(CompilationProgress::Traced { bucket, millis })
+            }
             Event::Failed { class, message } => return Err(reported_failure(class, message).into()),
             Event::Done => done = true,
             _ => {}
@@ -257,7 +265,7 @@ fn run(
     program
         .run(
             job,
-            &Log::file(&log),
+            &ChildLog::file(&log),
             compilation.trace_deadline,
             &mut on_line,
         )
@@ -273,7 +281,8 @@ fn run(
     Ok(report)
 }
 
-/// Graphs are for the libtorch of `neuronc-torch`: one that is traced by a newer torch may not load.
+/// Refuses an executor of another protocol or libtorch. Workers load graphs with the libtorch of
+/// `neuronc-torch`, and one that a newer torch has traced may not load.
 fn check_executor(protocol: u32, versions: &[(String, String)]) -> Result<()> {
     let libtorch = versions
         .iter()
@@ -310,7 +319,7 @@ fn reported_failure(class: FailureClass, message: String) -> Failure {
     }
 }
 
-/// Gives the failure `what` of a child process the class that its kind implies.
+/// Wraps the failure `what` of a child process in the class that its kind implies.
 pub fn executor_failure(what: &str, error: anyhow::Error) -> anyhow::Error {
     let class = match error.downcast_ref::<CommandError>() {
         Some(CommandError::NotFound { .. } | CommandError::CouldNotStart { .. }) => Class::Executor,

@@ -1,7 +1,7 @@
-//! The work folder of a plan: what a compilation has so far, so that an interrupted or failed one
-//! goes on where it stopped.
+//! The work folder of a plan: the files of a compilation so far, so that the run after an interrupted or
+//! failed one continues where that one stopped.
 //!
-//! It lies below the user's cache, under the plan's key, and one process uses it at a time.
+//! It is in the user's cache, named after the plan's key, and one process uses it at a time.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -12,28 +12,29 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::Bucket;
-use crate::compiler::tracing::{Traced, stem};
+use crate::compiler::tracing::{TracedGraphs, stem};
 use crate::executor::interpreter;
 use crate::failure::Failure;
 use crate::files;
 
-/// Written last: what lies beside it is complete.
+/// Written last into a folder: with it, the files beside it are complete.
 pub const DONE_FILE: &str = "done.json";
 
-/// A work folder that this process holds.
+/// A work folder that this process has locked.
 #[derive(Debug)]
 pub struct WorkDir {
     folder: PathBuf,
+    // The kernel unlocks it when the file is closed, also when the process is killed.
     _lock: File,
 }
 
-/// A bucket that is compiled.
+/// The record of a compiled bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Compiled {
+pub struct CompiledBucket {
     pub millis: u64,
-    /// A device ran the artifact.
+    /// True when a device has run the artifact.
     pub ran: bool,
-    /// Of the artifact.
+    /// The sha256 of the artifact.
     pub sha256: String,
 }
 
@@ -44,15 +45,18 @@ pub struct BucketDir {
 }
 
 impl WorkDir {
-    /// Opens the folder of the plan with `key` below `parent`; fails while another process has it.
+    /// Opens and locks the folder of the plan with `key` below `parent`; fails while another process has
+    /// it locked.
     pub fn open(parent: &Path, key: &str) -> Result<Self> {
         let folder = parent.join(&key[..key.len().min(16)]);
+        // Another process that ends meanwhile removes its folder; then ours is created anew.
         let lock = loop {
             files::create_folder(&folder)?;
             if let Some(lock) = try_lock(&folder)? {
                 break lock;
             }
         };
+        // Written by each run, since an update of neuronc may have changed the script.
         interpreter::write_script(&folder.join("script"))?;
         Ok(Self {
             folder,
@@ -60,19 +64,23 @@ impl WorkDir {
         })
     }
 
-    /// The Python executor, as every compilation of this plan and every run again starts it.
+    /// Folder of the Python executor, which compilations and `rerun.sh` start.
     pub fn script(&self) -> PathBuf {
         self.folder.join("script")
     }
 
-    /// The folder of graphs, weights and references, with what is known of them: traced by an
-    /// earlier run, or by `trace` now.
-    pub fn traced(&self, trace: impl FnOnce(&Path) -> Result<Traced>) -> Result<(PathBuf, Traced)> {
+    /// The folder of graphs, weights and references with its record, traced by an earlier run or by `trace`
+    /// now.
+    pub fn traced(
+        &self,
+        trace: impl FnOnce(&Path) -> Result<TracedGraphs>,
+    ) -> Result<(PathBuf, TracedGraphs)> {
         let folder = self.folder.join("traced");
         let done = folder.join(DONE_FILE);
-        if let Ok(traced) = files::read_json(&done) {
+        if let Ok(traced) = files::load_json(&done) {
             return Ok((folder, traced));
         }
+        // Without the record, files of an interrupted run may be incomplete.
         remove(&folder)?;
         files::create_folder(&folder)?;
         let traced = trace(&folder)?;
@@ -86,7 +94,7 @@ impl WorkDir {
         }
     }
 
-    /// Removes the folder: its content is in a bundle.
+    /// Removes the folder, whose content is now in a bundle.
     pub fn remove(self) -> Result<()> {
         remove(&self.folder)
     }
@@ -105,27 +113,28 @@ impl BucketDir {
         self.folder.join("analysis.json")
     }
 
-    /// Where the compiler works.
+    /// Working directory of the compiler.
     pub fn work(&self) -> PathBuf {
         self.folder.join("work")
     }
 
-    /// What an earlier run compiled, if its artifact is still what it was.
-    pub fn compiled(&self) -> Option<Compiled> {
-        let compiled: Compiled = files::read_json(&self.folder.join(DONE_FILE)).ok()?;
+    /// The record of an earlier run, if the artifact has not changed since.
+    pub fn compiled(&self) -> Option<CompiledBucket> {
+        let compiled: CompiledBucket = files::load_json(&self.folder.join(DONE_FILE)).ok()?;
         let sha256 = files::sha256(&self.artifact()).ok()?;
         (sha256 == compiled.sha256).then_some(compiled)
     }
 
-    /// Empties the folder for a new attempt.
+    /// Empties the folder for a new compilation.
     pub fn start(&self) -> Result<()> {
         remove(&self.folder)?;
         files::create_folder(&self.work())
     }
 
-    /// The attempt succeeded: what the compiler worked with is removed.
-    pub fn finish(&self, millis: u64, ran: bool) -> Result<Compiled> {
-        let compiled = Compiled {
+    /// Records the success and removes the working directory of the compiler. The record is written before
+    /// the removal: whatever interrupts in between, the bucket counts as compiled.
+    pub fn finish(&self, millis: u64, ran: bool) -> Result<CompiledBucket> {
+        let compiled = CompiledBucket {
             millis,
             ran,
             sha256: files::sha256(&self.artifact())?,
@@ -136,8 +145,8 @@ impl BucketDir {
     }
 }
 
-/// Locks a folder for this process. `None` where it was removed meanwhile, as a run does that has
-/// made its bundle: the lock is then that of a file that nobody else will find.
+/// Locks a folder for this process. `None` where it was removed meanwhile, which a run does after sealing
+/// its bundle: we would then hold the lock of a file that no other process can find.
 fn try_lock(folder: &Path) -> Result<Option<File>> {
     let path = folder.join("lock");
     let lock = match File::create(&path) {
@@ -159,6 +168,7 @@ fn try_lock(folder: &Path) -> Result<Option<File>> {
     let ours = lock
         .metadata()
         .with_context(|| format!("reading `{}`", path.display()))?;
+    // The path may by now name a new file of a third process, so the same inode must be behind it.
     let is_there = fs::metadata(&path)
         .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
     Ok(is_there.then_some(lock))
@@ -213,7 +223,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let work = WorkDir::open(parent.path(), "key").unwrap();
         assert!(work.traced(|_| anyhow::bail!("out of disk")).is_err());
-        let traced = Traced {
+        let traced = TracedGraphs {
             versions: BTreeMap::new(),
             weight_names: Vec::new(),
             graphs: Vec::new(),

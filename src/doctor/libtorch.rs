@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::command::Log;
+use crate::command::ChildLog;
 use crate::doctor::scratch::Scratch;
 use crate::executor::probe::Places;
 
@@ -47,7 +47,7 @@ fn ask(places: &Places, found: &mut Libtorch) -> Result<()> {
     let scratch = Scratch::new(&places.temporary)?;
     let log = scratch.log();
     let mut answer = String::new();
-    program.run(Vec::new(), &Log::file(&log), DEADLINE, &mut |line| {
+    program.run(Vec::new(), &ChildLog::file(&log), DEADLINE, &mut |line| {
         if answer.is_empty() {
             line.clone_into(&mut answer);
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Log, Program};
+use crate::command::{ChildLog, Program};
 use crate::doctor::scratch::Scratch;
 use crate::executor::probe::Places;
 use crate::files;
@@ -109,7 +109,7 @@ fn ask(program: &Path, temporary: &Path) -> Result<Vec<ListedDevice>> {
     };
     let log = scratch.log();
     let mut answer = String::new();
-    program.run(Vec::new(), &Log::file(&log), DEADLINE, &mut |line| {
+    program.run(Vec::new(), &ChildLog::file(&log), DEADLINE, &mut |line| {
         if answer.len() + line.len() > ANSWER_BYTES_MAX {
             bail!("it prints more than {ANSWER_BYTES_MAX} bytes");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::bucket::Input;
-use crate::command::Log;
+use crate::command::ChildLog;
 use crate::executor::events::{Event, FailureClass};
 use crate::executor::interpreter::{self, Interpreter, Script};
 use crate::executor::job::DescribeJob;
@@ -38,7 +38,7 @@ pub fn describe(
     let mut failed = None;
     let ended = program.run(
         serde_json::to_vec(job)?,
-        &Log::file(&log),
+        &ChildLog::file(&log),
         DEADLINE,
         &mut |line| {
             match serde_json::from_str(line) {

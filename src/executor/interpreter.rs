@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::cleanup::{self, Registration};
-use crate::command::{Log, Program};
+use crate::command::{ChildLog, Program};
 use crate::executor::events::{Event, Probed};
 use crate::executor::job::PROTOCOL;
 use crate::failure::{Class, Failure, name_list};
@@ -198,7 +198,7 @@ pub fn probe(path: &Path, modules: &[&str], script: &Script) -> Result<Probed> {
     let mut failed = None;
     program.run(
         serde_json::to_vec(&job)?,
-        &Log::file(&log),
+        &ChildLog::file(&log),
         PROBE_DEADLINE,
         &mut |line| {
             match serde_json::from_str(line) {

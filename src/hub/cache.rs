@@ -139,7 +139,7 @@ impl RepoCache {
 
     /// The stored list of a commit, which never changes. One that is damaged or refused counts as absent.
     pub(super) fn tree(&self, commit: &str) -> Option<Tree> {
-        let tree: Tree = files::read_json(&self.tree_path(commit)).ok()?;
+        let tree: Tree = files::load_json(&self.tree_path(commit)).ok()?;
         let usable = tree.format_version == TREE_FORMAT && tree.files().is_ok();
         usable.then_some(tree)
     }

@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
     use crate::host_memory::HostMemory;
-    use crate::processes::{Process, Processors};
+    use crate::processes::{ProcessStat, Processors};
 
     fn status(now: f64, rows: u64, busy: f64) -> ServerStatus {
         let work = serde_json::json!({
@@ -229,7 +229,7 @@ mod tests {
 
     fn host(busy: f64, all: f64, worker: f64) -> HostCounters {
         let memory = |cpu_seconds| ProcessCounters {
-            process: Process {
+            process: ProcessStat {
                 parent: 1,
                 cpu_seconds,
                 started_seconds: 0.0,

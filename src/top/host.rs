@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::host_memory::HostMemory;
-use crate::processes::{self, Process, Processors};
+use crate::processes::{self, ProcessStat, Processors};
 
 /// The program whose process a server is.
 const PROGRAM: &str = "neuronc";
@@ -22,7 +22,7 @@ pub struct HostCounters {
 /// Counters of a process of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProcessCounters {
-    pub process: Process,
+    pub process: ProcessStat,
     /// Memory in which a shared page counts in equal parts for every process that shares it; unknown
     /// for a process of another user.
     pub proportional_bytes: Option<u64>,
@@ -48,7 +48,7 @@ impl HostCounters {
 impl ProcessCounters {
     fn read(root: &Path, id: u32) -> Option<Self> {
         Some(Self {
-            process: Process::read(root, id)?,
+            process: ProcessStat::read(root, id)?,
             proportional_bytes: processes::proportional_bytes(root, id),
         })
     }

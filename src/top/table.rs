@@ -57,16 +57,16 @@ impl Column {
         self
     }
 
-    fn head(&self, detail: Detail) -> &'static str {
+    fn head(&self, detail: ColumnDetail) -> &'static str {
         match detail {
-            Detail::Short => self.short,
+            ColumnDetail::Short => self.short,
             _ => self.name,
         }
     }
 
-    fn write(&self, cell: &str, detail: Detail) -> String {
+    fn write(&self, cell: &str, detail: ColumnDetail) -> String {
         match (self.kind, detail) {
-            (ColumnKind::Bar(_), Detail::Full) => cell.to_owned(),
+            (ColumnKind::Bar(_), ColumnDetail::Full) => cell.to_owned(),
             (ColumnKind::Bar(bar), _) => {
                 let number: String = cell.chars().skip(bar).collect();
                 Self {
@@ -76,7 +76,7 @@ impl Column {
                 .write(number.trim(), detail)
             }
             // `912M` for `912 MB`.
-            (ColumnKind::Number, Detail::Short) => {
+            (ColumnKind::Number, ColumnDetail::Short) => {
                 let cell = cell.replace(' ', "");
                 cell.strip_suffix('B').unwrap_or(&cell).to_owned()
             }
@@ -84,10 +84,10 @@ impl Column {
         }
     }
 
-    fn is_right(&self, detail: Detail) -> bool {
+    fn is_right(&self, detail: ColumnDetail) -> bool {
         match self.kind {
             ColumnKind::Number => true,
-            ColumnKind::Bar(_) => detail != Detail::Full,
+            ColumnKind::Bar(_) => detail != ColumnDetail::Full,
             _ => false,
         }
     }
@@ -95,7 +95,7 @@ impl Column {
 
 /// How much the columns show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Detail {
+enum ColumnDetail {
     Full,
     WithoutBars,
     Short,
@@ -115,7 +115,7 @@ pub(super) struct FittedTable {
 /// A column in the form and width in which it is written.
 struct ColumnLayout {
     column: Column,
-    detail: Detail,
+    detail: ColumnDetail,
     /// The name of the column, then its cells.
     cells: Vec<String>,
     width: usize,
@@ -123,7 +123,7 @@ struct ColumnLayout {
 
 impl ColumnLayout {
     /// The column at index `at`, as wide as its widest cell.
-    fn new(column: Column, at: usize, rows: &[TableRow], detail: Detail) -> Self {
+    fn new(column: Column, at: usize, rows: &[TableRow], detail: ColumnDetail) -> Self {
         let mut cells = vec![column.head(detail).to_owned()];
         let cell = |row: &TableRow| {
             row.0
@@ -172,7 +172,11 @@ impl FittedTable {
                 .collect()
         };
         let mut kept: Vec<usize> = (0..columns.len()).collect();
-        for detail in [Detail::Full, Detail::WithoutBars, Detail::Short] {
+        for detail in [
+            ColumnDetail::Full,
+            ColumnDetail::WithoutBars,
+            ColumnDetail::Short,
+        ] {
             let shown = lay_out(&kept, detail);
             if needs(&shown, ROOMY) <= width {
                 return Self::of(shown, rows, (width, ROOMY));
@@ -180,7 +184,7 @@ impl FittedTable {
         }
         let mut left_out = Vec::new();
         loop {
-            let shown = lay_out(&kept, Detail::Short);
+            let shown = lay_out(&kept, ColumnDetail::Short);
             let ranks = kept.iter().enumerate();
             let ranks = ranks.filter_map(|(place, at)| Some((columns[*at].rank?, place)));
             match ranks.max() {

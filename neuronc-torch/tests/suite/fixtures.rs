@@ -126,7 +126,7 @@ fn minilm_answers_as_in_transformers() {
 
 /// The cases of a file of expectations, row by row; a row with several masks is asked for each.
 fn answers(path: &Path) -> Vec<Answer> {
-    let expected: Value = files::read_json(path).unwrap();
+    let expected: Value = files::load_json(path).unwrap();
     let mut answers = Vec::new();
     for case in expected["cases"].as_array().unwrap() {
         let (ids, mask) = (

@@ -310,7 +310,7 @@ fn run_in_python(python: &Path, path: &Path, inputs: &[HostTensor]) -> Vec<f32> 
     let mut lines = Vec::new();
     let result = program.run(
         Vec::new(),
-        &neuronc::command::Log::file(&folder.path().join("log")),
+        &neuronc::command::ChildLog::file(&folder.path().join("log")),
         Duration::from_secs(120),
         &mut |line| {
             lines.push(line.to_owned());

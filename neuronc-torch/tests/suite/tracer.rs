@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use neuronc::bucket::Row;
 use neuronc::cast::{Cast, CastMode, CastType};
-use neuronc::command::{Log, Program};
+use neuronc::command::{ChildLog, Program};
 use neuronc::executor::events::{Event, FailureClass};
 use neuronc::executor::job::{
     PROTOCOL, REFERENCE_FILE, REFERENCE_VALUES_MAX, TraceJob, WEIGHTS_FILE, reference_stride,
@@ -41,7 +41,7 @@ fn run(word: &str, input: Vec<u8>) -> (Vec<String>, bool) {
     let log = folder.path().join("log");
     let result = executor(word).run(
         input,
-        &Log::file(&log),
+        &ChildLog::file(&log),
         Duration::from_secs(120),
         &mut |line| {
             lines.push(line.to_owned());

@@ -1,4 +1,4 @@
-//! `neuronc bench`.
+//! `neuronc bench`: measures a server, or a bundle that it serves meanwhile.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use tokio::sync::watch;
 
-use crate::bench::child::Server;
-use crate::bench::load::{self, Load, Options, Until};
+use crate::bench::child::ChildServer;
+use crate::bench::load::{self, BenchOptions, LoadPattern, Until};
 use crate::bench::search::Promise;
-use crate::bench::target::{BODY, Target};
-use crate::bench::texts::{Lengths, Source};
-use crate::bench::{self, Report, Run, html, table, text};
+use crate::bench::target::{BODY, BenchTarget};
+use crate::bench::texts::{Lengths, TextSource};
+use crate::bench::{self, BenchReport, RunReport, report_csv, report_html, report_text};
 use crate::bundle::Bundle;
 use crate::cleanup;
 use crate::cli::environment::Environment;
@@ -65,7 +65,7 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     duration: Duration,
 
-    /// Measure so many requests instead.
+    /// Measure this number of requests instead.
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
 
@@ -118,7 +118,7 @@ pub(in crate::cli) struct BenchArgs {
 
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    format: Format,
+    format: BenchFormat,
 
     /// Write it to a file.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
@@ -132,9 +132,9 @@ pub(in crate::cli) struct BenchArgs {
     simulation: SimulationFlags,
 }
 
-/// The forms of a result.
+/// The formats of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum BenchFormat {
     Text,
     Json,
     Csv,
@@ -156,7 +156,7 @@ pub(in crate::cli) fn run(args: &BenchArgs, environment: &Environment) -> Result
     };
     let url = server.as_ref().map_or(&args.target, |server| &server.url);
     let trust = Trust::new(args.ca_cert.as_deref())?;
-    let target = Target::parse(url, trust, &args.body, &args.header)?;
+    let target = BenchTarget::parse(url, trust, &args.body, &args.header)?;
     let measured = args.measure(target, server.as_mut(), &interruption);
     let report = load::block_on(measured)??;
     drop(server);
@@ -164,10 +164,10 @@ pub(in crate::cli) fn run(args: &BenchArgs, environment: &Environment) -> Result
         return verdict(&report);
     }
     let shown = match args.format {
-        Format::Text => text::text(&report),
-        Format::Json => serde_json::to_string_pretty(&report)?,
-        Format::Csv => table::csv(&report),
-        Format::Html => html::html(&report),
+        BenchFormat::Text => report_text::text(&report),
+        BenchFormat::Json => serde_json::to_string_pretty(&report)?,
+        BenchFormat::Csv => report_csv::csv(&report),
+        BenchFormat::Html => report_html::html(&report),
     };
     match &args.output {
         None => print::answer(&shown)?,
@@ -214,25 +214,29 @@ impl BenchArgs {
         }
     }
 
-    /// Whether the target is a server, and not a bundle.
+    /// True when the target is a server, and not a bundle.
     fn is_elsewhere(&self) -> bool {
         self.target.contains("://")
     }
 
-    fn loads(&self) -> Vec<Load> {
+    fn loads(&self) -> Vec<LoadPattern> {
         match (self.rate.as_slice(), self.concurrency.as_slice()) {
-            ([], []) => [1, 8, 32].map(Load::Concurrency).to_vec(),
-            ([], clients) => clients.iter().copied().map(Load::Concurrency).collect(),
-            (rates, _) => rates.iter().copied().map(Load::Rate).collect(),
+            ([], []) => [1, 8, 32].map(LoadPattern::Concurrency).to_vec(),
+            ([], clients) => clients
+                .iter()
+                .copied()
+                .map(LoadPattern::Concurrency)
+                .collect(),
+            (rates, _) => rates.iter().copied().map(LoadPattern::Rate).collect(),
         }
     }
 
     async fn measure(
         &self,
-        mut target: Target,
-        server: Option<&mut Server>,
+        mut target: BenchTarget,
+        server: Option<&mut ChildServer>,
         interruption: &watch::Sender<bool>,
-    ) -> Result<Report> {
+    ) -> Result<BenchReport> {
         let mut process = None;
         match server {
             Some(server) => {
@@ -245,10 +249,10 @@ impl BenchArgs {
             }
         }
         let source = match &self.texts {
-            Some(file) => Source::file(file)?,
-            None => Source::made(self.words.clone()),
+            Some(file) => TextSource::file(file)?,
+            None => TextSource::made(self.words.clone()),
         };
-        let options = Options {
+        let options = BenchOptions {
             source,
             seed: self.seed,
             warm_up: self.warm_up,
@@ -258,14 +262,14 @@ impl BenchArgs {
             timeout: self.timeout,
             connections: self.connections as usize,
             server: process.or_else(|| bench::server_process(&target)),
-            // From here on there is something to show.
+            // From here on Ctrl-C ends the run with a report, rather than the process.
             interrupted: interruption.subscribe(),
         };
-        // Elsewhere nobody waits, and the result has it all.
+        // Where stderr is not a terminal nobody watches, and the result has everything.
         let is_watched = stderr().is_terminal();
-        let progress = &mut |run: &Run| {
+        let progress = &mut |run: &RunReport| {
             if is_watched {
-                print::remark(text::row(run).trim());
+                print::remark(report_text::row(run).trim());
             }
         };
         match self.slo {
@@ -278,7 +282,7 @@ impl BenchArgs {
     }
 
     /// Serves the bundle in a process of its own.
-    fn start(&self, environment: &Environment, folder: &Path) -> Result<Server> {
+    fn start(&self, environment: &Environment, folder: &Path) -> Result<ChildServer> {
         let bundle = Path::new(&self.target);
         if !Bundle::is_at(bundle) {
             return Err(
@@ -309,12 +313,12 @@ impl BenchArgs {
             args,
             environment: environment.of_ourselves(),
         };
-        Server::start(&program, &folder.join("serve.log"))
+        ChildServer::start(&program, &folder.join("serve.log"))
     }
 }
 
-/// What became of requests that failed, such as `31 x status 422`, and what the first refusals said.
-fn outcomes(report: &Report) -> String {
+/// The outcomes of failed requests, such as `31 x status 422`, and the reasons of the first refusals.
+fn outcomes(report: &BenchReport) -> String {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     let mut reasons: BTreeMap<u16, &str> = BTreeMap::new();
     for run in &report.runs {
@@ -338,8 +342,8 @@ fn outcomes(report: &Report) -> String {
     text
 }
 
-/// A measurement with errors is no measurement.
-fn verdict(report: &Report) -> Result<()> {
+/// The failure behind the exit code: an interruption, a broken promise or failed requests.
+fn verdict(report: &BenchReport) -> Result<()> {
     if report.interrupted {
         let what = match report.runs.len() {
             0 => "interrupted before anything was measured",

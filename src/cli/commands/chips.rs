@@ -1,4 +1,4 @@
-//! `neuronc chips`.
+//! `neuronc chips`: shows the chips that neuronc knows.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -38,11 +38,11 @@ pub(in crate::cli) struct ChipsArgs {
 /// Raised when a key changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
 
-/// So many sizes are shown one by one.
+/// Up to this number, sizes are shown one by one.
 const SIZES_MAX: usize = 8;
 
 #[derive(Serialize)]
-struct Answer {
+struct ChipsAnswer {
     schema_version: u32,
     chips: Vec<ChipProfile>,
 }
@@ -58,7 +58,7 @@ pub(in crate::cli) fn run(args: &ChipsArgs) -> Result<()> {
     };
     let is_one = args.profile.is_some() || args.chip.is_some();
     match args.format {
-        AnswerFormat::Json => print::json(&Answer {
+        AnswerFormat::Json => print::json(&ChipsAnswer {
             schema_version: SCHEMA_VERSION,
             chips,
         }),
@@ -149,10 +149,10 @@ fn details(chip: &ChipProfile) -> Result<String> {
     })
 }
 
-/// A name and what stands behind it.
-type Line = (&'static str, String);
+/// A label and its text.
+type LabelledLine = (&'static str, String);
 
-fn hardware_lines(hardware: &ChipHardware) -> Vec<Line> {
+fn hardware_lines(hardware: &ChipHardware) -> Vec<LabelledLine> {
     let cores = hardware.cores_per_device;
     let memory = hardware.memory_gib_per_device;
     let each = |cores: u32| memory / f64::from(cores);
@@ -182,12 +182,12 @@ fn hardware_lines(hardware: &ChipHardware) -> Vec<Line> {
     lines
 }
 
-fn compiler_lines(chip: &ChipProfile) -> Result<Vec<Line>> {
+fn compiler_lines(chip: &ChipProfile) -> Result<Vec<LabelledLine>> {
     let kind = serde_json::to_value(chip.compiler.kind).unwrap_or_default();
     let kind = kind.as_str().unwrap_or_default();
     let target = chip.compiler.target.as_ref();
     let target = target.map_or(String::new(), |target| format!(", target {target}"));
-    // Those that the compiler of the profile's SDK gets; a newer one may take more.
+    // The defaults for the compiler of the profile's SDK; a newer one may have more.
     let defaults = CheckedArguments::defaults(chip);
     let defaults = arguments::shown(chip, defaults.values());
     let batches = sizes(&chip.buckets.batch_size);
@@ -206,7 +206,7 @@ fn compiler_lines(chip: &ChipProfile) -> Result<Vec<Line>> {
     ])
 }
 
-/// All sizes, or of many that are as far apart the first, the second and the last.
+/// All sizes; of many at equal distances, the first two and the last.
 fn sizes(sizes: &[usize]) -> String {
     let step = |pair: &[usize]| pair[1].checked_sub(pair[0]);
     let mut steps = sizes.windows(2).map(step);
@@ -219,7 +219,7 @@ fn sizes(sizes: &[usize]) -> String {
     }
 }
 
-fn sdk_lines(sdk: &Sdk) -> Vec<Line> {
+fn sdk_lines(sdk: &Sdk) -> Vec<LabelledLine> {
     let python = sdk.python.join(", ");
     let packages = sdk
         .packages

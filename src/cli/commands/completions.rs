@@ -1,4 +1,4 @@
-//! `neuronc completions`.
+//! `neuronc completions`: prints the completions of a shell.
 
 use anyhow::Result;
 use clap_complete::Shell;

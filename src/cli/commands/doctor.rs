@@ -1,4 +1,4 @@
-//! `neuronc doctor`.
+//! `neuronc doctor`: examines this machine and says what it lacks for which chip.
 
 use std::path::PathBuf;
 

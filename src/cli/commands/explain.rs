@@ -1,4 +1,4 @@
-//! `neuronc explain`.
+//! `neuronc explain`: looks codes, exit statuses and messages up, and prints what they mean.
 
 use std::fmt::Write as _;
 
@@ -32,21 +32,21 @@ pub(in crate::cli) struct ExplainArgs {
     format: AnswerFormat,
 }
 
-/// What was asked, and everything that it may mean.
+/// A code as it was typed, and everything that it may mean.
 #[derive(Serialize)]
-struct Answer {
+struct ExplainAnswer {
     asked: String,
     entries: Vec<&'static Explanation>,
 }
 
 #[derive(Serialize)]
-struct Answers {
+struct ExplainAnswers {
     schema_version: u32,
-    answers: Vec<Answer>,
+    answers: Vec<ExplainAnswer>,
 }
 
 #[derive(Serialize)]
-struct Everything {
+struct AllEntries {
     schema_version: u32,
     entries: &'static [Explanation],
 }
@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &ExplainArgs) -> Result<()> {
     if args.code.is_empty() {
         return match args.format {
             AnswerFormat::Text => print::answer(&list()),
-            AnswerFormat::Json => print::json(&Everything {
+            AnswerFormat::Json => print::json(&AllEntries {
                 schema_version,
                 entries: explain::entries(),
             }),
@@ -71,7 +71,7 @@ pub(in crate::cli) fn run(args: &ExplainArgs) -> Result<()> {
     match args.format {
         AnswerFormat::Text if unknown.len() == answers.len() => {}
         AnswerFormat::Text => print::answer(&text(&answers))?,
-        AnswerFormat::Json => print::json(&Answers {
+        AnswerFormat::Json => print::json(&ExplainAnswers {
             schema_version,
             answers,
         })?,
@@ -84,12 +84,12 @@ pub(in crate::cli) fn run(args: &ExplainArgs) -> Result<()> {
 }
 
 /// One answer for each code, or one for all words together where they are a line without quotes.
-fn answers(codes: &[String]) -> Vec<Answer> {
-    let answer = |asked: String| Answer {
+fn answers(codes: &[String]) -> Vec<ExplainAnswer> {
+    let answer = |asked: String| ExplainAnswer {
         entries: explain::candidates(&asked),
         asked,
     };
-    let each: Vec<Answer> = codes.iter().cloned().map(answer).collect();
+    let each: Vec<ExplainAnswer> = codes.iter().cloned().map(answer).collect();
     let is_prose = |text: &str| !text.contains(|c: char| c == '_' || c.is_ascii_digit());
     let mut unknown = each.iter().filter(|answer| answer.entries.is_empty());
     let first_is_prose = unknown.next().is_some_and(|answer| is_prose(&answer.asked));
@@ -122,7 +122,7 @@ fn unknown_codes(unknown: &[String]) -> Failure {
     Failure::usage(format!("{names} {verb} not known")).help(help)
 }
 
-/// At most 60 characters of what may be a long line.
+/// The first 60 characters of a text.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -130,13 +130,13 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn text(answers: &[Answer]) -> String {
+fn text(answers: &[ExplainAnswer]) -> String {
     let known = answers.iter().filter(|answer| !answer.entries.is_empty());
     let parts: Vec<String> = known.map(answer_text).collect();
     parts.join("\n\n")
 }
 
-fn answer_text(answer: &Answer) -> String {
+fn answer_text(answer: &ExplainAnswer) -> String {
     let mut parts: Vec<String> = answer
         .entries
         .iter()
@@ -184,7 +184,7 @@ fn entry_text(entry: &Explanation) -> String {
     text
 }
 
-/// The name, with the numbers that it does not say itself.
+/// The name, with those numbers that are not part of it.
 fn label(entry: &Explanation) -> String {
     let numbers = entry.numbers.iter().map(ToString::to_string);
     let more: Vec<String> = numbers
@@ -197,7 +197,7 @@ fn label(entry: &Explanation) -> String {
     }
 }
 
-/// Every entry in one line, under the title of its group.
+/// All entries, a line each, under the titles of their groups.
 fn list() -> String {
     let group = |group: Group| {
         let entries = explain::entries().iter();

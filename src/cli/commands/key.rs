@@ -1,4 +1,4 @@
-//! `neuronc key`.
+//! `neuronc key`: makes an API key, and the lines for the file of keys.
 
 use anyhow::{Result, anyhow};
 use base64::Engine as _;
@@ -19,10 +19,10 @@ Examples:
 
 Exit codes: 0 made; 2 not a name.";
 
-/// So that a key is recognised wherever it turns up.
+/// Prefix by which a key is recognised wherever it turns up.
 const PREFIX: &str = "neuronc_";
 
-/// Nobody guesses 256 bits.
+/// Number of random bytes of a key; 256 bits cannot be guessed.
 const RANDOM_BYTES: usize = 32;
 
 /// Make an API key for `neuronc serve --api-keys`, and the lines for its file.
@@ -35,7 +35,7 @@ pub(in crate::cli) struct KeyArgs {
 
     /// What it is for.
     #[arg(long, value_enum, default_value = "predict")]
-    role: Role,
+    role: KeyRole,
 
     /// How the key is printed.
     #[arg(long, value_enum, default_value = "text")]
@@ -44,21 +44,21 @@ pub(in crate::cli) struct KeyArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Role {
-    /// Asking models.
+enum KeyRole {
+    /// May send requests to models.
     Predict,
-    /// Everything.
+    /// May do everything.
     Admin,
 }
 
-/// The answer. It is the only place that has the key.
+/// The answer as JSON; no other place has the key.
 #[derive(Serialize)]
-struct Made<'a> {
+struct KeyAnswer<'a> {
     schema_version: u32,
     name: &'a str,
     key: String,
     sha256: String,
-    role: Role,
+    role: KeyRole,
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -74,7 +74,7 @@ pub(in crate::cli) fn run(args: &KeyArgs) -> Result<()> {
         )
     })?;
     let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
-    let made = Made {
+    let made = KeyAnswer {
         schema_version: 1,
         name: &args.name,
         sha256: files::sha256_of(key.as_bytes()),
@@ -84,10 +84,10 @@ pub(in crate::cli) fn run(args: &KeyArgs) -> Result<()> {
     if args.format == AnswerFormat::Json {
         return print::json(&made);
     }
-    let Made { key, sha256, .. } = &made;
+    let KeyAnswer { key, sha256, .. } = &made;
     let role = match args.role {
-        Role::Predict => "",
-        Role::Admin => "\n  role: admin",
+        KeyRole::Predict => "",
+        KeyRole::Admin => "\n  role: admin",
     };
     print::answer(&format!(
         "the key of {}, which is shown only now:\n\n{key}\n\n\

@@ -1,4 +1,4 @@
-//! `neuronc migrate`.
+//! `neuronc migrate`: writes a `serve.yaml` from the settings of AWS's FastAPI server.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,8 +30,8 @@ pub(in crate::cli) struct MigrateArgs {
     output: Option<PathBuf>,
 }
 
-/// Where the settings lie; of two that say the same, the first decides.
-const PLACES: [&str; 4] = [
+/// Files with settings; where two have the same key, the first decides.
+const SETTINGS_FILES: [&str; 4] = [
     "config.properties",
     "fast-api/.env",
     ".env",
@@ -42,7 +42,7 @@ const PLACES: [&str; 4] = [
 const FIRST_PORT: u16 = 8081;
 
 pub(in crate::cli) fn run(args: &MigrateArgs) -> Result<()> {
-    let settings = read(&args.dir)?;
+    let settings = load(&args.dir)?;
     let text = convert(&settings)?;
     match &args.output {
         None => print::answer(&text),
@@ -62,19 +62,19 @@ struct Setting {
 }
 
 impl Setting {
-    /// As comments show it. A value may be a secret in a file of other people.
+    /// File, line and key, as comments show them. The value is left out, since it may be a secret.
     fn origin(&self) -> String {
         format!("{}:{}: {}", self.file, self.line, self.key)
     }
 }
 
-fn read(folder: &Path) -> Result<Vec<Setting>> {
+fn load(folder: &Path) -> Result<Vec<Setting>> {
     let mut settings = Vec::new();
-    for file in PLACES {
+    for file in SETTINGS_FILES {
         let path = folder.join(file);
         if path.is_file() {
             settings.extend(parse(file, &files::read_text(&path)?));
-        } else if file == PLACES[0] {
+        } else if file == SETTINGS_FILES[0] {
             let shown = folder.display();
             let why = if folder.is_dir() {
                 "it says how many cores and models there are"
@@ -90,7 +90,7 @@ fn read(folder: &Path) -> Result<Vec<Setting>> {
     Ok(settings)
 }
 
-/// The assignments of a shell file; its other lines are code.
+/// Parses the assignments in a shell file; its other lines are code.
 fn parse(file: &'static str, text: &str) -> Vec<Setting> {
     let assignment = |(index, line): (usize, &str)| {
         let line = line.trim();
@@ -108,7 +108,7 @@ fn parse(file: &'static str, text: &str) -> Vec<Setting> {
     text.lines().enumerate().filter_map(assignment).collect()
 }
 
-/// A shell value without quotes and comment; of `${NAME:-default}` the default.
+/// A shell value without quotes and comment; the default of `${NAME:-default}`.
 fn plain(value: &str) -> String {
     let value = value.split(" #").next().unwrap_or_default().trim();
     let unquoted = ['"', '\'']
@@ -121,7 +121,7 @@ fn plain(value: &str) -> String {
     default.map_or(value, |(_, default)| default).to_owned()
 }
 
-/// Why a setting is not in the result, for those that never are.
+/// The reason why a setting is not carried over.
 fn left_out(key: &str) -> &'static str {
     match key {
         "docker_image_name_prefix" | "docker_container_name_prefix" => {
@@ -200,7 +200,7 @@ fn convert(settings: &[Setting]) -> Result<String> {
     Ok(text)
 }
 
-/// What could not be carried over, each key once.
+/// The settings that are not carried over, each key once.
 fn rest(settings: &[Setting]) -> String {
     let mut seen = BTreeSet::new();
     let mut text = String::new();
@@ -217,7 +217,7 @@ fn rest(settings: &[Setting]) -> String {
     }
 }
 
-/// The chip that is served on, with a word where the two `.env` disagree or say nothing of use.
+/// The chip to serve on, with a comment where the files disagree or have no usable value.
 fn chip(settings: &[Setting], push: &mut dyn FnMut(&str)) -> String {
     let mut chips = settings.iter().filter(|setting| setting.key == "CHIP_TYPE");
     let Some(first) = chips.next() else {
@@ -226,7 +226,7 @@ fn chip(settings: &[Setting], push: &mut dyn FnMut(&str)) -> String {
     };
     push(&format!("# {} = {}", first.origin(), first.value));
     if !profile::names().contains(&first.value.as_str()) {
-        push("# That is no chip that neuronc knows: see `neuronc chips`.");
+        push("# neuronc knows no chip of this name: see `neuronc chips`.");
     }
     if let Some(other) = chips.find(|other| other.value != first.value) {
         push(&format!(
@@ -238,7 +238,7 @@ fn chip(settings: &[Setting], push: &mut dyn FnMut(&str)) -> String {
     first.value.clone()
 }
 
-/// The batch size that the name of an artifact tells, `compiled-model-bs-1`.
+/// The batch size in the name of an artifact, such as `compiled-model-bs-1`.
 fn batch_size(stem: &str) -> &str {
     let digits = stem.rsplit_once("bs-").map(|(_, digits)| digits);
     let is_number =
@@ -246,14 +246,14 @@ fn batch_size(stem: &str) -> &str {
     digits.filter(is_number).unwrap_or("1")
 }
 
-/// A YAML text that needs no knowledge of what YAML takes for something else.
+/// A text in quotes, so that YAML does not take it for a number or a boolean.
 fn quoted(text: &str) -> Result<String> {
     Ok(serde_json::to_string(text)?)
 }
 
-/// A setting that has to be a number from 1 up, with its value.
+/// A setting with its value, which must be a number from 1 up.
 fn number(setting: Option<&Setting>) -> Result<Option<(&Setting, u32)>> {
-    /// More names of one model are a mistake.
+    /// A larger number of cores or models is a mistake.
     const MAX: u32 = 1024;
     let Some(setting) = setting else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `neuronc rehearse`.
+//! `neuronc rehearse`: does all of a compilation but the compilation.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::cli::terminal::interrupt;
 use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::cli::terminal::progress_bars::Bars;
 use crate::cli::terminal::wrap::wrap;
-use crate::compiler::Compilation;
+use crate::compiler::compilation::Compilation;
 use crate::coverage::estimate::OperatorSupport;
 use crate::executor::interpreter::Interpreter;
 use crate::failure::{Class, Failure};
@@ -44,7 +44,7 @@ pub(in crate::cli) struct RehearseArgs {
     format: AnswerFormat,
 }
 
-/// Tracing and lowering are stopped when they take longer.
+/// Limit for tracing, and for lowering.
 const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 
 pub(in crate::cli) fn run(args: &RehearseArgs, environment: &Environment) -> Result<()> {
@@ -137,7 +137,8 @@ impl RehearseArgs {
         )
     }
 
-    /// The interpreter that lowers, or why there is none. One that the user names must be able to.
+    /// The interpreter that lowers, or the reason why there is none. It is an error where one that the user
+    /// names cannot.
     fn interpreter(
         &self,
         planned: &Planned,
@@ -205,7 +206,7 @@ fn headline(rehearsal: &Rehearsal) -> String {
     }
 }
 
-/// What the lists of the compiler say, over all buckets.
+/// Operators that stay on the host or are on no list of the compiler, over all buckets.
 fn operators(rehearsal: &Rehearsal) -> Vec<String> {
     let (mut host, mut unknown) = (BTreeMap::new(), BTreeMap::new());
     for bucket in &rehearsal.buckets {

@@ -1,4 +1,4 @@
-//! `neuronc report`.
+//! `neuronc report`: reports what runs on the chip, from bundles and compiler logs.
 
 use std::io::{IsTerminal as _, stdout};
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ pub(in crate::cli) struct ReportArgs {
     output: Option<PathBuf>,
 }
 
-/// The forms of a report.
+/// The formats of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ReportFormat {
     /// For the terminal.

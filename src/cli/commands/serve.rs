@@ -1,4 +1,4 @@
-//! `neuronc serve`.
+//! `neuronc serve`: places bundles on cores and serves them.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stderr};
@@ -108,8 +108,8 @@ pub(in crate::cli) fn run(args: &ServeArgs, environment: &Environment) -> Result
     outcome
 }
 
-/// What the command line asks for, and what the file says where it does not. Models are those of one
-/// or the other.
+/// The options of the command line, completed from the file. Models come from the one or the other, never
+/// from both.
 fn merged(flags: &PlacementFlags, config: &Config) -> Result<PlacementFlags> {
     let mut flags = flags.clone();
     if flags.cores.is_none() {
@@ -132,7 +132,7 @@ fn merged(flags: &PlacementFlags, config: &Config) -> Result<PlacementFlags> {
 }
 
 impl ServeArgs {
-    /// What runs the batches, and the machine that it is on or pretends to be on.
+    /// The runtime of the batches, and the real or simulated machine that it runs on.
     fn runtime(
         &self,
         flags: &PlacementFlags,
@@ -155,7 +155,7 @@ impl ServeArgs {
     }
 }
 
-/// What is served, where, and how to try it.
+/// The first lines of the server: what is served where, and how to try it.
 fn first_lines(
     opened: &[BundleToPlace],
     runtime: &Runtime,
@@ -206,7 +206,7 @@ fn first_lines(
     Ok(text)
 }
 
-/// A request that the model of a bundle answers.
+/// The body of a request that the model of a bundle answers.
 fn example(manifest: &Manifest) -> String {
     if manifest.plan.head.task() == Task::QuestionAnswering {
         return r#"{"inputs": {"question": "Who?", "context": "Ada wrote it."}}"#.to_owned();
@@ -222,7 +222,7 @@ fn example(manifest: &Manifest) -> String {
 fn start_log() {
     let log = tracing_subscriber::fmt()
         .with_writer(stderr)
-        // It would say on stderr that stderr is full, and panic over it.
+        // It would report on stderr that stderr cannot be written, and panic when that fails.
         .log_internal_errors(false)
         .with_env_filter(EnvFilter::new(
             "info,hf_hub=off,opentelemetry_sdk=warn,opentelemetry-otlp=warn",
@@ -235,11 +235,12 @@ fn start_log() {
     };
 }
 
-/// A Ctrl-C that follows sooner is the same one, which a wrapper has passed on as well.
+/// A second Ctrl-C within this time counts as the first: a wrapper of the program passes it on as well.
 const PASSED_ON: Duration = Duration::from_millis(500);
 
-/// What signals ask for; from this call on, they no longer end the process. Ctrl-C is that of a person,
-/// who need not be given notice, and who does not want to wait when there is another one.
+/// Receives what signals ask for; from this call on, they no longer end the process. SIGTERM stops with notice
+/// to load balancers. A person who presses Ctrl-C needs no notice, and does not want to wait for running
+/// requests when pressing it again.
 fn stop_signals() -> Result<watch::Receiver<Shutdown>> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
     let (sender, stop) = watch::channel(Shutdown::NotYet);

@@ -1,4 +1,4 @@
-//! `neuronc top`.
+//! `neuronc top`: shows what a server is doing, on a screen that is redrawn or once.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

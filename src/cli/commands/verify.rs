@@ -1,4 +1,4 @@
-//! `neuronc verify`.
+//! `neuronc verify`: runs every bucket of a bundle and compares with its reference outputs.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The options of `neuronc serve` that say who may connect and ask.
+//! The options of `neuronc serve` for TLS, API keys, the log of requests, and traces.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::cli::environment::Environment;
 use crate::serve::config::Config;
 use crate::serve::{Keys, ListenerOptions, Tls, Traces};
 
-/// Who may connect, and what is noted of it.
+/// Who may connect and ask, and how requests are recorded.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct AccessFlags {
     /// The certificate of the server as PEM, with those that vouch for it: connections are TLS.
@@ -45,7 +45,7 @@ pub(in crate::cli) struct AccessFlags {
 }
 
 impl AccessFlags {
-    /// Reads the files that these options name, or those of `config`.
+    /// Opens the files that these options name, or those of `config`.
     pub(in crate::cli) fn open(
         &self,
         config: &Config,

@@ -11,7 +11,7 @@ use crate::serve::{self, Listener, ListenerRole};
 
 const PORT: u16 = 8080;
 
-/// Which ports there are, and for what.
+/// The ports, and their purposes.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct AddressFlags {
     /// The address to listen on; other machines reach only what is not on loopback
@@ -38,7 +38,7 @@ pub(in crate::cli) struct AddressFlags {
 }
 
 impl AddressFlags {
-    /// Takes all ports, of these options or else of `config`.
+    /// Listens on all ports, those of these options or else of `config`.
     pub(in crate::cli) fn open(
         &self,
         config: &ListenConfig,
@@ -106,7 +106,7 @@ fn check_apart(doors: &[(SocketAddr, ListenerRole)]) -> Result<()> {
     Ok(())
 }
 
-/// Whether one of two addresses takes the port of the other.
+/// True when one of two addresses takes the port of the other.
 fn meet(one: SocketAddr, other: SocketAddr) -> bool {
     let (here, there) = (one.ip(), other.ip());
     let is_shared = here == there || here.is_unspecified() || there.is_unspecified();

@@ -1,5 +1,5 @@
-//! The options of `neuronc trace` that go to the chip's compiler. Which of them a chip has, and with
-//! which values, is in its profile.
+//! The options of `neuronc trace` that go to the chip's compiler. The profile of the chip says which of them
+//! it has, and with which values.
 
 use crate::arguments::TypedArguments;
 use crate::profile::TypedFlag;
@@ -67,7 +67,7 @@ pub(in crate::cli) struct CompilerFlags {
 }
 
 impl CompilerFlags {
-    /// What was typed, unchecked: only the profile knows what is possible.
+    /// The options as they were typed; only the profile can check them.
     pub(in crate::cli) fn typed(&self) -> TypedArguments {
         let one = |value: &Option<String>| value.clone().map(|value| vec![value]);
         let several = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());

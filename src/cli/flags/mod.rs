@@ -1,4 +1,4 @@
-//! Options that are a struct of their own, most of them since several subcommands have them.
+//! Groups of options, most of which several subcommands have in common.
 
 pub(in crate::cli) mod access;
 pub(in crate::cli) mod addresses;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::placement::cores::{CoreList, Cores};
 
-/// Bundles, and the cores that they may have.
+/// Bundles, and the cores that they may use.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(in crate::cli) struct PlacementFlags {
     /// Bundles that `neuronc trace` made; each takes the cores that are left, in turn.

@@ -1,4 +1,4 @@
-//! The options that say what is compiled for which chip: what `trace` and `rehearse` have in common.
+//! The options of `trace` and `rehearse` that say which model is compiled for which chip.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::cli::flags::compiler::CompilerFlags;
 use crate::profile::{self, ChipProfile};
 use crate::recipe::Task;
 
-/// What is compiled, and how.
+/// The model, the chip, the buckets and the tools.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct PlanFlags {
     /// A Hub id (`org/name`), a model folder, the name of a recipe, or a recipe file.

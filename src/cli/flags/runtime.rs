@@ -1,4 +1,4 @@
-//! The options that say what runs a bundle: what `serve` and `verify` have in common.
+//! The options of `serve` and `verify` that select the runtime of a Neuron chip.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::profile::ChipProfile;
 use crate::runtime::{self, Backend};
 
-/// How the artifacts are run; on cpu there is nothing to say.
+/// The SDK and the plugin that run artifacts; bundles for cpu need neither.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RuntimeFlags {
     /// The Neuron SDK: a virtual environment or an interpreter [default: the places that the chip's
@@ -23,7 +23,7 @@ pub(in crate::cli) struct RuntimeFlags {
 }
 
 impl RuntimeFlags {
-    /// Refuses options that would do nothing, since `runner` runs the bundle.
+    /// Refuses options that have no effect, since `runner` runs the bundle.
     pub(in crate::cli) fn refuse(&self, runner: &str) -> Result<()> {
         let given = [
             ("--sdk", self.sdk.is_some()),
@@ -40,7 +40,7 @@ impl RuntimeFlags {
         }
     }
 
-    /// What runs artifacts for the chip of `profile` here.
+    /// The backend that runs artifacts for the chip of `profile` on this machine.
     pub(in crate::cli) fn backend(
         &self,
         profile: &ChipProfile,

@@ -14,7 +14,7 @@ pub(in crate::cli) enum RuntimeKind {
     Simulated,
 }
 
-/// Whether a device is simulated, and which.
+/// The choice of a simulated device.
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct SimulationFlags {
     /// What runs the batches.
@@ -42,7 +42,7 @@ impl SimulationFlags {
         self.runtime == RuntimeKind::Simulated
     }
 
-    /// Refuses options that would do nothing.
+    /// Refuses options that have no effect.
     pub(in crate::cli) fn check(&self) -> Result<()> {
         let given = [
             ("--instance", self.instance.is_some()),

@@ -10,7 +10,7 @@ use crate::placement::model;
 use crate::profile::ChipProfile;
 use crate::serve::check_model_name;
 
-/// A bundle that is to be placed.
+/// An opened bundle, with its name and the cores that it may use.
 #[derive(Debug)]
 pub(in crate::cli) struct BundleToPlace {
     pub(in crate::cli) name: String,
@@ -72,7 +72,8 @@ pub(in crate::cli) fn chip(opened: &[BundleToPlace]) -> Result<&str> {
     }
 }
 
-/// The core size that all bundles are compiled for: a process has one, and cores are counted in it.
+/// The core size that all bundles are compiled for. A machine is divided into cores of one size, so the
+/// bundles must agree.
 pub(super) fn core_size(opened: &[BundleToPlace], profile: &ChipProfile) -> Result<Option<u32>> {
     let mut sizes = Vec::new();
     for opened in opened {

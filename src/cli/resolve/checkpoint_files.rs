@@ -1,4 +1,4 @@
-//! From a snapshot of a model's files to what a plan needs to know of them.
+//! The files of a model that decide its plan: which they are, their content, and their digests.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::hub::{self, Digest, Listing, Snapshot};
 use crate::plan::ModelIdentity;
 use crate::recipe::Task;
 
-/// Fetches and reads the small files that say what the model is.
-pub(in crate::cli) fn read_checkpoint(
+/// Fetches and parses the small files that describe the model.
+pub(in crate::cli) fn load_checkpoint(
     snapshot: &Snapshot,
     task: Option<Task>,
     tracer: &RequestedTracer,
@@ -39,7 +39,7 @@ pub(in crate::cli) fn read_checkpoint(
     Checkpoint::resolve(&small, &listed, task, tracer)
 }
 
-/// The files that tracing needs beside those that decided the plan.
+/// Names of the files that tracing needs beside those that decided the plan.
 pub(in crate::cli) fn needed(checkpoint: &Checkpoint) -> Vec<&str> {
     let names = checkpoint
         .tokenizer_files
@@ -48,6 +48,7 @@ pub(in crate::cli) fn needed(checkpoint: &Checkpoint) -> Vec<&str> {
     names.map(String::as_str).collect()
 }
 
+/// The identity of a model for the plan: its id, commit, and the digests of its files.
 pub(in crate::cli) fn identity(
     snapshot: &Snapshot,
     checkpoint: &Checkpoint,

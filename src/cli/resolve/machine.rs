@@ -19,7 +19,7 @@ use crate::placement::model::Model;
 use crate::placement::{self, Placement};
 use crate::profile::{self, ChipProfile};
 
-/// A machine and the profile of what its cores are.
+/// The machine, and the profile of the chip that its cores belong to.
 #[derive(Debug)]
 pub(in crate::cli) struct TargetMachine {
     pub(in crate::cli) machine: Machine,
@@ -27,7 +27,7 @@ pub(in crate::cli) struct TargetMachine {
 }
 
 impl TargetMachine {
-    /// The instance of that name, of the chip in the user's `file` or of any that neuronc knows.
+    /// The instance type `name`, of the chip in the user's `file`, or else of any chip that neuronc knows.
     pub(in crate::cli) fn instance(
         name: &str,
         file: Option<&Path>,
@@ -41,7 +41,7 @@ impl TargetMachine {
         Ok(Self { machine, profile })
     }
 
-    /// The machine that we run on.
+    /// The machine that this process runs on.
     pub(in crate::cli) fn here(
         flags: &PlacementFlags,
         profile: ChipProfile,
@@ -76,7 +76,7 @@ impl TargetMachine {
         Ok(Self { machine, profile })
     }
 
-    /// Where the opened bundles run on this machine.
+    /// Places the opened bundles on the cores of this machine.
     pub(in crate::cli) fn place(
         &self,
         flags: &PlacementFlags,
@@ -102,7 +102,8 @@ impl TargetMachine {
         )
     }
 
-    /// The variables speak of NeuronCores: on processors they mean nothing.
+    /// The cores that the options or the runtime's variables ask for. The variables are about NeuronCores, so they
+    /// are not read where processors are the cores.
     fn wanted(&self, cores: Option<Cores>, environment: &Environment) -> Wanted {
         let variable = |name: &str| match self.profile.hardware {
             Some(_) => environment.text(name),
@@ -122,7 +123,7 @@ impl TargetMachine {
     }
 }
 
-/// The profile that has an instance of that name.
+/// The profile with an instance type of that name.
 fn profile_with(instance: &str) -> Result<ChipProfile> {
     let mut names = Vec::new();
     for name in profile::names() {
@@ -138,7 +139,7 @@ fn profile_with(instance: &str) -> Result<ChipProfile> {
         .into())
 }
 
-/// The cores of a machine without devices: its processors, or as many as are asked for.
+/// Number of cores of a machine without devices: its processors, or the number that is asked for.
 fn host_cores(flags: &PlacementFlags, processors: u32) -> u32 {
     match flags.cores {
         Some(Cores::Count(count)) => count,

@@ -1,4 +1,4 @@
-//! From options to the things that they stand for: models, plans, bundles, machines, programs.
+//! Turns options into the things that they name: models, plans, bundles, machines, programs.
 
 pub(in crate::cli) mod bundles;
 pub(in crate::cli) mod checkpoint_files;

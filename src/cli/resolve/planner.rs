@@ -1,4 +1,4 @@
-//! From the options that say what is compiled for which chip to a plan.
+//! Makes the plan that options ask for.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::cli::resolve::tracer::requested_tracer;
 use crate::cli::resolve::{checkpoint_files, model, programs};
 use crate::cli::terminal::print;
 use crate::cli::terminal::progress_bars::Bars;
-use crate::compiler::Tool;
+use crate::compiler::compilation::TracerProgram;
 use crate::executor::describe;
 use crate::executor::interpreter::Interpreter;
 use crate::executor::job::{DescribeJob, PROTOCOL};
@@ -18,14 +18,14 @@ use crate::hub::{self, Snapshot};
 use crate::plan::{self, Plan, PlanOptions};
 use crate::profile::ChipProfile;
 
-/// A plan, and what it was made of.
+/// A plan, with the files and programs that it was made from.
 pub(in crate::cli) struct Planned<'a> {
     pub(in crate::cli) plan: Plan,
     pub(in crate::cli) profile: &'a ChipProfile,
     pub(in crate::cli) checkpoint: Checkpoint,
     pub(in crate::cli) snapshot: Snapshot,
-    /// What traces the model.
-    pub(in crate::cli) tool: Tool,
+    /// The program that traces the model.
+    pub(in crate::cli) tool: TracerProgram,
 }
 
 impl Planned<'_> {
@@ -34,14 +34,14 @@ impl Planned<'_> {
         let names = checkpoint_files::needed(&self.checkpoint);
         let mut show = |progress: hub::DownloadProgress<'_>| bars.download(progress);
         match self.tool {
-            Tool::Torch(_) => self.snapshot.fetch(&names, &mut show)?,
-            Tool::Python(_) => self.snapshot.fetch_for_python(&names, &mut show)?,
+            TracerProgram::Torch(_) => self.snapshot.fetch(&names, &mut show)?,
+            TracerProgram::Python(_) => self.snapshot.fetch_for_python(&names, &mut show)?,
         };
         Ok(())
     }
 }
 
-/// What a plan is made with, beside the options.
+/// The options and the surroundings from which a plan is made.
 pub(in crate::cli) struct Planner<'a> {
     pub(in crate::cli) flags: &'a PlanFlags,
     pub(in crate::cli) environment: &'a Environment,
@@ -66,10 +66,10 @@ impl Planner<'_> {
         let snapshot = hub::open(&source, &environment.hub(flags.offline))?;
         let task = flags.task.or(recipe.task);
         let mut checkpoint =
-            checkpoint_files::read_checkpoint(&snapshot, task, &asked_tracer, bars)?;
+            checkpoint_files::load_checkpoint(&snapshot, task, &asked_tracer, bars)?;
         self.announce(&checkpoint);
         let tool = programs::tracer(&checkpoint, sdk, &environment.places)?;
-        if let (Tool::Python(interpreter), Tracer::Transformers { .. }) =
+        if let (TracerProgram::Python(interpreter), Tracer::Transformers { .. }) =
             (&tool, &checkpoint.tracer)
         {
             describe(&mut checkpoint, interpreter, &snapshot, environment, bars)?;
@@ -92,7 +92,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Says which tracer was chosen where nobody asked for it.
+    /// Prints which tracer was chosen, where the user did not choose.
     fn announce(&self, checkpoint: &Checkpoint) {
         if let (None, Tracer::Transformers { model_type }) = (self.flags.tracer, &checkpoint.tracer)
         {
@@ -103,13 +103,13 @@ impl Planner<'_> {
     }
 }
 
-/// The version of the compiler of this machine, where one was found.
+/// The version of the compiler on this machine, where one was found.
 fn compiler_version(profile: &ChipProfile, sdk: Option<&Interpreter>) -> Option<String> {
     let package = profile.compiler.package.as_ref()?;
     sdk?.probed.packages.get(package).cloned()
 }
 
-/// Asks transformers what the model's forward takes.
+/// Asks transformers for the inputs of the model's forward.
 fn describe(
     checkpoint: &mut Checkpoint,
     interpreter: &Interpreter,

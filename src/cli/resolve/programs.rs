@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::checkpoint::{Checkpoint, Tracer};
-use crate::compiler::Tool;
+use crate::compiler::compilation::TracerProgram;
 use crate::executor::interpreter::Interpreter;
 use crate::executor::probe::Places;
 use crate::profile::ChipProfile;
@@ -17,16 +17,16 @@ pub(in crate::cli) fn sdk(profile: &ChipProfile, places: &Places) -> Result<Opti
     places.compiler(profile).map(Some)
 }
 
-/// What traces the model: Python traces in the SDK's interpreter where there is one.
+/// The program that traces the model. Where Python traces, it is the SDK's interpreter, if there is one.
 pub(in crate::cli) fn tracer(
     checkpoint: &Checkpoint,
     sdk: Option<&Interpreter>,
     places: &Places,
-) -> Result<Tool> {
+) -> Result<TracerProgram> {
     match (&checkpoint.tracer, sdk) {
-        (Tracer::Native { .. }, _) => places.torch().map(Tool::Torch),
-        (_, Some(interpreter)) => Ok(Tool::Python(interpreter.clone())),
-        (Tracer::Transformers { .. }, None) => places.transformers().map(Tool::Python),
-        (Tracer::Torchscript { .. }, None) => places.python_torch().map(Tool::Python),
+        (Tracer::Native { .. }, _) => places.torch().map(TracerProgram::Torch),
+        (_, Some(interpreter)) => Ok(TracerProgram::Python(interpreter.clone())),
+        (Tracer::Transformers { .. }, None) => places.transformers().map(TracerProgram::Python),
+        (Tracer::Torchscript { .. }, None) => places.python_torch().map(TracerProgram::Python),
     }
 }

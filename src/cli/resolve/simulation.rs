@@ -1,4 +1,4 @@
-//! The device that is simulated for bundles: its machine, its times, and its description.
+//! The simulated device for bundles: its machine, its times, and its description.
 
 use anyhow::Result;
 
@@ -17,7 +17,8 @@ pub(in crate::cli) fn timings(
     plans.map(|plan| simulation.timings(plan)).collect()
 }
 
-/// The machine that is simulated for the opened bundles, and the device.
+/// The simulated machine for the opened bundles, and its device. Without `instance`, the machine is the one on
+/// which the times were measured.
 pub(in crate::cli) fn machine(
     opened: &[BundleToPlace],
     instance: Option<&str>,
@@ -56,7 +57,7 @@ pub(in crate::cli) fn check(timings: &[Timings], target: &TargetMachine) -> Resu
     }
 }
 
-/// What is simulated, in words.
+/// A sentence about the simulated device.
 pub(in crate::cli) fn describe(
     opened: &[BundleToPlace],
     simulation: &Simulation,

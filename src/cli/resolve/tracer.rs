@@ -30,7 +30,7 @@ pub(super) fn requested_tracer(flags: &PlanFlags) -> Result<checkpoint::Requeste
         }
         (Some(TracerChoice::Torchscript), false) => {
             return Err(
-                Failure::usage(format!("`{}` is no TorchScript file", flags.model))
+                Failure::usage(format!("`{}` is not a TorchScript file", flags.model))
                     .why("`--tracer torchscript` takes the path of a `.pt` file")
                     .help("give the file, with config.json and tokenizer.json beside it")
                     .into(),

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM during a command that makes something.
+//! Ctrl-C and SIGTERM during a command that writes files or starts processes.
 
 use std::sync::Arc;
 use std::thread;
@@ -12,8 +12,8 @@ use crate::cleanup;
 use crate::cli::terminal::print;
 use crate::failure::{Class, Failure};
 
-/// From now on a signal ends the process with everything half-made removed. The first Ctrl-C does not
-/// where something listens to what is returned: it turns true.
+/// From this call on, a signal removes everything half-made and ends the process. Where a receiver of the
+/// returned sender exists, the first Ctrl-C only sets its value to true.
 pub(in crate::cli) fn clean_up_on_signals() -> Result<Arc<watch::Sender<bool>>> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
     let said = Arc::new(watch::Sender::new(false));

@@ -1,4 +1,4 @@
-//! What the person at the terminal sees and presses: answers, errors, progress, screens, Ctrl-C.
+//! Output and input of the terminal: answers, errors, progress bars, full-screen views, Ctrl-C.
 
 pub(in crate::cli) mod full_screen;
 pub(in crate::cli) mod interrupt;

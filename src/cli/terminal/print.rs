@@ -1,4 +1,4 @@
-//! Printing: answers to stdout, everything else to stderr; a reader that goes away is no error.
+//! Prints answers to stdout and everything else to stderr. A reader that closes the pipe is not an error.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// How an answer is printed.
+/// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum AnswerFormat {
     /// For reading.
@@ -34,12 +34,12 @@ pub(in crate::cli) fn json(value: &impl Serialize) -> Result<()> {
     answer(&serde_json::to_string_pretty(value)?)
 }
 
-/// Prints a remark to stderr; there is nowhere to report that this failed.
+/// Prints a remark to stderr. A failure is ignored, since there is nowhere to report it.
 pub(in crate::cli) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints a failed command's error and gives its exit code.
+/// Prints the error of a failed command and returns its exit code.
 pub(in crate::cli) fn failure(error: &anyhow::Error) -> ExitCode {
     let mut causes = error.chain().map(ToString::to_string);
     let mut text = format!("error: {}", causes.next().unwrap_or_default());
@@ -51,9 +51,9 @@ pub(in crate::cli) fn failure(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(Failure::class_of(error).exit_code())
 }
 
-/// Prints what clap has to say: help and version are answers, the rest is a usage error.
+/// Prints a message of clap. Help and version are answers, all others are usage errors.
 pub(in crate::cli) fn usage(error: &clap::Error) -> ExitCode {
-    // Help that cannot be printed is not worth another message.
+    // A failure to print help is not reported.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
@@ -61,7 +61,7 @@ pub(in crate::cli) fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// `1 bucket`, `2 buckets`: a noun that has its plural with an s.
+/// A number and a noun: `1 bucket`, `2 buckets`. The plural must be formed with an s.
 pub(in crate::cli) fn counted(count: usize, noun: &str) -> String {
     match count {
         1 => format!("1 {noun}"),
@@ -69,7 +69,7 @@ pub(in crate::cli) fn counted(count: usize, noun: &str) -> String {
     }
 }
 
-/// A size for people.
+/// A size in megabytes for reading.
 pub(in crate::cli) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }

@@ -1,4 +1,4 @@
-//! Progress bars, on a terminal only.
+//! Progress bars on stderr, where that is a terminal.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, stderr};
@@ -8,10 +8,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::bucket::Bucket;
 use crate::cli::terminal::print;
-use crate::compiler;
+use crate::compiler::progress::CompilationProgress;
 use crate::hub;
 
-/// Draws to stderr when that is a terminal, and nothing otherwise.
+/// The progress bars of a command; they draw nothing where stderr is not a terminal.
 pub(in crate::cli) struct Bars {
     all: MultiProgress,
     downloads: BTreeMap<String, ProgressBar>,
@@ -30,7 +30,7 @@ impl Bars {
         }
     }
 
-    /// Shows what a download reports; each file has a bar of its own.
+    /// Shows an event of a download; each file has a bar of its own.
     pub(in crate::cli) fn download(&mut self, progress: hub::DownloadProgress) {
         use hub::DownloadProgress::{Advanced, Checking, Finished, Retrying, Started, Waiting};
         match progress {
@@ -75,7 +75,7 @@ impl Bars {
         BucketBar(bar)
     }
 
-    /// Shows what a compiler prints, above the bars.
+    /// Shows a line of a compiler above the bars.
     pub(in crate::cli) fn compiler_output(&self, bucket: Bucket, line: &str) {
         self.say(&format!("{bucket} | {line}"));
     }
@@ -96,7 +96,7 @@ impl Bars {
     }
 }
 
-/// A bar that counts buckets; gone when dropped.
+/// A bar that counts buckets; it disappears when the value is dropped.
 pub(in crate::cli) struct BucketBar(ProgressBar);
 
 impl BucketBar {
@@ -104,33 +104,33 @@ impl BucketBar {
         self.0.inc(1);
     }
 
-    pub(in crate::cli) fn compilation(&self, progress: compiler::Progress) {
+    pub(in crate::cli) fn compilation(&self, progress: CompilationProgress) {
         match progress {
-            compiler::Progress::Tracing => self.0.set_message("tracing"),
-            compiler::Progress::Traced { bucket, .. } => {
+            CompilationProgress::Tracing => self.0.set_message("tracing"),
+            CompilationProgress::Traced { bucket, .. } => {
                 self.0.set_message(format!("traced {bucket}"));
                 self.0.inc(1);
             }
-            compiler::Progress::Kept { bucket } => {
+            CompilationProgress::Kept { bucket } => {
                 self.0.set_message(format!("{bucket} is compiled already"));
                 self.0.inc(1);
             }
-            compiler::Progress::Stage { bucket, stage } => {
+            CompilationProgress::Stage { bucket, stage } => {
                 self.0.set_message(format!("{bucket}: {}", stage.name()));
             }
-            compiler::Progress::Dots { bucket, count } => {
+            CompilationProgress::Dots { bucket, count } => {
                 self.0
                     .set_message(format!("{bucket}: compiling, {count} dots"));
             }
-            compiler::Progress::Compiled { bucket, .. } => {
+            CompilationProgress::Compiled { bucket, .. } => {
                 self.0.set_message(format!("compiled {bucket}"));
                 self.0.inc(1);
             }
-            compiler::Progress::Failed { bucket } => {
+            CompilationProgress::Failed { bucket } => {
                 self.0.set_message(format!("{bucket} failed"));
                 self.0.inc(1);
             }
-            compiler::Progress::Sealing => self.0.set_message("sealing"),
+            CompilationProgress::Sealing => self.0.set_message("sealing"),
         }
     }
 }

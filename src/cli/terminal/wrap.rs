@@ -1,12 +1,12 @@
-//! Text in lines that fit into a terminal.
+//! Breaks text into lines that fit into a terminal.
 
 use std::fmt::Write as _;
 
-/// Answers are read in terminals of this many columns.
+/// Columns of an answer.
 const COLUMNS: usize = 80;
 
-/// `text` behind `prefix`, in lines that fit, which all begin where the first one does. What stands
-/// in backticks is copied by the reader, so it stays in one line.
+/// Breaks `text` into lines behind `prefix`; further lines are indented as far as the prefix is long. Code in
+/// backticks stays on one line, so that readers can copy it.
 pub(in crate::cli) fn wrap(prefix: &str, text: &str) -> String {
     let indent = prefix.chars().count();
     let mut folded = prefix.to_owned();
@@ -26,7 +26,7 @@ pub(in crate::cli) fn wrap(prefix: &str, text: &str) -> String {
     folded
 }
 
-/// Quoted code longer than this is broken like other text.
+/// Longer code in backticks is broken like other text.
 const QUOTE_COLUMNS_MAX: usize = 60;
 
 /// The words of `text`; short code in backticks counts as one.

@@ -62,7 +62,7 @@ fn lays_the_cache_out_as_python_does() {
         Path::new("../../../blobs/3c8246f640496d6395011a6da183785d254ff845")
     );
     let tree: serde_json::Value =
-        files::read_json(&root.join(format!("trees/{commit}.json"))).unwrap();
+        files::load_json(&root.join(format!("trees/{commit}.json"))).unwrap();
     assert_eq!(tree["format_version"], 1);
     assert_eq!(tree["files"][WEIGHTS]["lfs_size"], WEIGHTS_BYTES);
     assert_eq!(

@@ -163,7 +163,7 @@ fn what_is_no_torchscript_is_refused() {
     refused(
         &bench,
         &torchscript,
-        &["is no TorchScript file", "`.pt` file"],
+        &["is not a TorchScript file", "`.pt` file"],
     );
     let inputs = ["--inputs", "input_ids"];
     refused(&bench, &inputs, &["`--inputs` is for TorchScript files"]);

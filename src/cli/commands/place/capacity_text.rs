@@ -1,4 +1,4 @@
-//! What to expect of a placement, for reading: a part of `neuronc place --simulate`.
+//! The expected rates and latencies of a placement for reading: a part of `neuronc place --simulate`.
 
 use std::fmt::Write as _;
 

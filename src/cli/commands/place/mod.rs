@@ -1,4 +1,4 @@
-//! `neuronc place`.
+//! `neuronc place`: shows which models run on which cores of a machine, and whether they fit.
 
 mod capacity_text;
 mod placement_text;
@@ -63,13 +63,13 @@ pub(in crate::cli) struct PlaceArgs {
     format: AnswerFormat,
 }
 
-/// A placement and what one should know about it.
+/// The answer as JSON.
 #[derive(Serialize)]
-struct Answer {
+struct PlaceAnswer {
     #[serde(flatten)]
     placement: Placement,
     notes: Vec<String>,
-    /// With `--simulate`.
+    /// Present with `--simulate`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     capacity: Vec<Capacity>,
 }
@@ -100,7 +100,7 @@ pub(in crate::cli) fn run(args: &PlaceArgs, environment: &Environment) -> Result
         Vec::new()
     };
     match args.format {
-        AnswerFormat::Json => print::json(&Answer {
+        AnswerFormat::Json => print::json(&PlaceAnswer {
             placement,
             notes,
             capacity,

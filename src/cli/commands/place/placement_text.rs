@@ -1,4 +1,4 @@
-//! A placement for reading: what fits, a table of the workers, and one of the models.
+//! A placement for reading: a summary, a table of the workers, and one of the models.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,11 @@ use crate::placement::cores::CoreList;
 use crate::placement::machine::MachineMemory;
 use crate::placement::{Placement, Worker, gib};
 
-/// More workers than this are shown by what they have in common.
+/// Above this number, workers that are alike are shown together in one row.
 const ROWS_MAX: usize = 16;
 
-/// A line of the table: the same for all `cores`.
-struct Row {
+/// A row of the table, for one worker or for several that are alike.
+struct WorkerRow {
     cores: Vec<String>,
     devices: Vec<String>,
     vcpus: String,
@@ -32,10 +32,10 @@ pub(super) fn placement_text(placement: &Placement, notes: &[String]) -> String 
     text
 }
 
-/// Each worker, or each kind of worker; without devices where cores are processors.
+/// The table of workers; without a column for devices where cores are processors.
 fn table(placement: &Placement) -> String {
     let rows = rows(placement);
-    let width = |column: fn(&Row) -> &Vec<String>, title: &str| {
+    let width = |column: fn(&WorkerRow) -> &Vec<String>, title: &str| {
         let lines = rows.iter().flat_map(column).map(String::len);
         lines.max().unwrap_or(0).max(title.len())
     };
@@ -121,7 +121,7 @@ fn summary(placement: &Placement) -> String {
     )
 }
 
-fn rows(placement: &Placement) -> Vec<Row> {
+fn rows(placement: &Placement) -> Vec<WorkerRow> {
     let workers = &placement.workers;
     if workers.len() <= ROWS_MAX {
         return workers
@@ -142,14 +142,14 @@ fn rows(placement: &Placement) -> Vec<Row> {
     groups.iter().map(|group| row(placement, group)).collect()
 }
 
-/// The line of workers that have everything but their cores in common.
-fn row(placement: &Placement, workers: &[&Worker]) -> Row {
+/// The row of workers that are alike but for their cores.
+fn row(placement: &Placement, workers: &[&Worker]) -> WorkerRow {
     let first = workers[0];
     let cores = workers.iter().flat_map(|worker| worker.cores.iter());
     let devices = workers.iter().flat_map(|worker| worker.devices.iter());
     let each = if workers.len() > 1 { " each" } else { "" };
     let name = |index: &usize| placement.models[*index].name.clone();
-    Row {
+    WorkerRow {
         cores: break_list(&list(cores)),
         devices: break_list(&list(devices)),
         vcpus: first.vcpus.map_or("-".to_owned(), |vcpus| match vcpus {
@@ -165,7 +165,7 @@ fn list(cores: impl Iterator<Item = u32>) -> String {
     CoreList::of(cores).to_string()
 }
 
-/// Long lists of cores are broken at a comma after so many columns.
+/// Longer lists of cores are broken at a comma.
 const LIST_COLUMNS: usize = 18;
 
 fn break_list(list: &str) -> Vec<String> {
@@ -181,7 +181,7 @@ fn break_list(list: &str) -> Vec<String> {
     lines
 }
 
-/// What a copy of each model takes, and of what.
+/// The table of models: the memory of a copy, and its parts.
 fn models(placement: &Placement) -> String {
     let mut text = format!(
         "  {:>6}  {:>5}  {:>7}  {:>14}  {:>7}  {:>11}  model",

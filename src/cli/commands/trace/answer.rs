@@ -1,4 +1,4 @@
-//! What `neuronc trace` prints: the plan, or the result.
+//! The answer of `neuronc trace`: the plan, or the result.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::cli::terminal::wrap::wrap;
 use crate::plan::Plan;
 use crate::profile::ChipProfile;
 
-/// A plan, and what it is for.
+/// A plan with what is printed beside it.
 pub(super) struct PlannedFor<'a> {
     pub(super) plan: &'a Plan,
     pub(super) profile: &'a ChipProfile,
-    /// The interpreter of the SDK whose versions the plan has; without, they are those of the profile.
+    /// The interpreter of the SDK whose versions the plan has; absent where they are those of the profile.
     pub(super) sdk: Option<&'a Path>,
     pub(super) place: &'a Path,
 }
 
-/// A plan as it is printed.
+/// The plan as JSON.
 #[derive(Serialize)]
 struct PlanAnswer<'a> {
     schema_version: u32,
@@ -88,7 +88,7 @@ pub(super) fn print_plan(planned: &PlannedFor, format: AnswerFormat) -> Result<(
     print::answer(&text)
 }
 
-/// Whose versions the plan key has: none without an SDK.
+/// The SDK whose versions are part of the plan key.
 fn sdk_line(profile: &ChipProfile, sdk: Option<&Path>) -> Option<String> {
     let known = profile.sdk.as_ref()?;
     Some(match sdk {
@@ -100,8 +100,8 @@ fn sdk_line(profile: &ChipProfile, sdk: Option<&Path>) -> Option<String> {
     })
 }
 
-/// What was done.
-pub(super) struct Work {
+/// The work of a run that traced.
+pub(super) struct TraceOutcome {
     pub(super) took: Duration,
     pub(super) traced: Vec<TracedBucket>,
 }
@@ -113,7 +113,7 @@ pub(super) struct TracedBucket {
     pub(super) millis: u64,
 }
 
-/// The outcome as it is printed.
+/// The result as JSON.
 #[derive(Serialize)]
 struct ResultAnswer<'a> {
     schema_version: u32,
@@ -121,27 +121,27 @@ struct ResultAnswer<'a> {
     traced: bool,
     bundle: &'a Path,
     plan_key: &'a str,
-    /// Of the whole bundle.
+    /// Size of the whole bundle.
     bytes: u64,
-    /// What was traced now, in the order in which it was done.
+    /// The buckets that were traced now, in the order in which they were done.
     buckets: Vec<TracedBucket>,
 }
 
-/// `work` is absent when there was nothing to do.
+/// Prints the result; `outcome` is absent when the bundle was up to date.
 pub(super) fn print_result(
     bundle: &Bundle,
-    work: Option<Work>,
+    outcome: Option<TraceOutcome>,
     format: AnswerFormat,
 ) -> Result<()> {
     let plan = &bundle.manifest.plan;
     if format == AnswerFormat::Json {
         return print::json(&ResultAnswer {
             schema_version: 1,
-            traced: work.is_some(),
+            traced: outcome.is_some(),
             bundle: bundle.folder(),
             plan_key: &bundle.manifest.plan_key,
             bytes: bundle.bytes(),
-            buckets: work.map_or_else(Vec::new, |work| work.traced),
+            buckets: outcome.map_or_else(Vec::new, |outcome| outcome.traced),
         });
     }
     let shown = bundle.folder().display();
@@ -152,8 +152,8 @@ pub(super) fn print_result(
         counted(plan.buckets.len(), "bucket"),
         megabytes(bundle.bytes())
     );
-    print::answer(&match work {
-        Some(Work { took, .. }) => format!(
+    print::answer(&match outcome {
+        Some(TraceOutcome { took, .. }) => format!(
             "traced {what} in {:.1} s\n  bundle: {shown}\n  next:   neuronc verify {shown}",
             took.as_secs_f64()
         ),

@@ -1,4 +1,4 @@
-//! `neuronc trace`.
+//! `neuronc trace`: plans, traces and compiles a model, and seals the bundle.
 
 mod answer;
 
@@ -12,7 +12,7 @@ use crate::bundle::draft::Existing;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::{Bundle, Check};
 use crate::cli::commands::trace::answer::{
-    PlannedFor, TracedBucket, Work, print_plan, print_result,
+    PlannedFor, TraceOutcome, TracedBucket, print_plan, print_result,
 };
 use crate::cli::environment::Environment;
 use crate::cli::flags::duration;
@@ -22,7 +22,9 @@ use crate::cli::resolve::programs;
 use crate::cli::terminal::interrupt;
 use crate::cli::terminal::print::AnswerFormat;
 use crate::cli::terminal::progress_bars::Bars;
-use crate::compiler::{self, Compilation, Device, Neuron, Progress, Target};
+use crate::compiler;
+use crate::compiler::compilation::{BundleTarget, Compilation, LocalDevice, Neuron};
+use crate::compiler::progress::CompilationProgress;
 use crate::executor::interpreter::Interpreter;
 use crate::executor::probe::Places;
 use crate::failure::{Class, Failure};
@@ -87,7 +89,7 @@ pub(in crate::cli) struct TraceArgs {
     format: AnswerFormat,
 }
 
-/// Tracing is stopped when it takes longer.
+/// Limit for tracing all buckets.
 const TRACE_DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 
 pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result<()> {
@@ -97,9 +99,9 @@ pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result
     let arguments = args.planning.arguments(&profile)?;
     let mut environment = environment.clone();
     environment.places.sdk.clone_from(&args.planning.sdk);
-    // A missing SDK shows before anything is downloaded.
+    // Before anything is downloaded, so that a missing SDK costs no time.
     let sdk = match programs::sdk(&profile, &environment.places) {
-        // The plan is then that of the SDK that the profile names, and says so.
+        // The plan has then the versions of the SDK that the profile names, and says so.
         Err(error) if args.goes_without_sdk(&error) => None,
         found => found?,
     };
@@ -136,7 +138,7 @@ pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result
         trace_deadline: TRACE_DEADLINE,
         temporary: &environment.places.temporary,
     };
-    let target = Target {
+    let target = BundleTarget {
         place: &place,
         existing: if args.force {
             Existing::ReplaceBundle
@@ -146,20 +148,21 @@ pub(in crate::cli) fn run(args: &TraceArgs, environment: &Environment) -> Result
     };
     let sdk = sdk.map(|sdk| (sdk, &environment));
     let (bundle, traced) = args.compile(&compilation, target, sdk, &bars)?;
-    let work = Work {
+    let outcome = TraceOutcome {
         took: start.elapsed(),
         traced,
     };
-    print_result(&bundle, Some(work), args.format)
+    print_result(&bundle, Some(outcome), args.format)
 }
 
 impl TraceArgs {
-    /// Only to print a plan, and only where the user names none.
+    /// True where a missing SDK is no error: to print a plan, and only where the user names no SDK.
     fn goes_without_sdk(&self, error: &anyhow::Error) -> bool {
         self.dry_run && self.planning.sdk.is_none() && Failure::class_of(error) == Class::Executor
     }
 
-    /// Compilers need memory rather than processors, which has a budget of its own.
+    /// Largest number of buckets at the same time. Compilers are limited by memory rather than by processors,
+    /// and their memory has a budget of its own.
     fn jobs(&self, neuron: bool) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         match (self.jobs, neuron) {
@@ -172,7 +175,7 @@ impl TraceArgs {
     fn compile(
         &self,
         compilation: &Compilation,
-        target: Target,
+        target: BundleTarget,
         sdk: Option<(Interpreter, &Environment)>,
         bars: &Bars,
     ) -> Result<(Bundle, Vec<TracedBucket>)> {
@@ -182,12 +185,12 @@ impl TraceArgs {
         let for_chip = sdk.is_some();
         let mut on_progress = |progress| {
             bar.compilation(progress);
-            let (Progress::Traced { bucket, millis } | Progress::Compiled { bucket, millis }) =
-                progress
+            let (CompilationProgress::Traced { bucket, millis }
+            | CompilationProgress::Compiled { bucket, millis }) = progress
             else {
                 return;
             };
-            let compiles = matches!(progress, Progress::Compiled { .. });
+            let compiles = matches!(progress, CompilationProgress::Compiled { .. });
             if compiles || !for_chip {
                 done.push(TracedBucket { bucket, millis });
             }
@@ -217,8 +220,8 @@ impl TraceArgs {
     }
 }
 
-/// The chip of this machine as a compilation uses it.
-fn device(compilation: &Compilation, places: &Places) -> Result<Option<Device>> {
+/// The Neuron chip of this machine for a compilation; `None` where it has none.
+fn device(compilation: &Compilation, places: &Places) -> Result<Option<LocalDevice>> {
     if !places.has_device() {
         return Ok(None);
     }
@@ -226,13 +229,13 @@ fn device(compilation: &Compilation, places: &Places) -> Result<Option<Device>> 
     let core_size = model::core_size(plan, profile)?;
     let cores = Machine::with_devices(profile, places.devices(), core_size)?.cores;
     let alone = model::unplaced(plan, profile)?;
-    Ok(Some(Device {
+    Ok(Some(LocalDevice {
         copies: (cores / alone.width) as usize,
         environment: alone.environment,
     }))
 }
 
-/// True when `place` holds the complete bundle of this very plan.
+/// True when `place` holds the complete bundle of this plan.
 fn is_up_to_date(place: &Path, plan: &Plan) -> Result<bool> {
     if !Bundle::is_at(place) || Manifest::read(place)?.plan_key != plan.key()? {
         return Ok(false);

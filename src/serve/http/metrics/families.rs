@@ -13,7 +13,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::processes::{self, Process};
+use crate::processes::{self, ProcessStat};
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::core::counters::{Book, Runs, Tally};
 use crate::serve::core::histogram::{Histogram, SECONDS, SHARES};
@@ -302,8 +302,8 @@ fn core_states(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::
 
 /// The processes of the workers, where they are processes.
 fn workers(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Result {
-    let read = |core: &Seen<'_>| Process::read(Path::new("/"), core.process_id()?);
-    let processes: Vec<(&str, Process)> = cores
+    let read = |core: &Seen<'_>| ProcessStat::read(Path::new("/"), core.process_id()?);
+    let processes: Vec<(&str, ProcessStat)> = cores
         .iter()
         .filter_map(|core| Some((core.name(), read(core)?)))
         .collect();
@@ -330,7 +330,7 @@ fn workers(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Resu
 /// The front process, under the names that every exporter gives them.
 fn front(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let (root, id) = (Path::new("/"), std::process::id());
-    let process = Process::read(root, id);
+    let process = ProcessStat::read(root, id);
     let started = process.and_then(|it| Some(it.started_seconds + processes::boot_seconds(root)?));
     let what = "Time of processors that the front process took.";
     family(encoder, seconds("process_cpu", what), |out| {

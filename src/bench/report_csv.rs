@@ -1,19 +1,19 @@
-//! A benchmark as CSV: one line for each run.
+//! A benchmark as CSV, with one line for each run.
 
 use std::fmt::Write as _;
 
-use crate::bench::Report;
-use crate::bench::load::Load;
+use crate::bench::BenchReport;
+use crate::bench::load::LoadPattern;
 
-/// The report as CSV with a line of names.
-pub fn csv(report: &Report) -> String {
+/// The report as CSV; the first line has the names of the columns.
+pub fn csv(report: &BenchReport) -> String {
     let mut text = "concurrency,rate,seconds,requests,per_second,mean_ms,p50_ms,p90_ms,p99_ms,\
                     p99_9_ms,max_ms,failed,server_us_per_request,client_us_per_request,held\n"
         .to_owned();
     for run in &report.runs {
         let (clients, rate) = match run.load {
-            Load::Concurrency(clients) => (clients.to_string(), String::new()),
-            Load::Rate(rate) => (String::new(), format!("{rate:.3}")),
+            LoadPattern::Concurrency(clients) => (clients.to_string(), String::new()),
+            LoadPattern::Rate(rate) => (String::new(), format!("{rate:.3}")),
         };
         let counts = &run.counts;
         let _ = write!(

@@ -1,16 +1,16 @@
-//! A benchmark for reading.
+//! A benchmark as text for reading.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::bench::tally::Part;
-use crate::bench::{Report, Run};
+use crate::bench::tally::PartLatency;
+use crate::bench::{BenchReport, RunReport};
 
-/// More cores or buckets than this are summed up.
+/// Further cores or buckets are only counted.
 const PARTS_MAX: usize = 12;
 
 /// The report as text.
-pub fn text(report: &Report) -> String {
+pub fn text(report: &BenchReport) -> String {
     let mut text = format!(
         "{}\n  texts: {}; seed {}\n",
         report.url, report.texts, report.seed
@@ -45,7 +45,7 @@ pub fn text(report: &Report) -> String {
 }
 
 /// One line of the table.
-pub fn row(run: &Run) -> String {
+pub fn row(run: &RunReport) -> String {
     let mut row = format!("  {:<18}{:>11.1}", run.load.to_string(), run.per_second);
     match run.counts.latency_ms {
         Some(latency) => {
@@ -65,7 +65,7 @@ pub fn row(run: &Run) -> String {
     row
 }
 
-fn details(run: &Run) -> String {
+fn details(run: &RunReport) -> String {
     let mut text = String::new();
     let statuses = run.counts.statuses.iter();
     let outcomes: Vec<String> = statuses
@@ -103,7 +103,7 @@ fn details(run: &Run) -> String {
     text
 }
 
-fn breakdown(title: &str, parts: &BTreeMap<String, Part>, requests: u64) -> String {
+fn breakdown(title: &str, parts: &BTreeMap<String, PartLatency>, requests: u64) -> String {
     let mut text = String::new();
     for (name, part) in parts.iter().take(PARTS_MAX) {
         let share = part.requests as f64 / requests.max(1) as f64 * 100.0;

@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::{Report, Run, text};
+use crate::bench::report_text;
+use crate::bench::{BenchReport, RunReport};
 use crate::html::escape;
 
 const STYLE: &str = include_str!("bench.css");
 
-/// Lines of a chart have these colours, in turn.
+/// Colours of the lines of a chart, in turn.
 const COLOURS: [&str; 8] = [
     "#1b6ca8", "#c8553d", "#3d8c40", "#8e5ea2", "#b8860b", "#008080", "#a0522d", "#555555",
 ];
 
-/// Runs that a chart shows; of a longer search, the last ones.
+/// Number of runs that a chart shows; of a longer search, the last ones.
 const RUNS_MAX: usize = 16;
 
 const WIDTH: f64 = 760.0;
@@ -21,7 +22,7 @@ const LEFT: f64 = 70.0;
 const BOTTOM: f64 = 40.0;
 
 /// The whole page.
-pub fn html(report: &Report) -> String {
+pub fn html(report: &BenchReport) -> String {
     let url = escape(&report.url);
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -51,12 +52,12 @@ pub fn html(report: &Report) -> String {
     let _ = write!(
         page,
         "<h2>All of it</h2>\n<pre>{}</pre>\n</body></html>\n",
-        escape(&text::text(report))
+        escape(&report_text::text(report))
     );
     page
 }
 
-fn bars(runs: &[Run]) -> String {
+fn bars(runs: &[RunReport]) -> String {
     const ROW: f64 = 26.0;
     let most = runs.iter().map(|run| run.per_second).fold(1.0, f64::max);
     let height = ROW * runs.len() as f64 + 8.0;
@@ -82,13 +83,13 @@ fn bars(runs: &[Run]) -> String {
     svg
 }
 
-/// The place of a percentile: each nine as wide as the one before.
+/// The horizontal position of a percentile; each further nine takes the same width.
 fn nines(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(1e-6).log10()
 }
 
 /// One line for each run, both axes logarithmic.
-fn percentiles(runs: &[Run]) -> String {
+fn percentiles(runs: &[RunReport]) -> String {
     let points = || runs.iter().flat_map(|run| &run.counts.distribution);
     let low = points().map(|(_, ms)| *ms).fold(f64::INFINITY, f64::min);
     let high = points().map(|(_, ms)| *ms).fold(0.0, f64::max);
@@ -156,7 +157,7 @@ fn percentiles(runs: &[Run]) -> String {
     svg
 }
 
-fn table(report: &Report) -> String {
+fn table(report: &BenchReport) -> String {
     let mut table = "<table><thead><tr><th>load</th><th>requests/s</th><th>p50 ms</th><th>p90</th>\
          <th>p99</th><th>p99.9</th><th>max</th><th>failed</th><th>server us/request</th></tr>\
          </thead><tbody>\n"

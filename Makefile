@@ -1,11 +1,12 @@
 # The two commands of the README, and the steps they are made of. Each step is idempotent.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bless build release libtorch lint fixtures sdk-doubles clients bench compare soak fuzz
+.PHONY: help demo test test-quick bless build release libtorch lint fixtures sdk-doubles clients bench compare soak fuzz
 
 help:
 	@echo "make demo   trace, report, verify and serve a real model, and ask it something"
 	@echo "make test   build everything and run all tests"
+	@echo "make test-quick  the tests without servers, Neuron SDK and browsers: minutes"
 	@echo "make bless  write down what the programs say now, where tests compare it with a file"
 	@echo "make build  both programs, for development"
 	@echo "make lint   rustfmt and clippy, as CI runs them"
@@ -28,6 +29,13 @@ demo: release
 
 test: libtorch
 	@scripts/test.sh
+
+# What starts servers, compiles with doubles of an SDK, or builds a plugin.
+SLOW = serve:: bench:: neuron:: plugin:: of_a_neuron_compilation
+
+test-quick: build
+	cargo test --workspace --lib --bins
+	cargo test --workspace --test '*' -- $(addprefix --skip ,$(SLOW))
 
 # The tests that compare with a file and may rewrite it. `serve::recorded` is not among them: what it
 # holds is to stay.
@@ -58,7 +66,7 @@ soak: build
 	NEURONC_SOAK_SECONDS=600 cargo test --workspace --test suite soak -- --nocapture
 
 fuzz: libtorch
-	PROPTEST_CASES=1000000 cargo test --workspace panic
+	@scripts/fuzz.sh
 
 # Needs several gigabytes for torch and transformers; only for those who change the fixtures.
 fixtures:

@@ -10,6 +10,8 @@ use neuronc::placement::{Placement, place};
 use neuronc::profile::{self, ChipProfile};
 use proptest::prelude::*;
 
+use crate::support::property_cases;
+
 /// Every instance of every profile, with each size that its cores can have.
 pub(crate) fn machines() -> Vec<(ChipProfile, Machine)> {
     let profiles = profile::names()
@@ -172,7 +174,7 @@ fn check_copies(case: &PlacementCase, placement: &Placement) -> Result<(), TestC
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: property_cases(2000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_placed_fits_on_every_instance(case in case()) {

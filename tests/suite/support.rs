@@ -127,6 +127,12 @@ impl Run {
     }
 }
 
+/// How many cases a property test tries: `usual`, or what `make fuzz` asks for.
+pub(crate) fn property_cases(usual: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.map_or(usual, |cases| cases.parse().unwrap())
+}
+
 /// Says why a test is skipped, where a run shows it: the stdout of a test that passes is kept back.
 pub(crate) fn skip(why: impl Display) {
     let thread = std::thread::current();

@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::serve::PATIENCE;
 use crate::serve::connections::limited;
 use crate::serve::server::{Running, shared_as};
+use crate::support::property_cases;
 
 fn server() -> Arc<Running> {
     shared_as("malformed", || limited("head_seconds: 5, body_seconds: 5"))
@@ -101,7 +102,7 @@ fn no_bytes_end_the_server() {
         almost_a_request(),
         almost_a_request()
     ];
-    let mut runner = TestRunner::new(Config::with_cases(600));
+    let mut runner = TestRunner::new(Config::with_cases(property_cases(600)));
     let outcome = runner.run(&bytes, |bytes| {
         let answer = answer(&server, &bytes);
         let is_http = answer.is_empty()

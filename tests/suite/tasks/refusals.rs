@@ -7,7 +7,7 @@ use neuronc::task::{TaskModel, prepare};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::repository;
+use crate::support::{property_cases, repository};
 use crate::tasks::{FIXTURES, check_refused, model, outputs};
 
 #[test]
@@ -136,7 +136,7 @@ static MODELS: LazyLock<Vec<TaskModel>> =
     LazyLock::new(|| FIXTURES.map(|name| model(name, 64)).into());
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: property_cases(300), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_request_is_too_strange(body in any_json(), inputs in any_json(), tokens_max in 1usize..20) {

@@ -7,6 +7,7 @@ pub(crate) mod case;
 mod folder;
 mod http_server;
 mod messages;
+mod setup;
 
 use std::fs;
 use std::num::NonZero;
@@ -17,7 +18,7 @@ use std::thread;
 use snapbox::assert::Action;
 
 use crate::errors::case::Case;
-use crate::errors::folder::Outcome;
+use crate::errors::folder::Problem;
 use crate::support::{repository, skip};
 
 /// The area of refusals over HTTP, which `serve::refusal_cases` runs.
@@ -78,14 +79,14 @@ fn check(wanted: impl Fn(&Path) -> bool) {
 fn compare(path: &Path) -> Result<(), String> {
     let text = fs::read_to_string(path).unwrap();
     let case = Case::parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
-    let said = match folder::run(&case).map_err(|why| format!("{}: {why}", path.display()))? {
-        Outcome::Said(said) => format!("{}{said}", case.head),
-        Outcome::Skipped(why) => {
-            skip(format!("{}: {why}", path.display()));
-            return Ok(());
+    match folder::run(&case) {
+        Ok(said) => equals_file(format!("{}{said}", case.head), path),
+        Err(Problem::Wrong(why)) => Err(format!("{}: {why}", path.display())),
+        Err(Problem::Missing(what)) => {
+            skip(format!("{}: {what}", path.display()));
+            Ok(())
         }
-    };
-    equals_file(said, path)
+    }
 }
 
 /// Compares `said` with the file of its case, or writes it there; the error is the difference.

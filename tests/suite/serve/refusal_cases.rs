@@ -188,7 +188,7 @@ fn every_refusal_is_as_its_file_says() {
 
 /// Every code of a refusal, from the sources.
 fn codes() -> BTreeSet<String> {
-    let named = Regex::new(r#"Code::\w+ => "(\w+)""#).unwrap();
+    let named = Regex::new(r#"\b(?:Invalid)?Code::\w+ => "(\w+)""#).unwrap();
     let sources = source::built();
     let found = sources
         .iter()
@@ -198,8 +198,8 @@ fn codes() -> BTreeSet<String> {
 
 #[test]
 fn every_code_has_a_case_or_a_reason() {
-    let folder = repository().join("tests/errors");
-    let files = cases(&folder.join("http"));
+    let folder = repository().join("tests/errors/http");
+    let files = cases(&folder);
     let said: String = files
         .iter()
         .map(|path| fs::read_to_string(path).unwrap())

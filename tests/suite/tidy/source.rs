@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
 use syn::UseTree;
@@ -149,9 +150,9 @@ impl<'a> Visit<'a> for Paths {
 
     fn visit_macro(&mut self, called: &'a syn::Macro) {
         // What a macro is given is not parsed: its paths are found by their looks.
-        let names = Regex::new(r"\w+(?: :: \w+)+").unwrap();
+        static NAMES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\w+(?: :: \w+)+").unwrap());
         let tokens = called.tokens.to_string();
-        for found in names.find_iter(&tokens) {
+        for found in NAMES.find_iter(&tokens) {
             self.0
                 .push(found.as_str().split(" :: ").map(str::to_owned).collect());
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 
-use neuronc::explain::{self, Entry, Group};
+use neuronc::explain::{self, Explanation, Group};
 
 use crate::support::{Workplace, repository, skip};
 
@@ -60,7 +60,7 @@ fn runs(text: &str) -> Vec<String> {
     words.windows(QUOTATION).map(|run| run.join(" ")).collect()
 }
 
-fn own_words(entry: &Entry) -> impl Iterator<Item = &String> {
+fn own_words(entry: &Explanation) -> impl Iterator<Item = &String> {
     [&entry.title, &entry.meaning]
         .into_iter()
         .chain(&entry.remedy)

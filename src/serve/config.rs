@@ -41,10 +41,10 @@ pub struct ModelConfig {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenConfig {
-    pub host: Option<Host>,
+    pub host: Option<ListenHost>,
     pub port: Option<u16>,
     pub per_core: Option<u16>,
-    pub management_host: Option<Host>,
+    pub management_host: Option<ListenHost>,
     pub management_port: Option<u16>,
     tls: Option<TlsConfig>,
     api_keys: Option<PathBuf>,
@@ -55,14 +55,14 @@ pub struct ListenConfig {
 /// Where a listener is: an address, or `localhost` for that of IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Host(pub IpAddr);
+pub struct ListenHost(pub IpAddr);
 
-impl Host {
+impl ListenHost {
     /// Only this machine reaches it.
     pub const LOCAL: Self = Self(IpAddr::V4(Ipv4Addr::LOCALHOST));
 }
 
-impl FromStr for Host {
+impl FromStr for ListenHost {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -74,7 +74,7 @@ impl FromStr for Host {
     }
 }
 
-impl TryFrom<String> for Host {
+impl TryFrom<String> for ListenHost {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -296,7 +296,7 @@ mod tests {
             ("0.0.0.0", "0.0.0.0"),
         ] {
             let read = host(text).unwrap().listen.host;
-            assert_eq!(read, Some(Host(address.parse().unwrap())));
+            assert_eq!(read, Some(ListenHost(address.parse().unwrap())));
         }
         let error = host("example.org").unwrap_err().to_string();
         assert!(error.contains("`example.org` is neither"), "{error}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::serve::status::{BucketWork, CoreStatus, ServerStatus, Work};
+use crate::serve::status::{BucketWork, CoreStatus, ServerStatus, WorkDone};
 use crate::top::Observation;
 use crate::top::host::{HostCounters, ProcessCounters};
 use crate::top::view::{BucketView, CoreView, HostView, ModelView, Rates, SCHEMA_VERSION, View};
@@ -117,10 +117,10 @@ fn host_view(before: Option<&HostCounters>, now: &HostCounters, seconds: f64) ->
 fn model_views(before: &ServerStatus, now: &ServerStatus, seconds: f64) -> Vec<ModelView> {
     let (old, new) = (by_bucket(before), by_bucket(now));
     let models = now.models.iter().map(|model| {
-        let mut all = Work::default();
+        let mut all = WorkDone::default();
         let of_model = new.iter().filter(|((name, _), _)| *name == model.name);
         let buckets = of_model.map(|(key, work)| {
-            let done = difference(work, old.get(key).unwrap_or(&Work::default()));
+            let done = difference(work, old.get(key).unwrap_or(&WorkDone::default()));
             add(&mut all, &done);
             BucketView {
                 bucket: key.1.to_owned(),
@@ -143,8 +143,8 @@ fn model_views(before: &ServerStatus, now: &ServerStatus, seconds: f64) -> Vec<M
 }
 
 /// The work of all cores since the start, by model and bucket.
-fn by_bucket(status: &ServerStatus) -> BTreeMap<(&str, &str), Work> {
-    let mut all: BTreeMap<(&str, &str), Work> = BTreeMap::new();
+fn by_bucket(status: &ServerStatus) -> BTreeMap<(&str, &str), WorkDone> {
+    let mut all: BTreeMap<(&str, &str), WorkDone> = BTreeMap::new();
     for core in &status.cores {
         for BucketWork {
             model,
@@ -158,7 +158,7 @@ fn by_bucket(status: &ServerStatus) -> BTreeMap<(&str, &str), Work> {
     all
 }
 
-fn add(all: &mut Work, more: &Work) {
+fn add(all: &mut WorkDone, more: &WorkDone) {
     all.batches += more.batches;
     all.rows += more.rows;
     all.padding_rows += more.padding_rows;
@@ -167,8 +167,8 @@ fn add(all: &mut Work, more: &Work) {
     all.busy_seconds += more.busy_seconds;
 }
 
-fn difference(now: &Work, before: &Work) -> Work {
-    Work {
+fn difference(now: &WorkDone, before: &WorkDone) -> WorkDone {
+    WorkDone {
         batches: now.batches.saturating_sub(before.batches),
         rows: now.rows.saturating_sub(before.rows),
         padding_rows: now.padding_rows.saturating_sub(before.padding_rows),
@@ -178,7 +178,7 @@ fn difference(now: &Work, before: &Work) -> Work {
     }
 }
 
-fn rates(done: &Work, seconds: f64) -> Rates {
+fn rates(done: &WorkDone, seconds: f64) -> Rates {
     let share = |part: u64, rest: u64| {
         let all = part + rest;
         (all > 0).then(|| part as f64 / all as f64)

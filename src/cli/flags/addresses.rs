@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::failure::Failure;
 use crate::placement::Placement;
-use crate::serve::config::{Host, ListenConfig};
+use crate::serve::config::{ListenConfig, ListenHost};
 use crate::serve::{self, Listener, ListenerRole};
 
 const PORT: u16 = 8080;
@@ -17,7 +17,7 @@ pub(in crate::cli) struct AddressFlags {
     /// The address to listen on; other machines reach only what is not on loopback
     /// [default: 127.0.0.1].
     #[arg(long)]
-    host: Option<Host>,
+    host: Option<ListenHost>,
 
     /// The port to listen on; 0 takes a free one [default: 8080].
     #[arg(long)]
@@ -30,7 +30,7 @@ pub(in crate::cli) struct AddressFlags {
 
     /// The address for management; whoever reaches it is an operator.
     #[arg(long, value_name = "HOST", requires = "management_port")]
-    management_host: Option<Host>,
+    management_host: Option<ListenHost>,
 
     /// Also give each core a port of its own: core i answers on PORT + i, and only through core i.
     #[arg(long, value_name = "PORT")]
@@ -55,8 +55,9 @@ impl AddressFlags {
         config: &ListenConfig,
         placement: &Placement,
     ) -> Result<Vec<(SocketAddr, ListenerRole)>> {
-        let address =
-            |host: Option<Host>, port| SocketAddr::new(host.unwrap_or(Host::LOCAL).0, port);
+        let address = |host: Option<ListenHost>, port| {
+            SocketAddr::new(host.unwrap_or(ListenHost::LOCAL).0, port)
+        };
         let host = self.host.or(config.host);
         let port = self.port.or(config.port).unwrap_or(PORT);
         let mut doors = vec![(address(host, port), ListenerRole::All)];

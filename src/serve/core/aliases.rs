@@ -6,23 +6,23 @@ use std::sync::{Mutex, PoisonError};
 /// Which models answer under the name.
 #[derive(Debug)]
 pub(crate) struct Alias {
-    targets: Vec<Target>,
+    targets: Vec<AliasTarget>,
     /// What each target is owed; see [`Alias::choose`].
     credits: Mutex<Vec<i64>>,
     /// The targets before these, for going back.
-    previous: Option<Vec<Target>>,
+    previous: Option<Vec<AliasTarget>>,
 }
 
 /// One of the models of an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct AliasTarget {
     pub(crate) model: String,
     pub(crate) weight: u32,
 }
 
 impl Alias {
     /// An alias in place of another one. At least one target must have a weight.
-    pub(crate) fn new(targets: Vec<Target>, before: Option<&Alias>) -> Option<Self> {
+    pub(crate) fn new(targets: Vec<AliasTarget>, before: Option<&Alias>) -> Option<Self> {
         if targets.iter().all(|target| target.weight == 0) {
             return None;
         }
@@ -34,11 +34,11 @@ impl Alias {
         })
     }
 
-    pub(crate) fn targets(&self) -> &[Target] {
+    pub(crate) fn targets(&self) -> &[AliasTarget] {
         &self.targets
     }
 
-    pub(crate) fn previous(&self) -> Option<&[Target]> {
+    pub(crate) fn previous(&self) -> Option<&[AliasTarget]> {
         self.previous.as_deref()
     }
 
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn alias(weights: &[(&str, u32)]) -> Option<Alias> {
-        let target = |(model, weight): &(&str, u32)| Target {
+        let target = |(model, weight): &(&str, u32)| AliasTarget {
             model: (*model).to_owned(),
             weight: *weight,
         };
@@ -116,7 +116,7 @@ mod tests {
     fn what_was_before_is_kept() {
         let old = alias(&[("a", 1)]).unwrap();
         let new = Alias::new(
-            vec![Target {
+            vec![AliasTarget {
                 model: "b".to_owned(),
                 weight: 1,
             }],

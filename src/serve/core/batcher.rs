@@ -11,7 +11,7 @@ use crate::bucket::{self, Bucket};
 
 /// A row that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingRow {
     pub(crate) tokens: usize,
     pub(crate) deadline: Instant,
     /// It may spoil a batch, and runs alone.
@@ -20,13 +20,13 @@ pub(crate) struct Waiting {
 
 /// The rows that run together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Batch {
+pub(crate) struct BatchChoice {
     pub(crate) bucket: Bucket,
     /// Indexes into what waits, in ascending order; at least one.
     pub(crate) members: Vec<usize>,
 }
 
-impl Batch {
+impl BatchChoice {
     /// True when no row is missing and no bucket of this sequence holds more.
     pub(crate) fn is_full(&self, buckets: &[Bucket]) -> bool {
         let same = buckets
@@ -38,8 +38,12 @@ impl Batch {
 
 /// Chooses from rows in the order of their arrival; of equal deadlines the first counts as nearer. `None`
 /// when none of them can still be answered in time and fits a bucket, which admission sees to.
-pub(crate) fn choose(buckets: &[Bucket], waiting: &[Waiting], now: Instant) -> Option<Batch> {
-    let class = |row: &Waiting| bucket::smallest(buckets, 1, row.tokens).map(|fit| fit.sequence);
+pub(crate) fn choose(
+    buckets: &[Bucket],
+    waiting: &[WaitingRow],
+    now: Instant,
+) -> Option<BatchChoice> {
+    let class = |row: &WaitingRow| bucket::smallest(buckets, 1, row.tokens).map(|fit| fit.sequence);
     let in_time = |index: &usize| waiting[*index].deadline > now;
     let due = |index: &usize| waiting[*index].deadline;
     let first = (0..waiting.len()).filter(in_time).min_by_key(due)?;
@@ -66,7 +70,7 @@ pub(crate) fn choose(buckets: &[Bucket], waiting: &[Waiting], now: Instant) -> O
         members.truncate(batch);
         members.sort_unstable();
     }
-    Some(Batch {
+    Some(BatchChoice {
         bucket: Bucket { sequence, batch },
         members,
     })
@@ -85,8 +89,8 @@ mod tests {
     }
 
     /// Rows of so many tokens and so many milliseconds.
-    fn rows(now: Instant, rows: &[(usize, u64)]) -> Vec<Waiting> {
-        let row = |(tokens, millis): &(usize, u64)| Waiting {
+    fn rows(now: Instant, rows: &[(usize, u64)]) -> Vec<WaitingRow> {
+        let row = |(tokens, millis): &(usize, u64)| WaitingRow {
             tokens: *tokens,
             deadline: now + Duration::from_millis(*millis),
             is_suspect: false,
@@ -184,9 +188,9 @@ mod tests {
                 waiting.push(next);
                 next += 1;
             }
-            let rows: Vec<Waiting> = waiting
+            let rows: Vec<WaitingRow> = waiting
                 .iter()
-                .map(|row| Waiting {
+                .map(|row| WaitingRow {
                     tokens: tokens[*row],
                     deadline: arrival(*row) + Duration::from_secs(60),
                     is_suspect: false,

@@ -9,7 +9,7 @@ use crate::serve::core::histogram::{Histogram, SECONDS, SHARES};
 
 /// What was run in one bucket of one model on one core.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct WorkCounts {
     pub(crate) batches: u64,
     pub(crate) rows: u64,
     /// Rows of the buckets that were padding.
@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     pub(crate) busy: Duration,
 }
 
-impl Tally {
+impl WorkCounts {
     /// One batch of rows with so many tokens.
     pub(crate) fn batch(bucket: Bucket, rows: usize, tokens: usize, busy: Duration) -> Self {
         Self {
@@ -46,16 +46,16 @@ impl Tally {
 
 /// What was run in one bucket of one model on one core, and how long its runs took.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Runs {
-    pub(crate) tally: Tally,
+pub(crate) struct BucketCounters {
+    pub(crate) tally: WorkCounts,
     /// Seconds of each run.
     pub(crate) times: Histogram,
 }
 
-impl Default for Runs {
+impl Default for BucketCounters {
     fn default() -> Self {
         Self {
-            tally: Tally::default(),
+            tally: WorkCounts::default(),
             times: Histogram::new(SECONDS),
         }
     }
@@ -63,14 +63,14 @@ impl Default for Runs {
 
 /// How the rows of one model came to one core.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Arrivals {
+pub(crate) struct QueueCounters {
     /// Seconds that each row waited.
     pub(crate) waits: Histogram,
     /// The share of each batch that was rows, not padding.
     pub(crate) fills: Histogram,
 }
 
-impl Default for Arrivals {
+impl Default for QueueCounters {
     fn default() -> Self {
         Self {
             waits: Histogram::new(SECONDS),
@@ -81,22 +81,22 @@ impl Default for Arrivals {
 
 /// The account of one core.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    book: Mutex<Book>,
+pub(crate) struct WorkerCounters {
+    book: Mutex<CounterValues>,
 }
 
 /// What a ledger has written down.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Book {
-    pub(crate) runs: BTreeMap<(Arc<str>, Bucket), Runs>,
-    pub(crate) arrivals: BTreeMap<Arc<str>, Arrivals>,
+pub(crate) struct CounterValues {
+    pub(crate) runs: BTreeMap<(Arc<str>, Bucket), BucketCounters>,
+    pub(crate) arrivals: BTreeMap<Arc<str>, QueueCounters>,
     /// The time that the core worked until then, also on what came to nothing.
     worked: Duration,
     /// Since when it works on what it was given.
     working_since: Option<Instant>,
 }
 
-impl Ledger {
+impl WorkerCounters {
     /// The core works since then, unless it did before.
     pub(crate) fn begin(&self, since: Instant) {
         self.lock().working_since.get_or_insert(since);
@@ -120,7 +120,7 @@ impl Ledger {
         &self,
         model: &Arc<str>,
         bucket: Bucket,
-        batch: &Tally,
+        batch: &WorkCounts,
         waits: impl Iterator<Item = Duration>,
     ) {
         let mut book = self.lock();
@@ -135,19 +135,19 @@ impl Ledger {
         arrivals.fills.observe(batch.rows as f64 / places as f64);
     }
 
-    pub(crate) fn book(&self) -> Book {
+    pub(crate) fn book(&self) -> CounterValues {
         self.lock().clone()
     }
 
     /// By model and bucket.
-    pub(crate) fn tallies(&self) -> BTreeMap<(Arc<str>, Bucket), Tally> {
+    pub(crate) fn tallies(&self) -> BTreeMap<(Arc<str>, Bucket), WorkCounts> {
         let book = self.lock();
         let runs = book.runs.iter();
         runs.map(|(key, runs)| (key.clone(), runs.tally)).collect()
     }
 
     /// Of all models and buckets.
-    pub(crate) fn total(&self) -> Tally {
+    pub(crate) fn total(&self) -> WorkCounts {
         self.lock().total()
     }
 
@@ -157,12 +157,12 @@ impl Ledger {
     }
 
     /// Only numbers are changed while it is held.
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, CounterValues> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
+impl CounterValues {
     /// How long the core worked, with the time on what it works on: it never becomes less.
     pub(crate) fn busy(&self) -> Duration {
         let since = self.working_since.map(|since| since.elapsed());
@@ -170,8 +170,8 @@ impl Book {
     }
 
     /// Of all models and buckets.
-    pub(crate) fn total(&self) -> Tally {
-        let mut total = Tally::default();
+    pub(crate) fn total(&self) -> WorkCounts {
+        let mut total = WorkCounts::default();
         for runs in self.runs.values() {
             total.add(&runs.tally);
         }
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn padding_is_what_the_bucket_has_beyond_the_rows() {
-        let ledger = Ledger::default();
+        let ledger = WorkerCounters::default();
         let bucket = Bucket {
             batch: 8,
             sequence: 32,
@@ -194,7 +194,7 @@ mod tests {
         let model: Arc<str> = "m".into();
         let waits = |rows| std::iter::repeat_n(busy, rows);
         let add = |rows, tokens| {
-            let tally = Tally::batch(bucket, rows, tokens, busy);
+            let tally = WorkCounts::batch(bucket, rows, tokens, busy);
             ledger.add(&model, bucket, &tally, waits(rows));
         };
         add(6, 100);
@@ -213,11 +213,11 @@ mod tests {
 
     #[test]
     fn work_counts_while_it_is_done_and_when_it_comes_to_nothing() {
-        let ledger = Ledger::default();
+        let ledger = WorkerCounters::default();
         let second = Duration::from_secs(1);
         ledger.begin(Instant::now().checked_sub(second).unwrap());
         assert!(ledger.busy() >= second);
-        assert_eq!(ledger.total(), Tally::default());
+        assert_eq!(ledger.total(), WorkCounts::default());
         let before = ledger.busy();
         // It was given the next one ahead.
         let turned = ledger.end(true);

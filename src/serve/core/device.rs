@@ -7,10 +7,10 @@ use anyhow::Result;
 use crate::bucket::{Bucket, Row};
 use crate::serve::core::models::ServedModel;
 
-/// Runs batches in the order in which they are given. An error of
+/// BucketCounters batches in the order in which they are given. An error of
 /// [`RunError`](crate::runtime::RunError) concerns one run, one of
 /// [`LoadError`](crate::runtime::LoadError) one load; any other means that the device is lost.
-pub(crate) trait Device {
+pub(crate) trait WorkerDevice {
     /// A run that was begun.
     type Run;
 
@@ -20,7 +20,7 @@ pub(crate) trait Device {
     /// Lets go of a model. No run may be open.
     fn unload(&mut self, model: &ServedModel) -> Result<()>;
 
-    /// Runs one bucket of a loaded model on an input that is known to be good; fails where the device is
+    /// BucketCounters one bucket of a loaded model on an input that is known to be good; fails where the device is
     /// not. No run may be open.
     fn check(&mut self, model: &ServedModel, bucket: Bucket) -> Result<()>;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::bucket::{Bucket, Row};
-use crate::serve::core::batcher::Waiting;
+use crate::serve::core::batcher::WaitingRow;
 use crate::serve::core::names::ModelId;
 
 /// What becomes of a row.
@@ -94,8 +94,8 @@ impl Job {
         self.deadline > now && self.address.worker.is_none_or(|only| only == worker)
     }
 
-    pub(crate) fn waiting(&self) -> Waiting {
-        Waiting {
+    pub(crate) fn waiting(&self) -> WaitingRow {
+        WaitingRow {
             tokens: self.row.ids.len(),
             deadline: self.deadline,
             is_suspect: self.is_suspect,

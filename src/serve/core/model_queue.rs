@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::bucket::Bucket;
-use crate::serve::core::batcher::{self, Waiting};
+use crate::serve::core::batcher::{self, WaitingRow};
 use crate::serve::core::job::{Batch, Job, RowError, answer_all};
 use crate::serve::core::names::ModelId;
-use crate::serve::core::throughput::Pace;
+use crate::serve::core::throughput::Throughput;
 
 /// Which batches will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fill {
+pub(crate) enum BatchFill {
     Any,
     /// Only one that could not be larger.
     Full,
@@ -19,7 +19,7 @@ pub(crate) enum Fill {
 
 /// What waits for one model.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct ModelQueue {
     buckets: Vec<Bucket>,
     /// Those that have the model or are to have it.
     workers: BTreeSet<usize>,
@@ -27,17 +27,17 @@ pub(crate) struct Line {
     failed: BTreeSet<usize>,
     /// In the order of arrival.
     pub(crate) jobs: VecDeque<Job>,
-    pace: Pace,
+    pace: Throughput,
 }
 
-impl Line {
+impl ModelQueue {
     pub(crate) fn new(buckets: &[Bucket]) -> Self {
         Self {
             buckets: buckets.to_vec(),
             workers: BTreeSet::new(),
             failed: BTreeSet::new(),
             jobs: VecDeque::new(),
-            pace: Pace::default(),
+            pace: Throughput::default(),
         }
     }
 
@@ -72,16 +72,16 @@ impl Line {
         &mut self,
         worker: usize,
         model: ModelId,
-        fill: Fill,
+        fill: BatchFill,
         now: Instant,
     ) -> Option<Batch> {
         let jobs = self.jobs.iter().enumerate();
-        let (places, waiting): (Vec<usize>, Vec<Waiting>) = jobs
+        let (places, waiting): (Vec<usize>, Vec<WaitingRow>) = jobs
             .filter(|(_, job)| job.is_for(worker, now))
             .map(|(place, job)| (place, job.waiting()))
             .unzip();
         let chosen = batcher::choose(&self.buckets, &waiting, now)?;
-        if fill == Fill::Full && !chosen.is_full(&self.buckets) {
+        if fill == BatchFill::Full && !chosen.is_full(&self.buckets) {
             return None;
         }
         let mut jobs = Vec::with_capacity(chosen.members.len());
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_row_waits_in_vain_where_no_worker_runs_loads_or_has_the_model() {
-        let mut line = Line::new(&[]);
+        let mut line = ModelQueue::new(&[]);
         let broken = BTreeSet::from([2]);
         assert_eq!(line.hopeless(None, &broken), Some(RowError::Gone));
         for worker in [0, 1, 2] {

@@ -1,6 +1,6 @@
 //! The models that are served, under the names by which they are asked for.
 //!
-//! A request holds a [`Use`] of its model from the moment its name is looked up until it is answered, so
+//! A request holds a [`ModelLease`] of its model from the moment its name is looked up until it is answered, so
 //! that a model can be taken away without a request losing it: see [`ServedModel::wait_unused`].
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::runtime::simulated::SimulatedModel;
 use crate::serve::core::aliases::Alias;
 use crate::serve::core::names::ModelId;
-use crate::serve::core::statistics::Statistics;
+use crate::serve::core::statistics::InferenceStatistics;
 use crate::task::TaskModel;
 
 /// A bundle that is served.
@@ -35,7 +35,7 @@ pub(crate) struct ServedModel {
     pub(crate) placed: placement::model::Model,
     /// Where a device is simulated.
     pub(crate) simulated: Option<SimulatedModel>,
-    pub(crate) statistics: Statistics,
+    pub(crate) statistics: InferenceStatistics,
     uses: Mutex<usize>,
     unused: Condvar,
 }
@@ -58,7 +58,7 @@ impl ServedModel {
             bundle: Arc::new(bundle),
             placed,
             simulated,
-            statistics: Statistics::default(),
+            statistics: InferenceStatistics::default(),
             uses: Mutex::new(0),
             unused: Condvar::new(),
         }))
@@ -85,9 +85,9 @@ impl ServedModel {
 
 /// A request's hold on its model.
 #[derive(Debug)]
-pub(crate) struct Use(Arc<ServedModel>);
+pub(crate) struct ModelLease(Arc<ServedModel>);
 
-impl Use {
+impl ModelLease {
     /// Only for a model that has its name while this is called: who replaces it waits for its uses after.
     fn of(model: &Arc<ServedModel>) -> Self {
         *model.uses() += 1;
@@ -95,13 +95,13 @@ impl Use {
     }
 }
 
-impl Clone for Use {
+impl Clone for ModelLease {
     fn clone(&self) -> Self {
         Self::of(&self.0)
     }
 }
 
-impl Drop for Use {
+impl Drop for ModelLease {
     fn drop(&mut self) {
         let mut uses = self.0.uses();
         *uses -= 1;
@@ -111,7 +111,7 @@ impl Drop for Use {
     }
 }
 
-impl Deref for Use {
+impl Deref for ModelLease {
     type Target = ServedModel;
 
     fn deref(&self) -> &ServedModel {
@@ -122,11 +122,11 @@ impl Deref for Use {
 /// Models and aliases by name.
 #[derive(Debug, Default)]
 pub(crate) struct Models {
-    state: RwLock<State>,
+    state: RwLock<NameTable>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct NameTable {
     /// In the order in which they came; the first one is that of routes that name none.
     models: Vec<Arc<ServedModel>>,
     aliases: BTreeMap<String, Arc<Alias>>,
@@ -135,7 +135,7 @@ struct State {
 impl Models {
     pub(crate) fn new(models: Vec<Arc<ServedModel>>) -> Self {
         Self {
-            state: RwLock::new(State {
+            state: RwLock::new(NameTable {
                 models,
                 aliases: BTreeMap::new(),
             }),
@@ -148,20 +148,24 @@ impl Models {
 
     /// The model of that name, or of those under an alias the one whose turn it is, if `is_here` is true
     /// of it.
-    pub(crate) fn find(&self, name: &str, is_here: impl Fn(ModelId) -> bool) -> Option<Use> {
+    pub(crate) fn find(&self, name: &str, is_here: impl Fn(ModelId) -> bool) -> Option<ModelLease> {
         let state = self.read();
         let named = |name: &str| state.named(name).filter(|model| is_here(model.id));
         if let Some(alias) = state.aliases.get(name) {
             let target = alias.choose(|target| named(target).is_some())?;
-            return named(target).map(Use::of);
+            return named(target).map(ModelLease::of);
         }
-        named(name).map(Use::of)
+        named(name).map(ModelLease::of)
     }
 
     /// The first model that `is_it` is true of.
-    pub(crate) fn first(&self, mut is_it: impl FnMut(&ServedModel) -> bool) -> Option<Use> {
+    pub(crate) fn first(&self, mut is_it: impl FnMut(&ServedModel) -> bool) -> Option<ModelLease> {
         let state = self.read();
-        state.models.iter().find(|model| is_it(model)).map(Use::of)
+        state
+            .models
+            .iter()
+            .find(|model| is_it(model))
+            .map(ModelLease::of)
     }
 
     /// The model of exactly that name.
@@ -199,16 +203,16 @@ impl Models {
     }
 
     /// Lists and maps are changed by calls that cannot panic halfway.
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, NameTable> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn write(&self) -> RwLockWriteGuard<'_, NameTable> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl NameTable {
     fn named(&self, name: &str) -> Option<&Arc<ServedModel>> {
         self.models.iter().find(|model| *model.name == *name)
     }

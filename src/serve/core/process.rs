@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::bucket::{Bucket, Row};
-use crate::placement::Worker as Place;
+use crate::placement::Worker as PlacedWorker;
 use crate::placement::machine::Machine;
 use crate::runtime::{Backend, Begun, LoadError, RunError, Worker};
-use crate::serve::core::device::Device;
+use crate::serve::core::device::WorkerDevice;
 use crate::serve::core::models::ServedModel;
 use crate::serve::core::names::ModelId;
 use crate::serve::core::queue::Queue;
@@ -26,10 +26,10 @@ const HANG_FACTOR: f64 = 4.0;
 
 /// What a process needs to start.
 #[derive(Debug)]
-pub(crate) struct Site<'a> {
+pub(crate) struct ProcessSettings<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) machine: &'a Machine,
-    pub(crate) place: &'a Place,
+    pub(crate) place: &'a PlacedWorker,
     /// Where its output goes.
     pub(crate) log: &'a File,
     /// A batch that takes longer counts as a hang, unless its bucket is known to be slow.
@@ -39,8 +39,8 @@ pub(crate) struct Site<'a> {
 }
 
 /// A process, from the first load on.
-pub(crate) struct Process<'a> {
-    site: Site<'a>,
+pub(crate) struct ProcessDevice<'a> {
+    site: ProcessSettings<'a>,
     worker: Option<Worker>,
     /// How long runs take, in seconds.
     seconds: HashMap<(ModelId, Bucket), f64>,
@@ -51,14 +51,14 @@ pub(crate) struct Process<'a> {
 }
 
 /// A run on the process.
-pub(crate) struct Run {
+pub(crate) struct ProcessRun {
     begun: Begun,
     at: Instant,
     kind: (ModelId, Bucket),
 }
 
-impl<'a> Process<'a> {
-    pub(crate) fn new(site: Site<'a>) -> Self {
+impl<'a> ProcessDevice<'a> {
+    pub(crate) fn new(site: ProcessSettings<'a>) -> Self {
         Self {
             site,
             worker: None,
@@ -88,7 +88,7 @@ impl<'a> Process<'a> {
     }
 
     fn start(&self, model: &ServedModel) -> Result<Worker> {
-        let Site { place, machine, .. } = &self.site;
+        let ProcessSettings { place, machine, .. } = &self.site;
         let log = self.site.log.try_clone();
         let log = log.context("sharing the log of a worker")?;
         let tag = format!("neuronc {}", model.name);
@@ -96,7 +96,7 @@ impl<'a> Process<'a> {
         Worker::start(&backend, &model.bundle, place.threads, log)
     }
 
-    /// Runs every bucket of a loaded model once.
+    /// BucketCounters every bucket of a loaded model once.
     fn warm_up(&mut self, model: &ServedModel) -> Result<()> {
         for artifact in &model.bundle.manifest.artifacts {
             if self.site.queue.is_closed() {
@@ -116,8 +116,8 @@ fn warm_up_row(rows: &[Row], bucket: Bucket) -> Option<&Row> {
     fitting.find(|row| row.ids.len() <= bucket.sequence)
 }
 
-impl Device for Process<'_> {
-    type Run = Run;
+impl WorkerDevice for ProcessDevice<'_> {
+    type Run = ProcessRun;
 
     fn load(&mut self, model: &ServedModel) -> Result<()> {
         let changed = |error| LoadError::from_error("the bundle cannot be loaded", &error);
@@ -173,29 +173,29 @@ impl Device for Process<'_> {
         Duration::try_from_secs_f64(per_row.min_by(f64::total_cmp)?).ok()
     }
 
-    fn begin(&mut self, model: &ServedModel, bucket: Bucket, rows: &[&Row]) -> Result<Run> {
+    fn begin(&mut self, model: &ServedModel, bucket: Bucket, rows: &[&Row]) -> Result<ProcessRun> {
         let kind = (model.id, bucket);
         let limit = self.limit(&kind);
         let at = Instant::now();
         let begun = self.worker()?.begin(&model.bundle, bucket, rows, limit)?;
-        Ok(Run { begun, at, kind })
+        Ok(ProcessRun { begun, at, kind })
     }
 
-    fn ends(&self, run: &Run) -> Option<Instant> {
+    fn ends(&self, run: &ProcessRun) -> Option<Instant> {
         let seconds = self.seconds.get(&run.kind)?;
         Some(run.at.max(self.done) + Duration::try_from_secs_f64(*seconds).ok()?)
     }
 
-    fn must_end(&self, run: &Run) -> Instant {
+    fn must_end(&self, run: &ProcessRun) -> Instant {
         run.at.max(self.done) + self.limit(&run.kind)
     }
 
-    fn is_done_before(&self, _: &Run, moment: Instant) -> Result<bool> {
+    fn is_done_before(&self, _: &ProcessRun, moment: Instant) -> Result<bool> {
         let worker = self.worker.as_ref().context("nothing is loaded")?;
         worker.is_done_before(moment)
     }
 
-    fn finish(&mut self, run: Run, _: &ServedModel, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
+    fn finish(&mut self, run: ProcessRun, _: &ServedModel, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
         let outputs = self.worker()?.finish(run.begun, rows);
         let now = Instant::now();
         let took = (now - run.at.max(self.done)).as_secs_f64();

@@ -29,18 +29,18 @@ pub(crate) enum Suspicion {
 
 /// The rows that are remembered.
 #[derive(Debug, Default)]
-pub(crate) struct Killers {
+pub(crate) struct Quarantine {
     hasher: RandomState,
-    records: HashMap<u64, Record>,
+    records: HashMap<u64, DeathRecord>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Record {
+struct DeathRecord {
     deaths: u32,
     until: Instant,
 }
 
-impl Killers {
+impl Quarantine {
     /// A worker died with this row on it, which it ran alone if the row was a suspect. Only such a death adds
     /// to another: workers that die at the same time may have the same harmless row.
     pub(crate) fn blame(&mut self, model: ModelId, row: &Row, was_suspect: bool, now: Instant) {
@@ -54,7 +54,7 @@ impl Killers {
         }
         let until = now + REMEMBERED;
         let record = self.records.entry(hash);
-        let record = record.or_insert(Record { deaths: 0, until });
+        let record = record.or_insert(DeathRecord { deaths: 0, until });
         record.deaths = match was_suspect {
             true => record.deaths + 1,
             false => record.deaths.max(1),
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_row_is_refused_after_two_deaths_for_its_model_and_for_a_while() {
-        let mut killers = Killers::default();
+        let mut killers = Quarantine::default();
         let (now, model) = (Instant::now(), ModelId::next());
-        let first = |killers: &Killers| killers.suspicion(model, &row(1), now);
+        let first = |killers: &Quarantine| killers.suspicion(model, &row(1), now);
         assert_eq!(first(&killers), Suspicion::None);
         for _ in 0..2 {
             killers.blame(model, &row(1), false, now);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_run_after_all_is_cleared() {
-        let mut killers = Killers::default();
+        let mut killers = Quarantine::default();
         let (now, model) = (Instant::now(), ModelId::next());
         killers.blame(model, &row(1), true, now);
         killers.absolve(model, &row(1));
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_are_remembered() {
-        let mut killers = Killers::default();
+        let mut killers = Quarantine::default();
         let (now, model) = (Instant::now(), ModelId::next());
         for id in 0..=ROWS_MAX as i64 {
             let at = now + Duration::from_millis(id as u64);

@@ -17,14 +17,14 @@ const STEADY: Duration = Duration::from_secs(60);
 
 /// What a worker did before it was lost.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Service {
+pub(crate) struct ServiceRecord {
     /// A batch ran.
     pub(crate) has_run: bool,
     /// How long it was ready.
     pub(crate) ready: Duration,
 }
 
-impl Service {
+impl ServiceRecord {
     fn is_proof(self) -> bool {
         self.has_run || self.ready >= STEADY
     }
@@ -39,7 +39,7 @@ pub(crate) struct Restarts {
 
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct RestartPlan {
     /// Until the next attempt.
     pub(crate) pause: Duration,
     /// The core counts as broken until a worker is ready again.
@@ -48,14 +48,14 @@ pub(crate) struct Verdict {
 
 impl Restarts {
     /// A worker was lost.
-    pub(crate) fn lost(&mut self, service: Service) -> Verdict {
+    pub(crate) fn lost(&mut self, service: ServiceRecord) -> RestartPlan {
         self.in_a_row = match service.is_proof() {
             true => 1,
             false => self.in_a_row.saturating_add(1),
         };
         let is_broken = self.in_a_row >= BROKEN_AFTER;
         let doubled = PAUSE.saturating_mul(1 << (self.in_a_row - 1).min(BROKEN_AFTER));
-        Verdict {
+        RestartPlan {
             pause: if is_broken { BROKEN_PAUSE } else { doubled },
             is_broken,
         }
@@ -73,7 +73,9 @@ mod tests {
     #[test]
     fn pauses_double_until_the_core_counts_as_broken() {
         let mut restarts = Restarts::default();
-        let verdicts: Vec<Verdict> = (0..7).map(|_| restarts.lost(Service::default())).collect();
+        let verdicts: Vec<RestartPlan> = (0..7)
+            .map(|_| restarts.lost(ServiceRecord::default()))
+            .collect();
         let pauses: Vec<u128> = verdicts.iter().map(|v| v.pause.as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 30_000, 30_000]);
         let broken = verdicts.iter().position(|verdict| verdict.is_broken);
@@ -82,11 +84,11 @@ mod tests {
 
     #[test]
     fn a_worker_that_ran_a_batch_or_was_ready_for_long_starts_over() {
-        let ran = Service {
+        let ran = ServiceRecord {
             has_run: true,
             ready: Duration::ZERO,
         };
-        let ready = |ready| Service {
+        let ready = |ready| ServiceRecord {
             has_run: false,
             ready,
         };
@@ -97,7 +99,7 @@ mod tests {
         ] {
             let mut restarts = Restarts::default();
             for _ in 0..9 {
-                restarts.lost(Service::default());
+                restarts.lost(ServiceRecord::default());
             }
             let verdict = restarts.lost(service);
             assert_eq!(verdict.is_broken, !starts_over, "{service:?}");

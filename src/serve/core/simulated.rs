@@ -7,21 +7,21 @@ use anyhow::{Context as _, Result};
 use crate::bucket::{Bucket, Row};
 use crate::runtime::RunError;
 use crate::runtime::simulated::{Clock, Moment, SimulatedModel, Simulation};
-use crate::serve::core::device::Device;
+use crate::serve::core::device::WorkerDevice;
 use crate::serve::core::models::ServedModel;
 
 /// A core that only waits.
-pub(crate) struct SimulatedCore<'a> {
+pub(crate) struct SimulatedDevice<'a> {
     simulation: &'a Simulation,
     clock: Clock,
 }
 
 /// When a run is done.
-pub(crate) struct Run {
+pub(crate) struct SimulatedRun {
     ends: Moment,
 }
 
-impl<'a> SimulatedCore<'a> {
+impl<'a> SimulatedDevice<'a> {
     /// A core for the thread that calls this.
     pub(crate) fn start(simulation: &'a Simulation) -> Result<Self> {
         let clock = Clock::start()?;
@@ -34,8 +34,8 @@ fn simulated(model: &ServedModel) -> Result<&SimulatedModel> {
     simulated.context("the model was not opened for a simulated device")
 }
 
-impl Device for SimulatedCore<'_> {
-    type Run = Run;
+impl WorkerDevice for SimulatedDevice<'_> {
+    type Run = SimulatedRun;
 
     fn load(&mut self, _: &ServedModel) -> Result<()> {
         Ok(())
@@ -59,7 +59,7 @@ impl Device for SimulatedCore<'_> {
         per_row.min()
     }
 
-    fn begin(&mut self, model: &ServedModel, bucket: Bucket, _: &[&Row]) -> Result<Run> {
+    fn begin(&mut self, model: &ServedModel, bucket: Bucket, _: &[&Row]) -> Result<SimulatedRun> {
         let service = simulated(model)?
             .service(bucket)
             .map_err(|error| RunError {
@@ -67,26 +67,31 @@ impl Device for SimulatedCore<'_> {
                 diagnosis: None,
             })?;
         let ends = self.clock.submit(service.duration);
-        Ok(Run { ends })
+        Ok(SimulatedRun { ends })
     }
 
-    fn ends(&self, run: &Run) -> Option<Instant> {
+    fn ends(&self, run: &SimulatedRun) -> Option<Instant> {
         Some(Instant::now() + run.ends.from_now())
     }
 
     /// It does not hang.
-    fn must_end(&self, run: &Run) -> Instant {
+    fn must_end(&self, run: &SimulatedRun) -> Instant {
         Instant::now() + run.ends.from_now()
     }
 
-    fn is_done_before(&self, run: &Run, moment: Instant) -> Result<bool> {
+    fn is_done_before(&self, run: &SimulatedRun, moment: Instant) -> Result<bool> {
         let left = moment.saturating_duration_since(Instant::now());
         let moment = Moment::now().after(left);
         run.ends.min(moment).wait()?;
         Ok(run.ends <= moment)
     }
 
-    fn finish(&mut self, run: Run, model: &ServedModel, rows: &[&Row]) -> Result<Vec<Vec<f32>>> {
+    fn finish(
+        &mut self,
+        run: SimulatedRun,
+        model: &ServedModel,
+        rows: &[&Row],
+    ) -> Result<Vec<Vec<f32>>> {
         run.ends.wait()?;
         let model = simulated(model)?;
         let answer = |row: &&Row| self.simulation.answer(model, row);

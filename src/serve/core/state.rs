@@ -14,8 +14,8 @@ use crate::profile::ChipProfile;
 use crate::serve::core::models::{Models, ServedModel};
 use crate::serve::core::queue::Queue;
 use crate::serve::core::runtime::{Runtime, WorkerEnvironment};
-use crate::serve::core::supervisor::Keeper;
-use crate::serve::core::worker::Core;
+use crate::serve::core::supervisor::Supervisor;
+use crate::serve::core::worker::ServedWorker;
 use crate::serve::limits::Limits;
 
 /// What to serve, and with what.
@@ -38,7 +38,7 @@ pub(crate) struct ServedState {
     pub(crate) models: Models,
     pub(crate) queue: Arc<Queue>,
     /// One for each worker of the placement.
-    pub(crate) workers: Vec<Arc<Core>>,
+    pub(crate) workers: Vec<Arc<ServedWorker>>,
     pub(crate) limits: Limits,
     pub(crate) environment: Arc<WorkerEnvironment>,
     pub(crate) profile: ChipProfile,
@@ -85,8 +85,8 @@ impl ServedState {
             for model in &wanted {
                 queue.assign(model.id, index);
             }
-            let worker = Arc::new(Core::new(index, worker, wanted));
-            Keeper::start(
+            let worker = Arc::new(ServedWorker::new(index, worker, wanted));
+            Supervisor::start(
                 Arc::clone(&worker),
                 Arc::clone(&environment),
                 Arc::clone(&queue),

@@ -11,18 +11,19 @@ use crate::serve::core::job::RowOutput;
 
 /// The counts of one model.
 #[derive(Debug, Default)]
-pub(crate) struct Statistics {
-    counts: Mutex<Counts>,
+pub(crate) struct InferenceStatistics {
+    counts: Mutex<InferenceCounts>,
 }
 
 /// So many requests or batches, and the time of all of them.
 #[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
-pub(crate) struct Duty {
+#[schemars(rename = "Duty")]
+pub(crate) struct CountAndTime {
     count: u64,
     ns: u64,
 }
 
-impl Duty {
+impl CountAndTime {
     fn add(&mut self, time: Duration) {
         self.count += 1;
         self.ns = self.ns.saturating_add(nanoseconds(time));
@@ -30,27 +31,28 @@ impl Duty {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Counts {
+pub(crate) struct InferenceCounts {
     /// Milliseconds since 1970; 0 before the first one.
     pub(crate) last_inference: u64,
     /// Rows.
     pub(crate) inference_count: u64,
     /// Batches.
     pub(crate) execution_count: u64,
-    pub(crate) inference_stats: Duties,
+    pub(crate) inference_stats: InferenceTimes,
     /// The runs of each batch size.
-    pub(crate) batches: BTreeMap<usize, Duty>,
+    pub(crate) batches: BTreeMap<usize, CountAndTime>,
 }
 
 /// Requests, by what they went through.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub(crate) struct Duties {
-    success: Duty,
-    fail: Duty,
-    queue: Duty,
+#[schemars(rename = "Duties")]
+pub(crate) struct InferenceTimes {
+    success: CountAndTime,
+    fail: CountAndTime,
+    queue: CountAndTime,
     /// Reading and tokenizing.
-    compute_input: Duty,
-    compute_infer: Duty,
+    compute_input: CountAndTime,
+    compute_infer: CountAndTime,
 }
 
 /// The parts of the time of a request; of several rows, those of the one that was done last.
@@ -61,7 +63,7 @@ pub(crate) struct RequestTimes {
     pub(crate) running: Duration,
 }
 
-impl Statistics {
+impl InferenceStatistics {
     /// A request whose rows ran; `took` is the time of all of it.
     pub(crate) fn succeeded(&self, took: Duration, times: &RequestTimes, rows: &[RowOutput]) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -84,12 +86,12 @@ impl Statistics {
         self.lock().inference_stats.fail.add(took);
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> InferenceCounts {
         self.lock().clone()
     }
 
     /// Only numbers are changed while it is held.
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, InferenceCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

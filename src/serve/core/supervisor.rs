@@ -7,26 +7,26 @@ use std::thread;
 use anyhow::{Context as _, Result, bail};
 
 use crate::failure::sentence;
-use crate::serve::core::device::Device;
-use crate::serve::core::process::{Process, Site};
+use crate::serve::core::device::WorkerDevice;
+use crate::serve::core::process::{ProcessDevice, ProcessSettings};
 use crate::serve::core::queue::Queue;
-use crate::serve::core::restarts::{Restarts, Service};
+use crate::serve::core::restarts::{Restarts, ServiceRecord};
 use crate::serve::core::runtime::{Runtime, WorkerEnvironment};
-use crate::serve::core::simulated::SimulatedCore;
-use crate::serve::core::worker::{Core, CoreState};
-use crate::serve::core::worker_loop::Feeder;
+use crate::serve::core::simulated::SimulatedDevice;
+use crate::serve::core::worker::{ServedWorker, WorkerState};
+use crate::serve::core::worker_loop::WorkerLoop;
 
 /// The thread of a core.
-pub(crate) struct Keeper {
-    core: Arc<Core>,
+pub(crate) struct Supervisor {
+    core: Arc<ServedWorker>,
     environment: Arc<WorkerEnvironment>,
     queue: Arc<Queue>,
 }
 
-impl Keeper {
+impl Supervisor {
     /// Starts the thread, which ends when the queue is closed and empty.
     pub(crate) fn start(
-        core: Arc<Core>,
+        core: Arc<ServedWorker>,
         environment: Arc<WorkerEnvironment>,
         queue: Arc<Queue>,
     ) -> Result<()> {
@@ -46,7 +46,7 @@ impl Keeper {
     fn keep(&self) {
         let mut restarts = Restarts::default();
         while !self.queue.is_closed() {
-            let mut service = Service::default();
+            let mut service = ServiceRecord::default();
             // A change from here on may come too late for this device: the next one is started at once.
             let (calls, revision) = (self.queue.calls(), self.core.revision());
             // A panic costs the core its device, as any other loss.
@@ -62,13 +62,13 @@ impl Keeper {
                 self.queue.set_broken(self.core.index, true);
             }
             self.queue.pause(calls, verdict.pause);
-            self.core.set_state(CoreState::Starting);
+            self.core.set_state(WorkerState::Starting);
         }
-        self.core.set_state(CoreState::Closed);
+        self.core.set_state(WorkerState::Closed);
     }
 
     /// From the start of a device to its end; an error means that it was lost.
-    fn run_once(&self, service: &mut Service) -> Result<()> {
+    fn run_once(&self, service: &mut ServiceRecord) -> Result<()> {
         let WorkerEnvironment {
             machine,
             runtime,
@@ -77,11 +77,11 @@ impl Keeper {
         } = &*self.environment;
         match runtime {
             Runtime::Simulated(simulation) => {
-                let device = SimulatedCore::start(simulation)?;
+                let device = SimulatedDevice::start(simulation)?;
                 self.feed(device, service)
             }
             Runtime::Processes(backend) => {
-                let device = Process::new(Site {
+                let device = ProcessDevice::new(ProcessSettings {
                     backend,
                     machine,
                     place: &self.core.place,
@@ -94,8 +94,8 @@ impl Keeper {
         }
     }
 
-    fn feed(&self, device: impl Device, service: &mut Service) -> Result<()> {
-        let mut feeder = Feeder::new(&self.core, &self.queue, device);
+    fn feed(&self, device: impl WorkerDevice, service: &mut ServiceRecord) -> Result<()> {
+        let mut feeder = WorkerLoop::new(&self.core, &self.queue, device);
         let outcome = feeder.feed();
         *service = feeder.service();
         outcome
@@ -122,11 +122,11 @@ mod tests {
 
     #[test]
     fn a_change_that_comes_while_a_device_is_lost_is_not_missed() {
-        let core = Core::new(0, place(), Vec::new());
+        let core = ServedWorker::new(0, place(), Vec::new());
         let queue = Queue::new(1);
         let (calls, revision) = (queue.calls(), core.revision());
         assert!(core.lost("one", Some(revision)));
-        assert!(matches!(core.status().state, CoreState::Broken { .. }));
+        assert!(matches!(core.status().state, WorkerState::Broken { .. }));
         core.unwant(ModelId::next());
         queue.call();
         let begun = Instant::now();
@@ -136,7 +136,7 @@ mod tests {
             !core.lost("two", Some(revision)),
             "something else is wanted now"
         );
-        assert!(matches!(core.status().state, CoreState::Down { .. }));
+        assert!(matches!(core.status().state, WorkerState::Down { .. }));
         assert!(!core.lost("three", None));
     }
 

@@ -10,7 +10,7 @@ const EXPECTED_ROWS: f64 = 32.0;
 
 /// Measured only between two batches with rows left behind: an idle core says nothing about speed.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct Throughput {
     /// Of the time that went by, and of the rows that were taken in it, each one less the older it is.
     seconds: f64,
     rows: f64,
@@ -19,7 +19,7 @@ pub(crate) struct Pace {
     taken: Option<Instant>,
 }
 
-impl Pace {
+impl Throughput {
     /// A worker says how long it needs for a row, and there are so many workers. What was measured knows
     /// better.
     pub(crate) fn expect(&mut self, per_row: Duration, workers: usize) {
@@ -52,13 +52,13 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn seconds(pace: &Pace, rows: usize) -> f64 {
+    fn seconds(pace: &Throughput, rows: usize) -> f64 {
         pace.estimate(rows).unwrap().as_secs_f64()
     }
 
     #[test]
     fn it_learns_from_batches_that_left_rows_and_ignores_idle_time() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         let start = Instant::now();
         let at = |millis: u64| start + Duration::from_millis(millis);
         pace.took(8, 0, at(0));
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn before_anything_was_measured_it_is_what_the_workers_need() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         pace.expect(Duration::from_millis(250), 1);
         pace.expect(Duration::from_millis(250), 2);
         assert_eq!(pace.estimate(100), Some(Duration::from_millis(12_500)));
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_flood_that_begins_with_a_small_batch_is_not_taken_for_slow() {
         // Two workers, two seconds for a batch of eight: an eighth of a second for a row.
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         pace.expect(Duration::from_millis(250), 2);
         let start = Instant::now();
         pace.took(1, 99, start);

@@ -1,12 +1,12 @@
 //! A worker's cores as the rest of the server sees them: what they are to hold, what they hold, how they
-//! are and what happened to them. A [`Keeper`](crate::serve::core::supervisor::Keeper) brings one to the other.
+//! are and what happened to them. A [`Supervisor`](crate::serve::core::supervisor::Supervisor) brings one to the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::placement::Worker as Place;
-use crate::serve::core::counters::Ledger;
+use crate::placement::Worker as PlacedWorker;
+use crate::serve::core::counters::WorkerCounters;
 use crate::serve::core::models::ServedModel;
 use crate::serve::core::names::ModelId;
 
@@ -15,7 +15,7 @@ const INCIDENTS_MAX: usize = 20;
 
 /// What a core is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum CoreState {
+pub(crate) enum WorkerState {
     Starting,
     /// An inference has succeeded on it, in every bucket of what it holds.
     Ready {
@@ -52,8 +52,8 @@ pub(crate) struct LoadFailure {
 
 /// How a core is.
 #[derive(Debug, Clone)]
-pub(crate) struct Status {
-    pub(crate) state: CoreState,
+pub(crate) struct WorkerStatus {
+    pub(crate) state: WorkerState,
     /// What it is to hold.
     pub(crate) wanted: Vec<Arc<ServedModel>>,
     /// Counts the changes of `wanted`.
@@ -70,27 +70,27 @@ pub(crate) struct Status {
 
 /// A worker's cores.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct ServedWorker {
     /// Its number among the workers.
     pub(crate) index: usize,
     /// As the runtime writes them.
     pub(crate) name: Arc<str>,
-    pub(crate) place: Place,
-    pub(crate) ledger: Ledger,
-    status: Mutex<Status>,
+    pub(crate) place: PlacedWorker,
+    pub(crate) ledger: WorkerCounters,
+    status: Mutex<WorkerStatus>,
     changed: Condvar,
 }
 
-impl Core {
+impl ServedWorker {
     /// Cores that are to hold models, and hold nothing yet.
-    pub(crate) fn new(index: usize, place: Place, wanted: Vec<Arc<ServedModel>>) -> Self {
+    pub(crate) fn new(index: usize, place: PlacedWorker, wanted: Vec<Arc<ServedModel>>) -> Self {
         Self {
             index,
             name: place.cores.to_string().into(),
             place,
-            ledger: Ledger::default(),
-            status: Mutex::new(Status {
-                state: CoreState::Starting,
+            ledger: WorkerCounters::default(),
+            status: Mutex::new(WorkerStatus {
+                state: WorkerState::Starting,
                 wanted,
                 revision: 0,
                 held: Vec::new(),
@@ -106,7 +106,7 @@ impl Core {
         self.place.cores.contains(core)
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> WorkerStatus {
         self.lock().clone()
     }
 
@@ -122,7 +122,7 @@ impl Core {
     /// True when a request for the model would be answered here.
     pub(crate) fn is_ready_for(&self, model: ModelId) -> bool {
         let status = self.lock();
-        matches!(status.state, CoreState::Ready { .. }) && status.held.contains(&model)
+        matches!(status.state, WorkerState::Ready { .. }) && status.held.contains(&model)
     }
 
     /// From now on the core is to hold the model too; one that it could not load is tried again.
@@ -141,14 +141,14 @@ impl Core {
             then(&mut status.wanted);
             status.revision += 1;
             status.failed.remove(&model);
-            if matches!(status.state, CoreState::Broken { .. }) {
+            if matches!(status.state, WorkerState::Broken { .. }) {
                 // It is tried again at once.
-                status.state = CoreState::Starting;
+                status.state = WorkerState::Starting;
             }
         });
     }
 
-    pub(crate) fn set_state(&self, state: CoreState) {
+    pub(crate) fn set_state(&self, state: WorkerState) {
         self.change(|status| status.state = state);
     }
 
@@ -169,20 +169,24 @@ impl Core {
             status.held.clear();
             status.restarts += 1;
             status.state = match is_broken {
-                true => CoreState::Broken { cause },
-                false => CoreState::Down { cause },
+                true => WorkerState::Broken { cause },
+                false => WorkerState::Down { cause },
             };
         });
         is_broken
     }
 
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut WorkerStatus)) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
     /// Waits until `is_it` is true of the core, but not beyond `ends`; the status then.
-    pub(crate) fn wait(&self, ends: Instant, is_it: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) fn wait(
+        &self,
+        ends: Instant,
+        is_it: impl Fn(&WorkerStatus) -> bool,
+    ) -> WorkerStatus {
         let left = ends.saturating_duration_since(Instant::now());
         let waited = self
             .changed
@@ -195,13 +199,13 @@ impl Core {
     pub(crate) fn wait_closed(&self, ends: Instant) {
         // What is still open then is killed with the server.
         self.wait(ends, |status| {
-            matches!(status.state, CoreState::Closed | CoreState::Starting)
+            matches!(status.state, WorkerState::Closed | WorkerState::Starting)
         });
     }
 
-    /// Status is replaced part by part: a panic while the lock is held leaves old and new parts, all
+    /// WorkerStatus is replaced part by part: a panic while the lock is held leaves old and new parts, all
     /// of which were true.
-    fn lock(&self) -> MutexGuard<'_, Status> {
+    fn lock(&self) -> MutexGuard<'_, WorkerStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

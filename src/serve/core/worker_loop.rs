@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result, bail};
 use crate::bucket::{Bucket, Row};
 use crate::failure::sentence;
 use crate::runtime::{LoadError, RunError};
-use crate::serve::core::counters::Tally;
-use crate::serve::core::device::Device;
+use crate::serve::core::counters::WorkCounts;
+use crate::serve::core::device::WorkerDevice;
 use crate::serve::core::job::{Batch, Job, RowError, RowOutput, Timing, answer_all};
 use crate::serve::core::models::ServedModel;
 use crate::serve::core::names::ModelId;
-use crate::serve::core::queue::{Queue, Taken};
-use crate::serve::core::restarts::{Restarts, Service};
-use crate::serve::core::worker::{Core, CoreState, LoadFailure, Status};
+use crate::serve::core::queue::{NextBatch, Queue};
+use crate::serve::core::restarts::{Restarts, ServiceRecord};
+use crate::serve::core::worker::{LoadFailure, ServedWorker, WorkerState, WorkerStatus};
 
 /// A core that has nothing to do looks this often whether its device still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -34,7 +34,7 @@ const LOSSES_MAX: u32 = 2;
 const RETRY_TIMES: u32 = 10;
 
 /// What a device was given and has not answered.
-struct Open<R> {
+struct InFlightBatch<R> {
     model: Arc<ServedModel>,
     batch: Batch,
     run: R,
@@ -42,8 +42,8 @@ struct Open<R> {
 }
 
 /// Feeds one device, from its start to its loss.
-pub(crate) struct Feeder<'a, D: Device> {
-    core: &'a Core,
+pub(crate) struct WorkerLoop<'a, D: WorkerDevice> {
+    core: &'a ServedWorker,
     queue: &'a Queue,
     device: D,
     held: Vec<Arc<ServedModel>>,
@@ -53,7 +53,7 @@ pub(crate) struct Feeder<'a, D: Device> {
     retry: Option<Instant>,
     retries: Restarts,
     /// In the order in which they were given; two at most.
-    open: VecDeque<Open<D::Run>>,
+    open: VecDeque<InFlightBatch<D::Run>>,
     /// When the last run was done.
     done: Instant,
     /// What gave values that are not numbers: is it the input or the device?
@@ -62,8 +62,8 @@ pub(crate) struct Feeder<'a, D: Device> {
     ready_since: Option<Instant>,
 }
 
-impl<'a, D: Device> Feeder<'a, D> {
-    pub(crate) fn new(core: &'a Core, queue: &'a Queue, device: D) -> Self {
+impl<'a, D: WorkerDevice> WorkerLoop<'a, D> {
+    pub(crate) fn new(core: &'a ServedWorker, queue: &'a Queue, device: D) -> Self {
         Self {
             core,
             queue,
@@ -81,15 +81,15 @@ impl<'a, D: Device> Feeder<'a, D> {
     }
 
     /// What the device has done so far.
-    pub(crate) fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> ServiceRecord {
         let ready = self.ready_since.map(|since| since.elapsed());
-        Service {
+        ServiceRecord {
             has_run: self.has_run,
             ready: ready.unwrap_or_default(),
         }
     }
 
-    /// Runs batches until the queue is closed and empty; an error means that the device is lost. Nothing
+    /// BucketCounters batches until the queue is closed and empty; an error means that the device is lost. Nothing
     /// that was taken from the queue is left behind.
     pub(crate) fn feed(&mut self) -> Result<()> {
         let outcome = self.feed_on();
@@ -112,9 +112,9 @@ impl<'a, D: Device> Feeder<'a, D> {
             self.check_suspect()?;
             self.follow_wishes()?;
             match self.take(LIVENESS_INTERVAL) {
-                Taken::Closed => return Ok(()),
-                Taken::Nothing => self.device.check_alive()?,
-                Taken::Batch(batch) => {
+                NextBatch::Closed => return Ok(()),
+                NextBatch::Nothing => self.device.check_alive()?,
+                NextBatch::Batch(batch) => {
                     if let Err(error) = self.device.check_alive() {
                         // It died before it saw these rows: they are not to blame.
                         self.queue.put_back(batch.jobs);
@@ -130,7 +130,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         self.held.iter().map(|model| model.id).collect()
     }
 
-    fn take(&self, patience: Duration) -> Taken {
+    fn take(&self, patience: Duration) -> NextBatch {
         self.queue.take(self.core.index, &self.ids(), patience)
     }
 
@@ -146,7 +146,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         match self.device.begin(&model, batch.bucket, &rows) {
             Ok(run) => {
                 self.core.ledger.begin(at);
-                self.open.push_back(Open {
+                self.open.push_back(InFlightBatch {
                     model,
                     batch,
                     run,
@@ -195,7 +195,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         self.done = self.core.ledger.end(self.open.len() > 1);
         if may_follow
             && self.open.len() == 1
-            && let Taken::Batch(batch) = self.take(Duration::ZERO)
+            && let NextBatch::Batch(batch) = self.take(Duration::ZERO)
         {
             self.begin(batch)?;
         }
@@ -218,7 +218,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         let Some(first) = self.open.pop_front() else {
             return Ok(());
         };
-        let Open {
+        let InFlightBatch {
             model, batch, run, ..
         } = first;
         let rows: Vec<&Row> = batch.jobs.iter().map(|job| &job.row).collect();
@@ -226,7 +226,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         let busy = self.done.saturating_duration_since(began);
         match self.device.finish(run, &model, &rows) {
             Ok(outputs) => {
-                let tally = Tally::batch(batch.bucket, rows.len(), tokens, busy);
+                let tally = WorkCounts::batch(batch.bucket, rows.len(), tokens, busy);
                 let wait = |job: &Job| began.saturating_duration_since(job.accepted);
                 let waits = batch.jobs.iter().map(wait);
                 let ledger = &self.core.ledger;
@@ -323,7 +323,7 @@ impl<'a, D: Device> Feeder<'a, D> {
         if self.revision != Some(revision) {
             self.retries = Restarts::default();
         }
-        let Status {
+        let WorkerStatus {
             mut wanted, failed, ..
         } = self.core.status();
         // What failed before must not keep the others from being loaded.
@@ -362,7 +362,7 @@ impl<'a, D: Device> Feeder<'a, D> {
             self.queue.set_failed(model.id, self.core.index, has_failed);
         }
         self.retry = failing.map(|took| {
-            let pause = self.retries.lost(Service::default()).pause;
+            let pause = self.retries.lost(ServiceRecord::default()).pause;
             Instant::now() + pause.max(took * RETRY_TIMES)
         });
         self.revision = Some(revision);
@@ -409,10 +409,10 @@ impl<'a, D: Device> Feeder<'a, D> {
         let held = self.ids();
         let process_id = self.device.process_id();
         let state = match held.is_empty() {
-            true => CoreState::Empty,
+            true => WorkerState::Empty,
             false => {
                 self.ready_since.get_or_insert_with(Instant::now);
-                CoreState::Ready { process_id }
+                WorkerState::Ready { process_id }
             }
         };
         let is_new = self.core.status().state != state;

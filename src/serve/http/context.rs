@@ -14,7 +14,7 @@ use crate::serve::request::view::ServerView;
 /// The time in milliseconds in which the client wants its answer, if that is less than the server's limit.
 const DEADLINE_HEADER: &str = "x-neuronc-deadline-ms";
 
-/// Runs each request in a context of its own.
+/// BucketCounters each request in a context of its own.
 pub(super) async fn of_request(
     State(view): State<ServerView>,
     request: Request,

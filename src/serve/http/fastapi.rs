@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::failure::name_list;
 use crate::family::Head;
-use crate::serve::core::models::{ServedModel, Use};
+use crate::serve::core::models::{ModelLease, ServedModel};
 use crate::serve::http::native::RUN_REFUSALS;
 use crate::serve::http::openapi::schemas::Schemas;
 use crate::serve::http::protocol::{AnswerContent, Protocol, Protocols, Route, RouteGroup};
@@ -200,7 +200,7 @@ fn through(view: &ServerView, core: &str) -> Result<ServerView, Refusal> {
 }
 
 /// The model of that name, or number j of the core's models by `model_j`.
-fn find(view: &ServerView, core: &str, asked: &str) -> Result<Use, Refusal> {
+fn find(view: &ServerView, core: &str, asked: &str) -> Result<ModelLease, Refusal> {
     if let Ok(model) = view.find_model(asked) {
         return Ok(model);
     }

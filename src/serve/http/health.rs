@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::core::worker::CoreState;
+use crate::serve::core::worker::WorkerState;
 use crate::serve::http::management::status::words;
 use crate::serve::request::view::ServerView;
 
@@ -47,7 +47,7 @@ pub(super) async fn ready(State(view): State<ServerView>) -> (StatusCode, Json<V
     (status, Json(body))
 }
 
-fn describe(state: &CoreState) -> Value {
+fn describe(state: &WorkerState) -> Value {
     let (word, pid, cause) = words(state);
     let mut value = json!({"state": word});
     if let Some(pid) = pid {

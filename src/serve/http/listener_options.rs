@@ -23,7 +23,7 @@ pub struct ListenerOptions {
     pub keys: Option<Keys>,
     /// Every request gets a line in the log.
     pub log_requests: bool,
-    /// Requests are not traced without.
+    /// BoundedTasks are not traced without.
     pub traces: Option<Arc<Traces>>,
 }
 

@@ -48,8 +48,8 @@ use tokio::sync::watch;
 
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::access::Access;
-use crate::serve::http::access::keys::Role;
-use crate::serve::http::access::site::{self, Reach};
+use crate::serve::http::access::keys::CallerRole;
+use crate::serve::http::access::site::{self, ListenerReach};
 use crate::serve::http::access_log::AccessLog;
 use crate::serve::http::connections::accepting::Accepting;
 use crate::serve::http::connections::serving::Connections;
@@ -133,15 +133,15 @@ fn app(view: ServerView, options: &Arc<ListenerOptions>, address: SocketAddr) ->
     let mut app = routes(view);
     if role == ListenerRole::Management {
         let is_loopback = address.ip().is_loopback();
-        let reach = Reach { is_loopback };
+        let reach = ListenerReach { is_loopback };
         app = app.layer(from_fn_with_state((reach, protocols), site::own_site));
     }
     let access = Access {
         options: Arc::clone(options),
         // Whoever reaches the port for management is an operator, unless there are keys.
         keyless: match role {
-            ListenerRole::Management => Role::Admin,
-            ListenerRole::All | ListenerRole::Worker(_) => Role::Predict,
+            ListenerRole::Management => CallerRole::Admin,
+            ListenerRole::All | ListenerRole::Worker(_) => CallerRole::Predict,
         },
         protocols,
     };

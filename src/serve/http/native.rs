@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::on;
 use serde_json::{Value, json};
 
-use crate::serve::core::models::{ServedModel, Use};
+use crate::serve::core::models::{ModelLease, ServedModel};
 use crate::serve::http::access::Caller;
 use crate::serve::http::body::RequestBody;
 use crate::serve::http::error::NativeError;
@@ -156,7 +156,7 @@ async fn root(State(view): State<ServerView>, body: RequestBody) -> Result<Respo
 /// Answers a request of the model's task.
 pub(super) async fn answer(
     view: &ServerView,
-    model: Use,
+    model: ModelLease,
     body: RequestBody,
 ) -> Result<Response, Refusal> {
     let body = body.bytes()?;

@@ -103,7 +103,7 @@ struct EmbeddingsAnswer<'a> {
     object: &'static str,
     data: Vec<Embedding>,
     model: &'a str,
-    usage: Usage,
+    usage: TokenUsage,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -115,7 +115,7 @@ struct Embedding {
 
 /// Tokens, special ones included.
 #[derive(Serialize, JsonSchema)]
-struct Usage {
+struct TokenUsage {
     prompt_tokens: usize,
     total_tokens: usize,
 }
@@ -250,7 +250,7 @@ impl VectorForm {
             object: "list",
             data,
             model,
-            usage: Usage {
+            usage: TokenUsage {
                 prompt_tokens: tokens,
                 total_tokens: tokens,
             },

@@ -18,12 +18,12 @@ use crate::files;
 const MISSES_MAX: u32 = 5;
 
 /// A file as it was read.
-pub(super) struct Content {
+pub(super) struct FileContent {
     pub(super) path: PathBuf,
     pub(super) bytes: Vec<u8>,
 }
 
-impl Content {
+impl FileContent {
     fn read(path: &Path) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -45,12 +45,12 @@ impl Content {
 }
 
 /// Makes a value of files; gets the one that was made before.
-type Make<T> = fn(&[Content], Option<&T>) -> Result<T>;
+type MakeValue<T> = fn(&[FileContent], Option<&T>) -> Result<T>;
 
 /// A value that is made of files.
 pub(super) struct Reloaded<T> {
     paths: Vec<PathBuf>,
-    make: Make<T>,
+    make: MakeValue<T>,
     current: RwLock<Arc<T>>,
     /// What was read last, whether or not it could be used.
     seen: Mutex<Vec<Vec<u8>>>,
@@ -59,10 +59,10 @@ pub(super) struct Reloaded<T> {
 }
 
 impl<T> Reloaded<T> {
-    pub(super) fn open(paths: &[&Path], make: Make<T>) -> Result<Self> {
-        let contents: Vec<Content> = paths
+    pub(super) fn open(paths: &[&Path], make: MakeValue<T>) -> Result<Self> {
+        let contents: Vec<FileContent> = paths
             .iter()
-            .map(|path| Content::read(path))
+            .map(|path| FileContent::read(path))
             .collect::<Result<_>>()?;
         Ok(Self {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
@@ -80,15 +80,18 @@ impl<T> Reloaded<T> {
 
     /// Takes over what has changed; what cannot be used is logged, and what there was stays.
     pub(super) fn refresh(&self) {
-        let contents: Result<Vec<Content>> =
-            self.paths.iter().map(|path| Content::read(path)).collect();
+        let contents: Result<Vec<FileContent>> = self
+            .paths
+            .iter()
+            .map(|path| FileContent::read(path))
+            .collect();
         let contents = match contents {
             Ok(contents) => contents,
             Err(error) => return self.miss(&error),
         };
         self.missed.store(0, Ordering::Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |(content, seen): (&Content, &Vec<u8>)| content.bytes == *seen;
+        let is_same = |(content, seen): (&FileContent, &Vec<u8>)| content.bytes == *seen;
         if contents.iter().zip(seen.iter()).all(is_same) {
             return;
         }

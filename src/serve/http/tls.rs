@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::failure::Failure;
-use crate::serve::http::reloaded::{Content, Reloaded};
+use crate::serve::http::reloaded::{FileContent, Reloaded};
 
 /// What clients may speak, best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -38,7 +38,7 @@ impl Tls {
     }
 }
 
-fn configured(files: &[Content], _old: Option<&ServerConfig>) -> Result<ServerConfig> {
+fn configured(files: &[FileContent], _old: Option<&ServerConfig>) -> Result<ServerConfig> {
     let [certificate, key] = files else {
         return Err(Failure::usage("TLS needs a certificate and a key").into());
     };
@@ -78,7 +78,7 @@ fn configured(files: &[Content], _old: Option<&ServerConfig>) -> Result<ServerCo
     Ok(config)
 }
 
-fn unreadable(file: &Content, why: &str) -> Failure {
+fn unreadable(file: &FileContent, why: &str) -> Failure {
     Failure::usage(format!("`{}` cannot be used for TLS", file.path.display()))
         .why(why)
         .help("both files are PEM: `--tls-cert` the certificates, `--tls-key` the private key")

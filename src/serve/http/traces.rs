@@ -38,12 +38,12 @@ const SERVICE: &str = "neuronc";
 
 /// One moment on both clocks: times are measured on the one, and told on the other.
 #[derive(Debug, Clone, Copy)]
-struct Clock {
+struct ClockPair {
     instant: Instant,
     system: SystemTime,
 }
 
-impl Clock {
+impl ClockPair {
     fn now() -> Self {
         Self {
             instant: Instant::now(),
@@ -93,7 +93,7 @@ impl Traces {
     }
 
     /// A span of the request's trace, or of a new one.
-    fn begin(&self, request: &Request, route: Option<&str>, clock: Clock) -> Context {
+    fn begin(&self, request: &Request, route: Option<&str>, clock: ClockPair) -> Context {
         // The SDK would take one whose numbers are too short.
         let parent = match request_id::trace_parent(request.headers()) {
             Some(_) => self.propagator.extract(&HeaderExtractor(request.headers())),
@@ -115,7 +115,7 @@ impl Traces {
     }
 
     /// Where the time of a request went: its preparation, its wait for a core, its batch on the core.
-    fn parts(&self, request: &Context, run: &RunRecord, clock: Clock) {
+    fn parts(&self, request: &Context, run: &RunRecord, clock: ClockPair) {
         if !request.span().is_recording() {
             return;
         }
@@ -186,7 +186,7 @@ pub(super) async fn traced(
     if request.method() == Method::GET && is_probe {
         return next.run(request).await;
     }
-    let clock = Clock::now();
+    let clock = ClockPair::now();
     let context = traces.begin(&request, route, clock);
     let mut headers = HeaderInjector(request.headers_mut());
     traces.propagator.inject_context(&context, &mut headers);

@@ -1,4 +1,4 @@
-//! Requests for which there is no route.
+//! BoundedTasks for which there is no route.
 
 use axum::http::{Method, Uri};
 use axum::response::Response;

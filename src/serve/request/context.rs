@@ -48,7 +48,7 @@ impl RequestContext {
         }
     }
 
-    /// Runs `request` in this context.
+    /// BucketCounters `request` in this context.
     pub(crate) async fn scope<F: Future>(self, request: F) -> F::Output {
         CONTEXT.scope(self, request).await
     }

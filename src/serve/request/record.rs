@@ -28,7 +28,7 @@ pub(crate) struct RunRecord {
     pub(crate) ran: Duration,
 }
 
-/// Runs `request`, and returns also the model whose rows it has run.
+/// BucketCounters `request`, and returns also the model whose rows it has run.
 pub(crate) async fn with_model<F: Future>(request: F) -> (F::Output, Option<Arc<str>>) {
     let noted = async {
         let output = request.await;
@@ -37,7 +37,7 @@ pub(crate) async fn with_model<F: Future>(request: F) -> (F::Output, Option<Arc<
     MODEL.scope(OnceCell::new(), noted).await
 }
 
-/// Runs `request`, and gives what it has run to `tell` where it has run something.
+/// BucketCounters `request`, and gives what it has run to `tell` where it has run something.
 pub(crate) async fn with_run<F: Future>(request: F, tell: impl FnOnce(&RunRecord)) -> F::Output {
     let noted = async {
         let output = request.await;

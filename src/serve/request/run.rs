@@ -10,8 +10,8 @@ use tracing::Span;
 
 use crate::bucket::{Bucket, Row};
 use crate::serve::core::job::{Address, RowError, RowOutput};
-use crate::serve::core::models::{ServedModel, Use};
-use crate::serve::core::queue::Refused;
+use crate::serve::core::models::{ModelLease, ServedModel};
+use crate::serve::core::queue::SubmitError;
 use crate::serve::core::state::ServedState;
 use crate::serve::core::statistics::RequestTimes;
 use crate::serve::limits::Limits;
@@ -51,7 +51,7 @@ impl PreparedRequest for Embeddings {
 /// `write` from their outputs.
 pub(crate) async fn answer<P: PreparedRequest, E: Into<Refusal>, T: Send + 'static>(
     view: &ServerView,
-    model: Use,
+    model: ModelLease,
     prepare: impl FnOnce(&TaskModel) -> Result<P, E> + Send + 'static,
     write: impl FnOnce(&ServedModel, P, Outputs) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -64,7 +64,7 @@ pub(crate) async fn answer<P: PreparedRequest, E: Into<Refusal>, T: Send + 'stat
 
 /// Prepares what needs no rows to run.
 pub(crate) async fn prepare<T: Send + 'static, E: Into<Refusal>>(
-    model: &Use,
+    model: &ModelLease,
     prepare: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Refusal> {
     let prepared = timed(model, prepare).await?;
@@ -91,7 +91,7 @@ pub(crate) async fn read<T: Send + 'static>(
 
 /// Prepares a request for its model with `prepare`.
 async fn timed<T: Send + 'static, E: Into<Refusal>>(
-    model: &Use,
+    model: &ModelLease,
     prepare: impl FnOnce(&TaskModel) -> Result<T, E> + Send + 'static,
 ) -> Result<Timed<T>, Refusal> {
     // A deadline that cannot be read is refused before there is any work.
@@ -185,10 +185,10 @@ pub(crate) struct RunSummary {
     pub(crate) times: RequestTimes,
 }
 
-/// Runs `rows` before the deadline of the request. `preparing` is the time that the request took so far.
+/// BucketCounters `rows` before the deadline of the request. `preparing` is the time that the request took so far.
 async fn run_rows(
     view: &ServerView,
-    model: &Use,
+    model: &ModelLease,
     rows: Vec<Row>,
     preparing: Duration,
 ) -> Result<Outputs, Refusal> {
@@ -223,7 +223,7 @@ async fn run_rows(
 
 async fn outputs(
     view: &ServerView,
-    model: &Use,
+    model: &ModelLease,
     rows: Vec<Row>,
 ) -> Result<Vec<RowOutput>, Refusal> {
     let served = view.served();
@@ -252,9 +252,9 @@ async fn outputs(
 }
 
 /// Why rows were not taken into the queue.
-fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
+fn not_accepted(refused: SubmitError, limits: &Limits) -> Refusal {
     match refused {
-        Refused::Full { waiting, wait } => Refusal::new(
+        SubmitError::Full { waiting, wait } => Refusal::new(
             Code::QueueFull,
             format!(
                 "{waiting} rows are waiting already, and {} may",
@@ -263,19 +263,19 @@ fn not_accepted(refused: Refused, limits: &Limits) -> Refusal {
         )
         .help("try again after the time in `Retry-After`")
         .retry_after(wait),
-        Refused::TooMany { rows } => {
+        SubmitError::TooMany { rows } => {
             let limit = limits.queue_rows;
             let message = format!("the request needs {rows} rows; it may have {limit}");
             Invalid::new(InvalidCode::TooMany, "", message).into()
         }
-        Refused::Killer => Refusal::new(
+        SubmitError::Quarantined => Refusal::new(
             Code::Quarantined,
             "a row of this request ended the workers that ran it",
         )
         .help("it is refused for ten minutes"),
-        Refused::Broken => broken(),
-        Refused::Gone => gone(),
-        Refused::Closed => Refusal::stopping(),
+        SubmitError::Broken => broken(),
+        SubmitError::Gone => gone(),
+        SubmitError::Closed => Refusal::stopping(),
     }
 }
 

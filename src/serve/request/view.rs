@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::failure::name_list;
 use crate::family::Head;
 use crate::serve::core::aliases::Alias;
-use crate::serve::core::models::{ServedModel, Use};
+use crate::serve::core::models::{ModelLease, ServedModel};
 use crate::serve::core::names::ModelId;
 use crate::serve::core::state::ServedState;
-use crate::serve::core::worker::Core;
+use crate::serve::core::worker::ServedWorker;
 use crate::serve::listener::ListenerRole;
 use crate::serve::request::frontend::Frontend;
 use crate::serve::request::refusal::{Code, Refusal};
@@ -34,7 +34,7 @@ impl ServerView {
     }
 
     /// The workers that answer here.
-    pub(crate) fn workers(&self) -> &[Arc<Core>] {
+    pub(crate) fn workers(&self) -> &[Arc<ServedWorker>] {
         let workers = &self.served().workers;
         match self.worker() {
             None => workers,
@@ -72,7 +72,7 @@ impl ServerView {
 
     /// The model of this name, or the model whose turn it is under an alias, if it is served here. The
     /// refusal names the models that are.
-    pub(crate) fn find_model(&self, name: &str) -> Result<Use, Refusal> {
+    pub(crate) fn find_model(&self, name: &str) -> Result<ModelLease, Refusal> {
         let found = self.served().models.find(name, |model| self.is_here(model));
         found.ok_or_else(|| {
             let models = self.models();
@@ -84,14 +84,20 @@ impl ServerView {
 
     /// The model of a route that names none: the first one here that the route is for, else the first one,
     /// whose refusal says what it is for.
-    pub(crate) fn default_model(&self, is_for: impl Fn(&Head) -> bool) -> Result<Use, Refusal> {
+    pub(crate) fn default_model(
+        &self,
+        is_for: impl Fn(&Head) -> bool,
+    ) -> Result<ModelLease, Refusal> {
         let first = self.first(|model| is_for(&model.model.head));
         let first = first.or_else(|| self.first(|_| true));
         first.ok_or_else(|| Refusal::new(Code::UnknownModel, "no model is served on this port"))
     }
 
     /// The first of the models here for which `is_wanted` is true.
-    pub(crate) fn first(&self, mut is_wanted: impl FnMut(&ServedModel) -> bool) -> Option<Use> {
+    pub(crate) fn first(
+        &self,
+        mut is_wanted: impl FnMut(&ServedModel) -> bool,
+    ) -> Option<ModelLease> {
         let models = &self.served().models;
         models.first(|model| self.is_here(model.id) && is_wanted(model))
     }

@@ -8,13 +8,13 @@ use tokio::sync::oneshot;
 
 use crate::bucket::{Bucket, Row};
 use crate::serve::core::job::{Address, Batch, Job, RowError, RowResult, answer_all};
-use crate::serve::core::model_queue::{Fill, Line};
+use crate::serve::core::model_queue::{BatchFill, ModelQueue};
 use crate::serve::core::names::ModelId;
-use crate::serve::core::quarantine::{Killers, Suspicion};
+use crate::serve::core::quarantine::{Quarantine, Suspicion};
 
 /// What a worker gets when it asks for work.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub(crate) enum NextBatch {
     Batch(Batch),
     /// Nothing came within the time, or the worker has something else to look after.
     Nothing,
@@ -24,7 +24,7 @@ pub(crate) enum Taken {
 
 /// Why rows were not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum SubmitError {
     /// So many wait already; when there will be room, as far as that is known.
     Full {
         waiting: usize,
@@ -35,7 +35,7 @@ pub(crate) enum Refused {
         rows: usize,
     },
     /// A row has ended workers before.
-    Killer,
+    Quarantined,
     /// No worker that is to have the model can be started, or could load it.
     Broken,
     /// The model was taken away.
@@ -48,14 +48,14 @@ pub(crate) enum Refused {
 pub(crate) struct Queue {
     /// That may wait for one model.
     rows_max: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    models: BTreeMap<ModelId, Line>,
-    killers: Killers,
+struct QueueState {
+    models: BTreeMap<ModelId, ModelQueue>,
+    killers: Quarantine,
     /// Workers that cannot be started at present.
     broken: BTreeSet<usize>,
     /// Workers that wait for something to do: while there are none, nobody is woken.
@@ -77,7 +77,7 @@ impl Queue {
 
     /// From now on rows of a model with these buckets are accepted.
     pub(crate) fn open(&self, model: ModelId, buckets: &[Bucket]) {
-        self.lock().models.insert(model, Line::new(buckets));
+        self.lock().models.insert(model, ModelQueue::new(buckets));
     }
 
     /// No rows of the model are accepted any more, and those that still wait are answered.
@@ -110,7 +110,7 @@ impl Queue {
     }
 
     /// Changes who runs a model. What no worker is left for is answered.
-    fn change(&self, model: ModelId, change: impl FnOnce(&mut Line)) {
+    fn change(&self, model: ModelId, change: impl FnOnce(&mut ModelQueue)) {
         let mut state = self.lock();
         state.models.get_mut(&model).map(change);
         state.answer_hopeless();
@@ -132,32 +132,35 @@ impl Queue {
         address: Address,
         rows: Vec<Row>,
         deadline: Instant,
-    ) -> Result<Vec<oneshot::Receiver<RowResult>>, Refused> {
+    ) -> Result<Vec<oneshot::Receiver<RowResult>>, SubmitError> {
         if rows.len() > self.rows_max {
-            return Err(Refused::TooMany { rows: rows.len() });
+            return Err(SubmitError::TooMany { rows: rows.len() });
         }
         let accepted = Instant::now();
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
-            return Err(Refused::Closed);
+            return Err(SubmitError::Closed);
         }
-        let line = state.models.get_mut(&address.model).ok_or(Refused::Gone)?;
+        let line = state
+            .models
+            .get_mut(&address.model)
+            .ok_or(SubmitError::Gone)?;
         match line.hopeless(address.worker, &state.broken) {
-            Some(RowError::Gone) => return Err(Refused::Gone),
-            Some(_) => return Err(Refused::Broken),
+            Some(RowError::Gone) => return Err(SubmitError::Gone),
+            Some(_) => return Err(SubmitError::Broken),
             None => {}
         }
         let suspicion = |row: &Row| state.killers.suspicion(address.model, row, accepted);
         if rows.iter().any(|row| suspicion(row) == Suspicion::Proven) {
-            return Err(Refused::Killer);
+            return Err(SubmitError::Quarantined);
         }
         if line.jobs.len() + rows.len() > self.rows_max {
             line.drop_abandoned();
             if line.jobs.len() + rows.len() > self.rows_max {
                 let waiting = line.jobs.len();
                 let wait = line.estimate(waiting);
-                return Err(Refused::Full { waiting, wait });
+                return Err(SubmitError::Full { waiting, wait });
             }
         }
         let receivers = rows.into_iter().map(|row| {
@@ -195,7 +198,7 @@ impl Queue {
     pub(crate) fn died(&self, batch: Batch) {
         let (now, model) = (Instant::now(), batch.model);
         let mut guard = self.lock();
-        let State {
+        let QueueState {
             models, killers, ..
         } = &mut *guard;
         for job in &batch.jobs {
@@ -235,20 +238,20 @@ impl Queue {
     }
 
     /// The next batch of one of `models` for `worker`; waits for at most `patience`.
-    pub(crate) fn take(&self, worker: usize, models: &[ModelId], patience: Duration) -> Taken {
+    pub(crate) fn take(&self, worker: usize, models: &[ModelId], patience: Duration) -> NextBatch {
         let ends = Instant::now() + patience;
         let mut state = self.lock();
         let calls = state.calls;
         loop {
-            if let Some(batch) = state.take(worker, models, Fill::Any) {
-                return Taken::Batch(batch);
+            if let Some(batch) = state.take(worker, models, BatchFill::Any) {
+                return NextBatch::Batch(batch);
             }
             if state.closed {
-                return Taken::Closed;
+                return NextBatch::Closed;
             }
             let left = ends.saturating_duration_since(Instant::now());
             if left.is_zero() || state.calls != calls {
-                return Taken::Nothing;
+                return NextBatch::Nothing;
             }
             state.idle += 1;
             let waited = self.changed.wait_timeout(state, left);
@@ -259,11 +262,11 @@ impl Queue {
 
     /// The next batch of one of `models` for `worker`, if waiting longer could not make it larger.
     pub(crate) fn take_full(&self, worker: usize, models: &[ModelId]) -> Option<Batch> {
-        self.lock().take(worker, models, Fill::Full)
+        self.lock().take(worker, models, BatchFill::Full)
     }
 
     /// Tells the workers that wait for rows that there are some.
-    fn wake(&self, state: MutexGuard<'_, State>) {
+    fn wake(&self, state: MutexGuard<'_, QueueState>) {
         let is_anyone_waiting = state.idle > 0;
         drop(state);
         if is_anyone_waiting {
@@ -319,12 +322,12 @@ impl Queue {
 
     /// The lock is held for moves of small values only, so that a panic while it is held leaves the
     /// state whole.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     /// Answers the rows that no worker is left for.
     fn answer_hopeless(&mut self) {
         for line in self.models.values_mut() {
@@ -333,7 +336,7 @@ impl State {
     }
 
     /// The batch whose most urgent row is the most urgent of all `models`.
-    fn take(&mut self, worker: usize, models: &[ModelId], fill: Fill) -> Option<Batch> {
+    fn take(&mut self, worker: usize, models: &[ModelId], fill: BatchFill) -> Option<Batch> {
         let now = Instant::now();
         let mut urgent: Option<(Instant, ModelId)> = None;
         for model in models {

@@ -34,13 +34,13 @@ fn any(model: ModelId) -> Address {
     }
 }
 
-fn submit(queue: &Queue, address: Address, rows: Vec<Row>) -> Result<Receivers, Refused> {
+fn submit(queue: &Queue, address: Address, rows: Vec<Row>) -> Result<Receivers, SubmitError> {
     queue.submit(address, rows, Instant::now() + MINUTE)
 }
 
 fn taken(queue: &Queue, worker: usize, models: &[ModelId]) -> Option<Batch> {
     match queue.take(worker, models, Duration::ZERO) {
-        Taken::Batch(batch) => Some(batch),
+        NextBatch::Batch(batch) => Some(batch),
         _ => None,
     }
 }
@@ -84,7 +84,7 @@ fn each_model_has_room_of_its_own() {
     let _one = submit(&queue, any(one), vec![row(1)]).unwrap();
     let refused = submit(&queue, any(one), vec![row(1)]).unwrap_err();
     let (waiting, wait) = (1, None);
-    assert_eq!(refused, Refused::Full { waiting, wait });
+    assert_eq!(refused, SubmitError::Full { waiting, wait });
     let _two = submit(&queue, any(two), vec![row(1)]).unwrap();
 }
 
@@ -94,9 +94,9 @@ fn a_request_is_accepted_as_a_whole_or_not_at_all() {
     let _first = submit(&queue, any(model), vec![row(2); 2]).unwrap();
     let refused = submit(&queue, any(model), vec![row(2); 2]).unwrap_err();
     let (waiting, wait) = (2, None);
-    assert_eq!(refused, Refused::Full { waiting, wait });
+    assert_eq!(refused, SubmitError::Full { waiting, wait });
     let refused = submit(&queue, any(model), vec![row(2); 4]).unwrap_err();
-    assert_eq!(refused, Refused::TooMany { rows: 4 });
+    assert_eq!(refused, SubmitError::TooMany { rows: 4 });
     assert_eq!(tokens(&queue, 0, &[model]).len(), 2);
     assert!(tokens(&queue, 0, &[model]).is_empty());
 }
@@ -127,9 +127,9 @@ fn a_closed_queue_hands_out_what_it_accepted() {
     let _waiting = submit(&queue, any(model), vec![row(2)]).unwrap();
     queue.close();
     let refused = submit(&queue, any(model), vec![row(2)]).unwrap_err();
-    assert_eq!(refused, Refused::Closed);
+    assert_eq!(refused, SubmitError::Closed);
     assert_eq!(tokens(&queue, 0, &[model]), [2]);
-    assert!(matches!(queue.take(0, &[model], MINUTE), Taken::Closed));
+    assert!(matches!(queue.take(0, &[model], MINUTE), NextBatch::Closed));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_row_that_ended_workers_runs_alone_and_is_refused_afterwards() {
         "these may run together"
     );
     let refused = submit(&queue, any(model), vec![row(3), row(2)]).unwrap_err();
-    assert_eq!(refused, Refused::Killer);
+    assert_eq!(refused, SubmitError::Quarantined);
     let _same_for_another = submit(&queue, any(other), vec![row(2)]).unwrap();
 }
 
@@ -187,7 +187,7 @@ fn nothing_waits_for_workers_that_cannot_be_started() {
     queue.set_broken(1, true);
     assert_eq!(receivers[0].try_recv(), Ok(Err(RowError::Broken)));
     let refused = submit(&queue, any(model), vec![row(1)]).unwrap_err();
-    assert_eq!(refused, Refused::Broken);
+    assert_eq!(refused, SubmitError::Broken);
     queue.set_broken(1, false);
     let _waiting = submit(&queue, any(model), vec![row(1)]).unwrap();
 }
@@ -202,12 +202,12 @@ fn what_waits_for_a_model_that_goes_is_answered() {
     assert_eq!(pinned[0].try_recv(), Ok(Err(RowError::Gone)));
     assert!(free[0].try_recv().is_err());
     let late = submit(&queue, Address { model, worker }, vec![row(1)]);
-    assert_eq!(late.unwrap_err(), Refused::Gone);
+    assert_eq!(late.unwrap_err(), SubmitError::Gone);
     let batch = taken(&queue, 0, &[model]).unwrap();
     queue.shut(model);
     queue.put_back(batch.jobs);
     assert_eq!(free[0].try_recv(), Ok(Err(RowError::Gone)));
     let refused = submit(&queue, any(model), vec![row(2)]).unwrap_err();
-    assert_eq!(refused, Refused::Gone);
+    assert_eq!(refused, SubmitError::Gone);
     let _other = submit(&queue, any(other), vec![row(2)]).unwrap();
 }

@@ -16,7 +16,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::failure::Failure;
 use crate::files;
 use crate::serve::http::access::rate::Rate;
-use crate::serve::http::reloaded::{Content, Reloaded};
+use crate::serve::http::reloaded::{FileContent, Reloaded};
 
 /// Names are in the log.
 const NAME_CHARACTERS_MAX: usize = 64;
@@ -29,7 +29,7 @@ const HELP: &str = "`neuronc key NAME` makes a key and the lines for the file";
 /// What a caller may do; every request has one in its extensions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::serve) enum Role {
+pub(in crate::serve) enum CallerRole {
     /// Ask models.
     #[default]
     Predict,
@@ -71,20 +71,20 @@ struct KeyList(Vec<Arc<Key>>);
 /// An entry of the file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    name: Name,
+struct KeyEntry {
+    name: KeyName,
     sha256: Fingerprint,
     #[serde(default)]
-    role: Role,
+    role: CallerRole,
     requests_in_flight: Option<NonZeroUsize>,
     requests_per_second: Option<PerSecond>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-struct Name(String);
+struct KeyName(String);
 
-impl TryFrom<String> for Name {
+impl TryFrom<String> for KeyName {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
@@ -152,21 +152,21 @@ impl TryFrom<f64> for PerSecond {
 /// A key and what is going on with it.
 #[derive(Debug)]
 pub(super) struct Key {
-    entry: Entry,
+    entry: KeyEntry,
     in_flight: AtomicUsize,
     rate: Option<Mutex<Rate>>,
 }
 
 /// Why a request of a key is not taken.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Beyond {
+pub(super) enum KeyLimitReached {
     InFlight(usize),
     /// How long to wait.
     Rate(Duration),
 }
 
 impl Key {
-    fn new(entry: Entry) -> Self {
+    fn new(entry: KeyEntry) -> Self {
         let rate = entry.requests_per_second;
         Self {
             rate: rate.map(|PerSecond(rate)| Mutex::new(Rate::new(rate, Instant::now()))),
@@ -179,22 +179,22 @@ impl Key {
         &self.entry.name.0
     }
 
-    pub(super) fn role(&self) -> Role {
+    pub(super) fn role(&self) -> CallerRole {
         self.entry.role
     }
 
     /// Takes a request, which counts until what is given back is dropped.
-    pub(super) fn take(self: &Arc<Self>) -> Result<Taken, Beyond> {
+    pub(super) fn take(self: &Arc<Self>) -> Result<KeySlot, KeyLimitReached> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let taken = Taken(Arc::clone(self));
+        let taken = KeySlot(Arc::clone(self));
         if let Some(limit) = self.entry.requests_in_flight
             && before >= limit.get()
         {
-            return Err(Beyond::InFlight(limit.get()));
+            return Err(KeyLimitReached::InFlight(limit.get()));
         }
         if let Some(rate) = &self.rate {
             let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
-            rate.take(Instant::now()).map_err(Beyond::Rate)?;
+            rate.take(Instant::now()).map_err(KeyLimitReached::Rate)?;
         }
         Ok(taken)
     }
@@ -202,16 +202,16 @@ impl Key {
 
 /// A request of a key that is being answered.
 #[derive(Debug)]
-pub(super) struct Taken(Arc<Key>);
+pub(super) struct KeySlot(Arc<Key>);
 
-impl Drop for Taken {
+impl Drop for KeySlot {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Entries that stay as they are keep what is going on with them.
-fn read(files: &[Content], old: Option<&KeyList>) -> Result<KeyList> {
+fn read(files: &[FileContent], old: Option<&KeyList>) -> Result<KeyList> {
     let [file] = files else {
         return Err(Failure::usage("there is one file of keys").into());
     };
@@ -223,7 +223,7 @@ fn read(files: &[Content], old: Option<&KeyList>) -> Result<KeyList> {
             .help(HELP)
     };
     let text = std::str::from_utf8(&file.bytes).map_err(|error| refused(error.to_string()))?;
-    let entries: Vec<Entry> = files::parse_yaml(text, "keys").map_err(|error| {
+    let entries: Vec<KeyEntry> = files::parse_yaml(text, "keys").map_err(|error| {
         // The place and the reason, but not the lines: they may have a key in them by mistake.
         let whole = format!("{:#}", error.root_cause());
         refused(first_sentence(&whole))
@@ -242,7 +242,7 @@ fn read(files: &[Content], old: Option<&KeyList>) -> Result<KeyList> {
             return Err(refused(format!("`{name}` has the key of another entry")).into());
         }
     }
-    let kept = |entry: Entry| {
+    let kept = |entry: KeyEntry| {
         let mut old = old.iter().flat_map(|old| &old.0);
         match old.find(|key| key.entry == entry) {
             Some(key) => Arc::clone(key),
@@ -268,8 +268,8 @@ mod tests {
 
     use super::*;
 
-    fn content(text: &str) -> [Content; 1] {
-        [Content {
+    fn content(text: &str) -> [FileContent; 1] {
+        [FileContent {
             path: PathBuf::from("keys.yaml"),
             bytes: text.as_bytes().to_vec(),
         }]
@@ -325,7 +325,7 @@ mod tests {
         let _held = (before.0[0].take().unwrap(), before.0[1].take().unwrap());
         let changed = entry("b", "three", limit);
         let after = read(&content(&format!("{a}{changed}")), Some(&before)).unwrap();
-        assert_eq!(after.0[0].take().unwrap_err(), Beyond::InFlight(1));
+        assert_eq!(after.0[0].take().unwrap_err(), KeyLimitReached::InFlight(1));
         assert!(after.0[1].take().is_ok());
     }
 
@@ -341,9 +341,9 @@ mod tests {
         );
         let key = list.unwrap().0.remove(0);
         let held = key.take().unwrap();
-        assert_eq!(key.take().unwrap_err(), Beyond::InFlight(1));
+        assert_eq!(key.take().unwrap_err(), KeyLimitReached::InFlight(1));
         drop(held);
-        assert!(matches!(key.take(), Err(Beyond::Rate(_))));
+        assert!(matches!(key.take(), Err(KeyLimitReached::Rate(_))));
         assert_eq!(key.in_flight.load(Ordering::Relaxed), 0);
     }
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::serve::http::access::keys::{Beyond, Key, Role};
+use crate::serve::http::access::keys::{CallerRole, Key, KeyLimitReached};
 use crate::serve::http::listener_options::ListenerOptions;
 use crate::serve::http::protocol::Protocols;
 use crate::serve::request::refusal::{Code, Refusal};
@@ -34,7 +34,7 @@ impl Caller {
 pub(in crate::serve) struct Access {
     pub(in crate::serve) options: Arc<ListenerOptions>,
     /// The role of everybody where there are no keys.
-    pub(in crate::serve) keyless: Role,
+    pub(in crate::serve) keyless: CallerRole,
     pub(in crate::serve) protocols: &'static Protocols,
 }
 
@@ -51,7 +51,7 @@ pub(in crate::serve) async fn checked(
     let protocols = access.protocols;
     let route = request.extensions().get::<MatchedPath>();
     if route.is_some_and(|route| protocols.is_open(route.as_str())) {
-        request.extensions_mut().insert(Role::Predict);
+        request.extensions_mut().insert(CallerRole::Predict);
         return next.run(request).await;
     }
     let refuse = |refusal| protocols.refuse(request.uri().path(), refusal);
@@ -78,7 +78,7 @@ pub(in crate::serve) async fn require_admin(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.extensions().get() == Some(&Role::Admin) {
+    if request.extensions().get() == Some(&CallerRole::Admin) {
         return next.run(request).await;
     }
     let refusal = Refusal::new(Code::Forbidden, "this is for admins")
@@ -115,13 +115,13 @@ fn unknown(refuse: impl FnOnce(Refusal) -> Response, has_key: bool) -> Response 
     response
 }
 
-fn too_much(refuse: impl FnOnce(Refusal) -> Response, beyond: Beyond) -> Response {
+fn too_much(refuse: impl FnOnce(Refusal) -> Response, beyond: KeyLimitReached) -> Response {
     let (message, seconds) = match beyond {
-        Beyond::InFlight(limit) => (
+        KeyLimitReached::InFlight(limit) => (
             format!("{limit} requests of this key are being answered"),
             1,
         ),
-        Beyond::Rate(wait) => (
+        KeyLimitReached::Rate(wait) => (
             "this key has had its requests of this second".to_owned(),
             wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
         ),

@@ -17,14 +17,14 @@ const FETCH_SITE: &str = "sec-fetch-site";
 
 /// How a listener is reached.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::serve) struct Reach {
+pub(in crate::serve) struct ListenerReach {
     /// By this machine alone.
     pub(in crate::serve) is_loopback: bool,
 }
 
 /// Lets requests that may change something pass only where no page of another site sent them.
 pub(in crate::serve) async fn own_site(
-    State((reach, protocols)): State<(Reach, &'static Protocols)>,
+    State((reach, protocols)): State<(ListenerReach, &'static Protocols)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -37,7 +37,7 @@ pub(in crate::serve) async fn own_site(
     protocols.refuse(request.uri().path(), refusal)
 }
 
-fn is_foreign(headers: &HeaderMap, uri: &Uri, reach: Reach) -> bool {
+fn is_foreign(headers: &HeaderMap, uri: &Uri, reach: ListenerReach) -> bool {
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let site = headers.get(FETCH_SITE).map(text);
     if site.is_some_and(|site| !["same-origin", "none"].contains(&&*site)) {
@@ -104,7 +104,7 @@ mod tests {
                     headers.insert(name, HeaderValue::from_static(value));
                 }
             }
-            let reach = Reach { is_loopback };
+            let reach = ListenerReach { is_loopback };
             let found = is_foreign(&headers, &Uri::from_static("/admin"), reach);
             assert_eq!(found, foreign, "{host} {origin} {site}");
         }
@@ -112,7 +112,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("origin", HeaderValue::from_static("http://127.0.0.1:8081"));
         let uri = Uri::from_static("http://127.0.0.1:8081/admin");
-        let reach = Reach { is_loopback: true };
+        let reach = ListenerReach { is_loopback: true };
         assert!(!is_foreign(&headers, &uri, reach));
     }
 }

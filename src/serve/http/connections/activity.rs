@@ -37,7 +37,7 @@ pub(super) enum Overdue {
 pub(super) struct Activity {
     begun: Instant,
     version: AtomicU8,
-    /// Requests whose answer has not been handed over to its end.
+    /// BoundedTasks whose answer has not been handed over to its end.
     in_flight: AtomicUsize,
     /// Those of them that have no answer yet.
     computing: AtomicUsize,

@@ -52,7 +52,7 @@ impl fmt::Display for TooSlow {
 impl Error for TooSlow {}
 
 /// The body of a request, which has to come in a certain time.
-pub(super) struct Received {
+pub(super) struct TimedBody {
     /// Always there, until this is dropped.
     body: Option<Incoming>,
     /// While more is to come.
@@ -64,7 +64,7 @@ pub(super) struct Received {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-impl Received {
+impl TimedBody {
     pub(super) fn new(
         body: Incoming,
         version: Version,
@@ -95,7 +95,7 @@ async fn read_off(body: Incoming) {
     }
 }
 
-impl HttpBody for Received {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
@@ -134,7 +134,7 @@ impl HttpBody for Received {
     }
 }
 
-impl Drop for Received {
+impl Drop for TimedBody {
     fn drop(&mut self) {
         let Some(receiving) = self.receiving.take() else {
             return;
@@ -154,7 +154,7 @@ impl Drop for Received {
 }
 
 /// The body of an answer; its request is in flight until it was handed over.
-pub(super) struct Answered {
+pub(super) struct AnswerBody {
     body: Body,
     _in_flight: InFlight,
     /// The connection is that of other requests, too.
@@ -163,7 +163,7 @@ pub(super) struct Answered {
     rest: Bytes,
 }
 
-impl Answered {
+impl AnswerBody {
     pub(super) fn new(body: Body, in_flight: InFlight, version: Version) -> Self {
         let is_shared = version == Version::HTTP_2;
         if is_shared {
@@ -184,7 +184,7 @@ impl Answered {
     }
 }
 
-impl HttpBody for Answered {
+impl HttpBody for AnswerBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -10,27 +10,27 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why, as a code of `docs/serve.md` and in words, and the head of the answer.
-pub(super) struct Early {
+pub(super) struct EarlyRefusal {
     pub(super) code: &'static str,
     error: &'static str,
     head: &'static str,
 }
 
 /// There are as many connections as there is place for.
-pub(super) const NO_PLACE: Early = Early {
+pub(super) const NO_PLACE: EarlyRefusal = EarlyRefusal {
     code: "too_many_connections",
     error: "the server has as many connections as it can hold",
     head: "503 Service Unavailable\r\nretry-after: 1",
 };
 
 /// The server speaks TLS, and the client does not.
-pub(super) const NO_TLS: Early = Early {
+pub(super) const NO_TLS: EarlyRefusal = EarlyRefusal {
     code: "no_tls",
     error: "this port speaks TLS: begin the URL with https://",
     head: "400 Bad Request",
 };
 
-impl Early {
+impl EarlyRefusal {
     /// Says so, and waits until that was read: what is closed before may never be.
     pub(super) async fn send(&self, stream: TcpStream) {
         // A client that does not read it has only itself to blame.

@@ -21,10 +21,10 @@ use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 use crate::serve::http::connections::activity::{Activity, Overdue};
-use crate::serve::http::connections::body::{Answered, Received};
+use crate::serve::http::connections::body::{AnswerBody, TimedBody};
 use crate::serve::http::connections::early::NO_TLS;
-use crate::serve::http::connections::shared::Requests;
-use crate::serve::http::connections::stream::{Stream, Transport};
+use crate::serve::http::connections::shared::BoundedTasks;
+use crate::serve::http::connections::stream::{ClientStream, Transport};
 use crate::serve::http::listener_options::ListenerOptions;
 use crate::serve::http::tls::Tls;
 use crate::serve::limits::Limits;
@@ -42,7 +42,7 @@ pub(in crate::serve::http) struct Connections {
     pub(super) frontend: Arc<Frontend>,
     pub(super) options: Arc<ListenerOptions>,
     pub(super) limits: Limits,
-    http: Builder<Requests>,
+    http: Builder<BoundedTasks>,
 }
 
 impl Connections {
@@ -51,7 +51,7 @@ impl Connections {
         options: Arc<ListenerOptions>,
     ) -> Self {
         let limits = frontend.served.limits;
-        let mut http = Builder::new(Requests { time: limits.body });
+        let mut http = Builder::new(BoundedTasks { time: limits.body });
         // `activity` has the times.
         http.http1()
             .header_read_timeout(None)
@@ -97,7 +97,7 @@ impl Connections {
             }
         };
         let activity = Activity::new();
-        let io = TokioIo::new(Stream::new(transport, Arc::clone(&activity)));
+        let io = TokioIo::new(ClientStream::new(transport, Arc::clone(&activity)));
         let service = service_fn(|request| self.answer(request, peer, &app, &activity));
         let connection = self.http.serve_connection(io, service);
         let end = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
@@ -124,23 +124,23 @@ impl Connections {
         peer: SocketAddr,
         app: &Router,
         activity: &Arc<Activity>,
-    ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + Send + use<> {
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
         let version = request.version();
         let (in_flight, computing) = activity.begin(version);
         if self.options.log_requests {
             request.extensions_mut().insert(Peer(peer));
         }
         let time = self.limits.body;
-        let request = request.map(|body| Received::new(body, version, activity, time));
+        let request = request.map(|body| TimedBody::new(body, version, activity, time));
         let response = app.clone().call(request);
         async move {
             let response = response.await?;
             drop(computing);
-            Ok(response.map(|body| Answered::new(body, in_flight, version)))
+            Ok(response.map(|body| AnswerBody::new(body, in_flight, version)))
         }
     }
 
-    /// Runs a connection until it ends by itself, the server ends, or its time is over; `end` has it
+    /// BucketCounters a connection until it ends by itself, the server ends, or its time is over; `end` has it
     /// answer what it has begun to read, and nothing more.
     async fn watch<C: Future>(
         &self,

@@ -26,13 +26,13 @@ pub(super) fn took() {
     let _ = TOOK.try_with(|took| took.set(Some(Instant::now())));
 }
 
-/// Runs requests in tasks, and drops those whose client takes nothing of the answer for so long.
+/// BucketCounters requests in tasks, and drops those whose client takes nothing of the answer for so long.
 #[derive(Debug, Clone)]
-pub(super) struct Requests {
+pub(super) struct BoundedTasks {
     pub(super) time: Duration,
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Requests {
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for BoundedTasks {
     fn execute(&self, request: F) {
         tokio::spawn(TOOK.scope(Cell::new(None), bounded(request, self.time)));
     }

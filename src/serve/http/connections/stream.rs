@@ -57,7 +57,7 @@ struct Ended {
     alarm: Pin<Box<Sleep>>,
 }
 
-pub(super) struct Stream {
+pub(super) struct ClientStream {
     transport: Transport,
     activity: Arc<Activity>,
     /// The client sends nothing more.
@@ -66,7 +66,7 @@ pub(super) struct Stream {
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
-impl Stream {
+impl ClientStream {
     pub(super) fn new(transport: Transport, activity: Arc<Activity>) -> Self {
         Self {
             transport,
@@ -119,7 +119,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,7 +146,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -51,12 +51,12 @@ pub(super) struct InferRequest {
     parameters: Option<Map<String, Value>>,
     inputs: Vec<InputTensor>,
     /// All of them without.
-    outputs: Option<Vec<AskedOutput>>,
+    outputs: Option<Vec<RequestedOutput>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct AskedOutput {
+struct RequestedOutput {
     name: String,
     #[serde(default)]
     parameters: OutputParameters,
@@ -136,7 +136,7 @@ struct ReadRequest {
     parameters: Map<String, Value>,
     /// Unless an output says otherwise.
     is_binary: bool,
-    outputs: Vec<AskedOutput>,
+    outputs: Vec<RequestedOutput>,
 }
 
 impl ReadRequest {
@@ -261,12 +261,12 @@ fn items(names: &[&str], tensors: Vec<Tensor>) -> Result<Vec<Value>, Invalid> {
 /// The outputs that are asked for, and whether each is to be bytes.
 fn chosen(
     tensors: Vec<Tensor>,
-    asked: &[AskedOutput],
+    asked: &[RequestedOutput],
 ) -> Result<Vec<(Tensor, Option<bool>)>, Refusal> {
     if asked.is_empty() {
         return Ok(tensors.into_iter().map(|tensor| (tensor, None)).collect());
     }
-    let find = |asked: &AskedOutput| {
+    let find = |asked: &RequestedOutput| {
         let found = tensors.iter().find(|tensor| tensor.name == asked.name);
         let found = found.cloned().ok_or_else(|| {
             let names = name_list(tensors.iter().map(|tensor| tensor.name));
@@ -275,7 +275,7 @@ fn chosen(
         })?;
         Ok((found, asked.parameters.binary_data))
     };
-    let is_twice = |(index, output): (usize, &AskedOutput)| {
+    let is_twice = |(index, output): (usize, &RequestedOutput)| {
         asked[..index]
             .iter()
             .any(|before| before.name == output.name)

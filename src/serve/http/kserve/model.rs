@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 
-use crate::serve::core::models::Use;
+use crate::serve::core::models::ModelLease;
 use crate::serve::request::refusal::{Code, Refusal};
 use crate::serve::request::view::ServerView;
 
@@ -14,7 +14,7 @@ pub(super) const VERSION: &str = "1";
 pub(super) type PathParts = Result<Path<Vec<String>>, PathRejection>;
 
 /// The model and version of a path.
-pub(super) fn find(view: &ServerView, parts: PathParts) -> Result<Use, Refusal> {
+pub(super) fn find(view: &ServerView, parts: PathParts) -> Result<ModelLease, Refusal> {
     let parts = parts.map(|Path(parts)| parts).unwrap_or_default();
     let model = view.find_model(parts.first().map_or("", String::as_str))?;
     match parts.get(1) {

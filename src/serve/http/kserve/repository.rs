@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::serve::core::models::ServedModel;
-use crate::serve::http::access::keys::Role;
+use crate::serve::http::access::keys::CallerRole;
 use crate::serve::http::body::RequestBody;
 use crate::serve::http::json;
 use crate::serve::http::kserve::error::KserveResult;
@@ -130,7 +130,7 @@ struct LoadParameters {
 /// served has it.
 async fn load(
     State(view): State<ServerView>,
-    Extension(role): Extension<Role>,
+    Extension(role): Extension<CallerRole>,
     model: Result<Path<String>, PathRejection>,
     body: RequestBody,
 ) -> KserveResult {
@@ -151,7 +151,7 @@ async fn load(
 /// `POST /v2/repository/models/{model}/unload`: for operators. The protocol has no word for `force`.
 async fn unload(
     State(view): State<ServerView>,
-    Extension(role): Extension<Role>,
+    Extension(role): Extension<CallerRole>,
     model: Result<Path<String>, PathRejection>,
 ) -> KserveResult {
     if is_for_operators(&view, role) {
@@ -163,8 +163,8 @@ async fn unload(
     Err(for_operators().into())
 }
 
-fn is_for_operators(view: &ServerView, role: Role) -> bool {
-    view.role == ListenerRole::Management && role == Role::Admin
+fn is_for_operators(view: &ServerView, role: CallerRole) -> bool {
+    view.role == ListenerRole::Management && role == CallerRole::Admin
 }
 
 fn for_operators() -> Refusal {

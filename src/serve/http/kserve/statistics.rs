@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::serve::core::models::ServedModel;
-use crate::serve::core::statistics::{Duties, Duty};
+use crate::serve::core::statistics::{CountAndTime, InferenceTimes};
 use crate::serve::http::kserve::error::KserveResult;
 use crate::serve::http::kserve::model::{PathParts, VERSION, find};
 use crate::serve::request::view::ServerView;
@@ -28,14 +28,14 @@ struct ModelStatistics<'a> {
     inference_count: u64,
     /// Batches that ran.
     execution_count: u64,
-    inference_stats: Duties,
+    inference_stats: InferenceTimes,
     batch_stats: Vec<BatchStatistics>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct BatchStatistics {
     batch_size: usize,
-    compute_infer: Duty,
+    compute_infer: CountAndTime,
 }
 
 /// `GET /v2/models/stats`.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::sentence;
 use crate::placement::cores::CoreList;
-use crate::serve::core::aliases::Target;
-use crate::serve::core::management::{Outcome, Trouble, Wish};
+use crate::serve::core::aliases::AliasTarget;
+use crate::serve::core::management::{ChangeError, ChangeOutcome, DesiredState};
 use crate::serve::core::names::check_model_name;
 use crate::serve::core::state::ServedState;
 use crate::serve::http::body::RequestBody;
@@ -104,7 +104,7 @@ pub(in crate::serve::http) async fn load(
     cores: Option<CoreList>,
 ) -> ChangeResponse {
     change(view, move |served| {
-        let wish = Wish {
+        let wish = DesiredState {
             bundle: bundle.as_deref(),
             cores: cores.as_ref(),
         };
@@ -133,7 +133,7 @@ pub(super) async fn put_alias(
 ) -> ChangeResponse {
     let name = name_of(name)?;
     let request: AliasRequest = json::parse(&body.bytes()?)?;
-    let target = |(model, weight)| Target { model, weight };
+    let target = |(model, weight)| AliasTarget { model, weight };
     let targets = request.models.into_iter().map(target).collect();
     change(&view, move |served| served.put_alias(&name, targets)).await
 }
@@ -175,7 +175,7 @@ fn core_list(text: Option<&str>) -> Result<Option<CoreList>, Refusal> {
 /// Makes a change where it may take its time. It goes on when the client hangs up.
 async fn change(
     view: &ServerView,
-    make: impl FnOnce(&ServedState) -> Result<Outcome, Trouble> + Send + 'static,
+    make: impl FnOnce(&ServedState) -> Result<ChangeOutcome, ChangeError> + Send + 'static,
 ) -> ChangeResponse {
     let frontend = Arc::clone(&view.frontend);
     let made = tokio::task::spawn_blocking(move || make(&frontend.served)).await;
@@ -187,7 +187,7 @@ async fn change(
         )
     })?;
     match made {
-        Ok(Outcome { changed, message }) => {
+        Ok(ChangeOutcome { changed, message }) => {
             tracing::info!(changed, "management: {message}");
             Ok(Json(ChangeAnswer { changed, message }))
         }
@@ -195,12 +195,12 @@ async fn change(
     }
 }
 
-fn refused(trouble: Trouble) -> Refusal {
+fn refused(trouble: ChangeError) -> Refusal {
     let (code, message) = match trouble {
-        Trouble::Unknown(message) => (Code::UnknownModel, message),
-        Trouble::Invalid(message) => (Code::Invalid(InvalidCode::BadParameter), message),
-        Trouble::Conflict(message) => (Code::Conflict, message),
-        Trouble::Failed(message) => (Code::ChangeFailed, message),
+        ChangeError::Unknown(message) => (Code::UnknownModel, message),
+        ChangeError::Invalid(message) => (Code::Invalid(InvalidCode::BadParameter), message),
+        ChangeError::Conflict(message) => (Code::Conflict, message),
+        ChangeError::Failed(message) => (Code::ChangeFailed, message),
     };
     tracing::warn!("management: {message}");
     Refusal::new(code, message)

@@ -10,10 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::core::aliases::{Alias, Target};
-use crate::serve::core::counters::Tally;
+use crate::serve::core::aliases::{Alias, AliasTarget};
+use crate::serve::core::counters::WorkCounts;
 use crate::serve::core::models::ServedModel;
-use crate::serve::core::worker::{Core, CoreState, Status};
+use crate::serve::core::worker::{ServedWorker, WorkerState, WorkerStatus};
 use crate::serve::request::view::ServerView;
 
 /// Raised when a key of [`ServerStatus`] changes its meaning or goes away.
@@ -72,7 +72,7 @@ pub struct CoreStatus {
     /// How long it worked, on what it works on as well.
     pub busy_seconds: f64,
     /// What is done.
-    pub total: Work,
+    pub total: WorkDone,
     pub buckets: Vec<BucketWork>,
 }
 
@@ -95,7 +95,7 @@ pub struct IncidentStatus {
 
 /// What was run.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Work {
+pub struct WorkDone {
     pub batches: u64,
     pub rows: u64,
     pub padding_rows: u64,
@@ -111,7 +111,7 @@ pub struct BucketWork {
     /// Such as `8x128`.
     pub bucket: String,
     #[serde(flatten)]
-    pub work: Work,
+    pub work: WorkDone,
 }
 
 /// A model that is served.
@@ -184,7 +184,7 @@ fn core_list(view: &ServerView) -> Vec<CoreStatus> {
         .collect()
 }
 
-fn core_status(core: &Core) -> CoreStatus {
+fn core_status(core: &ServedWorker) -> CoreStatus {
     let status = core.status();
     let (state, pid, cause) = words(&status.state);
     let models = status.wanted.iter();
@@ -220,19 +220,19 @@ fn core_status(core: &Core) -> CoreStatus {
 
 /// A state in a word, with its process and its cause.
 pub(in crate::serve::http) fn words(
-    state: &CoreState,
+    state: &WorkerState,
 ) -> (&'static str, Option<u32>, Option<String>) {
     match state {
-        CoreState::Starting => ("starting", None, None),
-        CoreState::Ready { process_id } => ("ready", *process_id, None),
-        CoreState::Empty => ("empty", None, None),
-        CoreState::Down { cause } => ("down", None, Some(cause.clone())),
-        CoreState::Broken { cause } => ("broken", None, Some(cause.clone())),
-        CoreState::Closed => ("closed", None, None),
+        WorkerState::Starting => ("starting", None, None),
+        WorkerState::Ready { process_id } => ("ready", *process_id, None),
+        WorkerState::Empty => ("empty", None, None),
+        WorkerState::Down { cause } => ("down", None, Some(cause.clone())),
+        WorkerState::Broken { cause } => ("broken", None, Some(cause.clone())),
+        WorkerState::Closed => ("closed", None, None),
     }
 }
 
-fn held(model: &ServedModel, status: &Status) -> HeldModel {
+fn held(model: &ServedModel, status: &WorkerStatus) -> HeldModel {
     let failure = status.failed.get(&model.id);
     let cause = failure.map(|failure| failure.why.clone());
     let state = match (status.held.contains(&model.id), &cause) {
@@ -272,7 +272,7 @@ fn model_list(view: &ServerView) -> Vec<ModelStatus> {
 }
 
 fn alias_map(view: &ServerView) -> BTreeMap<String, AliasStatus> {
-    let weights = |targets: &[Target]| {
+    let weights = |targets: &[AliasTarget]| {
         let targets = targets.iter();
         targets
             .map(|target| (target.model.clone(), target.weight))
@@ -289,8 +289,8 @@ fn alias_map(view: &ServerView) -> BTreeMap<String, AliasStatus> {
     aliases.into_iter().map(of).collect()
 }
 
-impl From<&Tally> for Work {
-    fn from(tally: &Tally) -> Self {
+impl From<&WorkCounts> for WorkDone {
+    fn from(tally: &WorkCounts) -> Self {
         Self {
             batches: tally.batches,
             rows: tally.rows,

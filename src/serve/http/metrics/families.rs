@@ -15,9 +15,9 @@ use prometheus_client::registry::Unit;
 
 use crate::processes::{self, ProcessStat};
 use crate::runtime::simulated::SIMULATED;
-use crate::serve::core::counters::{Book, Runs, Tally};
+use crate::serve::core::counters::{BucketCounters, CounterValues, WorkCounts};
 use crate::serve::core::histogram::{Histogram, SECONDS, SHARES};
-use crate::serve::core::worker::{Core, CoreState};
+use crate::serve::core::worker::{ServedWorker, WorkerState};
 use crate::serve::http::management::status::words;
 use crate::serve::http::protocol::Protocols;
 use crate::serve::http::traffic::UNKNOWN;
@@ -34,23 +34,23 @@ pub(super) struct Scrape {
 }
 
 /// A core with what it has done.
-struct Seen<'a> {
-    core: &'a Core,
-    state: CoreState,
+struct WorkerSnapshot<'a> {
+    core: &'a ServedWorker,
+    state: WorkerState,
     restarts: u64,
-    book: Book,
+    book: CounterValues,
 }
 
 /// A name with its unit, what it is, and how it is read.
-type Family = (&'static str, Option<Unit>, &'static str, MetricType);
+type MetricFamily = (&'static str, Option<Unit>, &'static str, MetricType);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let cores: Vec<Seen<'_>> = self
+        let cores: Vec<WorkerSnapshot<'_>> = self
             .view
             .workers()
             .iter()
-            .map(|core| Seen::of(core))
+            .map(|core| WorkerSnapshot::of(core))
             .collect();
         self.server(&mut encoder)?;
         self.requests(&mut encoder)?;
@@ -62,8 +62,8 @@ impl Collector for Scrape {
     }
 }
 
-impl<'a> Seen<'a> {
-    fn of(core: &'a Core) -> Self {
+impl<'a> WorkerSnapshot<'a> {
+    fn of(core: &'a ServedWorker) -> Self {
         let status = core.status();
         let mut book = core.ledger.book();
         for model in &status.wanted {
@@ -119,7 +119,7 @@ impl Scrape {
         family(encoder, gauge("neuronc_connections_open", what), |out| {
             out.encode_gauge(&(traffic.connections() as u64))
         })?;
-        let what = "Requests that were answered.";
+        let what = "BoundedTasks that were answered.";
         family(encoder, counter("neuronc_requests", what), |out| {
             for (route, statuses) in &account.answered {
                 for (status, count) in statuses {
@@ -134,11 +134,11 @@ impl Scrape {
             }
             Ok(())
         })?;
-        let what = "Requests that are not yet answered.";
+        let what = "BoundedTasks that are not yet answered.";
         family(encoder, gauge("neuronc_requests_open", what), |out| {
             out.encode_gauge(&(traffic.open() as u64))
         })?;
-        let what = "Requests and connections that were refused, by the code of the refusal.";
+        let what = "BoundedTasks and connections that were refused, by the code of the refusal.";
         family(encoder, counter("neuronc_refusals", what), |out| {
             for (reason, count) in &account.refused {
                 add(out, &[("reason", *reason)], *count)?;
@@ -156,8 +156,12 @@ impl Scrape {
         })
     }
 
-    fn models(&self, encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Result {
-        let of_all = |name: &str, bounds, pick: fn(&Book, &str) -> Option<Histogram>| {
+    fn models(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        cores: &[WorkerSnapshot<'_>],
+    ) -> fmt::Result {
+        let of_all = |name: &str, bounds, pick: fn(&CounterValues, &str) -> Option<Histogram>| {
             let mut all = Histogram::new(bounds);
             let books = cores.iter().map(|core| &core.book);
             for one in books.filter_map(|book| pick(book, name)) {
@@ -168,13 +172,14 @@ impl Scrape {
         let what = "Time that a row waited until the run of its batch began.";
         family(encoder, times("neuronc_queue_duration", what), |out| {
             for name in self.model_names() {
-                let waits = |book: &Book, name: &str| Some(book.arrivals.get(name)?.waits.clone());
+                let waits =
+                    |book: &CounterValues, name: &str| Some(book.arrivals.get(name)?.waits.clone());
                 spread(out, &[("model", &*name)], &of_all(&name, SECONDS, waits))?;
             }
             Ok(())
         })?;
         let what = "The share of a batch's rows that were not padding.";
-        let fill: Family = (
+        let fill: MetricFamily = (
             "neuronc_batch_fill",
             Some(Unit::Other("ratio".to_owned())),
             what,
@@ -182,7 +187,8 @@ impl Scrape {
         );
         family(encoder, fill, |out| {
             for name in self.model_names() {
-                let fills = |book: &Book, name: &str| Some(book.arrivals.get(name)?.fills.clone());
+                let fills =
+                    |book: &CounterValues, name: &str| Some(book.arrivals.get(name)?.fills.clone());
                 spread(out, &[("model", &*name)], &of_all(&name, SHARES, fills))?;
             }
             Ok(())
@@ -199,7 +205,7 @@ impl Scrape {
         let what = "Cores that would answer a request for the model.";
         family(encoder, gauge("neuronc_model_cores", what), |out| {
             for model in &models {
-                let is_ready = |core: &&Arc<Core>| core.is_ready_for(model.id);
+                let is_ready = |core: &&Arc<ServedWorker>| core.is_ready_for(model.id);
                 let ready = self.view.workers().iter().filter(is_ready).count();
                 set(out, &[("model", &*model.name)], ready as u64)?;
             }
@@ -222,8 +228,8 @@ impl Scrape {
 }
 
 /// What was run, by model, bucket and core.
-fn runs(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Result {
-    type Count = fn(&Tally) -> u64;
+fn runs(encoder: &mut DescriptorEncoder<'_>, cores: &[WorkerSnapshot<'_>]) -> fmt::Result {
+    type Count = fn(&WorkCounts) -> u64;
     let counts: [(&'static str, &'static str, Count); 5] = [
         ("neuronc_batches", "Batches that were run.", |t| t.batches),
         ("neuronc_rows", "Rows that were run.", |t| t.rows),
@@ -253,8 +259,8 @@ fn runs(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Result 
 }
 
 fn each_run(
-    cores: &[Seen<'_>],
-    mut write: impl FnMut(&[(&str, &str); 3], &Runs) -> fmt::Result,
+    cores: &[WorkerSnapshot<'_>],
+    mut write: impl FnMut(&[(&str, &str); 3], &BucketCounters) -> fmt::Result,
 ) -> fmt::Result {
     for core in cores {
         for ((model, bucket), runs) in &core.book.runs {
@@ -270,7 +276,7 @@ fn each_run(
     Ok(())
 }
 
-fn core_states(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Result {
+fn core_states(encoder: &mut DescriptorEncoder<'_>, cores: &[WorkerSnapshot<'_>]) -> fmt::Result {
     let what = "Time in which the core worked, on what it works on as well.";
     let busy = seconds("neuronc_core_busy", what);
     family(encoder, busy, |out| {
@@ -301,8 +307,8 @@ fn core_states(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::
 }
 
 /// The processes of the workers, where they are processes.
-fn workers(encoder: &mut DescriptorEncoder<'_>, cores: &[Seen<'_>]) -> fmt::Result {
-    let read = |core: &Seen<'_>| ProcessStat::read(Path::new("/"), core.process_id()?);
+fn workers(encoder: &mut DescriptorEncoder<'_>, cores: &[WorkerSnapshot<'_>]) -> fmt::Result {
+    let read = |core: &WorkerSnapshot<'_>| ProcessStat::read(Path::new("/"), core.process_id()?);
     let processes: Vec<(&str, ProcessStat)> = cores
         .iter()
         .filter_map(|core| Some((core.name(), read(core)?)))
@@ -356,7 +362,7 @@ fn front(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         },
     )?;
     let what = "When the front process was started, since 1970.";
-    let start: Family = (
+    let start: MetricFamily = (
         "process_start_time",
         Some(Unit::Seconds),
         what,
@@ -368,30 +374,30 @@ fn front(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     })
 }
 
-fn gauge(name: &'static str, what: &'static str) -> Family {
+fn gauge(name: &'static str, what: &'static str) -> MetricFamily {
     (name, None, what, MetricType::Gauge)
 }
 
-fn bytes(name: &'static str, what: &'static str) -> Family {
+fn bytes(name: &'static str, what: &'static str) -> MetricFamily {
     (name, Some(Unit::Bytes), what, MetricType::Gauge)
 }
 
-fn counter(name: &'static str, what: &'static str) -> Family {
+fn counter(name: &'static str, what: &'static str) -> MetricFamily {
     (name, None, what, MetricType::Counter)
 }
 
-fn seconds(name: &'static str, what: &'static str) -> Family {
+fn seconds(name: &'static str, what: &'static str) -> MetricFamily {
     (name, Some(Unit::Seconds), what, MetricType::Counter)
 }
 
-fn times(name: &'static str, what: &'static str) -> Family {
+fn times(name: &'static str, what: &'static str) -> MetricFamily {
     (name, Some(Unit::Seconds), what, MetricType::Histogram)
 }
 
 /// Writes what a family is, and its values.
 fn family(
     encoder: &mut DescriptorEncoder<'_>,
-    (name, unit, what, kind): Family,
+    (name, unit, what, kind): MetricFamily,
     values: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
 ) -> fmt::Result {
     let mut out = encoder.encode_descriptor(name, what, unit.as_ref(), kind)?;

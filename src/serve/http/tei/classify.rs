@@ -13,7 +13,7 @@ use crate::serve::http::body::RequestBody;
 use crate::serve::http::json;
 use crate::serve::http::tei::cost::{self, TextRequest};
 use crate::serve::http::tei::error::{self, TeiResult};
-use crate::serve::http::tei::model::{self, Named};
+use crate::serve::http::tei::model::{self, NamedModel};
 use crate::serve::http::tei::options::{Direction, truncation};
 use crate::serve::request::refusal::Refusal;
 use crate::serve::request::run::{self, Outputs};
@@ -101,7 +101,7 @@ fn is_classifier(head: &Head) -> bool {
 /// The labels of each text, best first.
 pub(super) async fn predict(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
     body: RequestBody,
 ) -> TeiResult {
     let begun = Instant::now();
@@ -170,7 +170,7 @@ pub(super) struct Rank {
 /// The texts by how well they answer the query, best first.
 pub(super) async fn rerank(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
     body: RequestBody,
 ) -> TeiResult {
     let begun = Instant::now();

@@ -9,12 +9,12 @@ use serde::Deserialize;
 
 use crate::bucket::Row;
 use crate::family::Head;
-use crate::serve::core::models::{ServedModel, Use};
+use crate::serve::core::models::{ModelLease, ServedModel};
 use crate::serve::http::body::RequestBody;
 use crate::serve::http::json;
 use crate::serve::http::tei::cost::{self, TextRequest};
 use crate::serve::http::tei::error::{self, TeiResult};
-use crate::serve::http::tei::model::{self, Named};
+use crate::serve::http::tei::model::{self, NamedModel};
 use crate::serve::http::tei::options::{Direction, no_prompt, truncation, truncation_by};
 use crate::serve::request::refusal::Refusal;
 use crate::serve::request::run::{self, Outputs, PreparedRequest};
@@ -44,7 +44,7 @@ fn yes() -> bool {
 }
 
 /// The first model that gives a vector for a text, or the one that the path names.
-fn embedder(view: &ServerView, named: Named) -> Result<Use, Refusal> {
+fn embedder(view: &ServerView, named: NamedModel) -> Result<ModelLease, Refusal> {
     model::find(view, named, |head| {
         matches!(
             head,
@@ -59,7 +59,7 @@ fn embedder(view: &ServerView, named: Named) -> Result<Use, Refusal> {
 /// One vector for each text.
 pub(super) async fn embed(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
     body: RequestBody,
 ) -> TeiResult {
     let begun = Instant::now();
@@ -111,7 +111,7 @@ pub(super) struct EmbedAllRequest {
 /// One vector for each token of each text, from models that do not pool.
 pub(super) async fn embed_all(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
     body: RequestBody,
 ) -> TeiResult {
     let begun = Instant::now();
@@ -168,7 +168,7 @@ struct SimilarityParameters {
 /// The cosine of each sentence and the source sentence.
 pub(super) async fn similarity(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
     body: RequestBody,
 ) -> TeiResult {
     let begun = Instant::now();
@@ -202,13 +202,13 @@ pub(super) async fn similarity(
         let source = OneOrMany::One(Text::Text(source_sentence));
         let others = OneOrMany::Many(sentences.into_iter().map(Text::Text).collect());
         let embed = |texts, path| feature_extraction::embeddings(model, texts, path, options);
-        Ok::<_, Invalid>(Compared {
+        Ok::<_, Invalid>(ComparedTexts {
             others: embed(&others, "inputs.sentences")?,
             source: embed(&source, "inputs.source_sentence")?,
         })
     };
     let text_request = TextRequest { begun, characters };
-    let write = move |model: &ServedModel, prepared: Compared, mut outputs: Outputs| {
+    let write = move |model: &ServedModel, prepared: ComparedTexts, mut outputs: Outputs| {
         let source: Vec<Vec<f32>> = outputs.values.pop().into_iter().collect();
         let source = prepared.source.vectors(source);
         let source = source.map_err(Refusal::unanswerable)?;
@@ -225,13 +225,13 @@ pub(super) async fn similarity(
 }
 
 /// The texts of a similarity.
-struct Compared {
+struct ComparedTexts {
     others: Embeddings,
     /// A single text.
     source: Embeddings,
 }
 
-impl PreparedRequest for Compared {
+impl PreparedRequest for ComparedTexts {
     /// The source comes last.
     fn take_rows(&mut self) -> Vec<Row> {
         let mut rows = self.others.take_rows();

@@ -13,7 +13,7 @@ use crate::cast::{Cast, CastMode, CastType};
 use crate::family::Head;
 use crate::runtime::simulated::SIMULATED;
 use crate::serve::http::tei::error::TeiRefusal;
-use crate::serve::http::tei::model::{self, Named};
+use crate::serve::http::tei::model::{self, NamedModel};
 use crate::serve::request::view::ServerView;
 use crate::task::TaskModel;
 
@@ -61,7 +61,7 @@ struct Labels {
 
 pub(super) async fn info(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
 ) -> Result<Json<Info>, TeiRefusal> {
     let model = model::find(&view, named, |_| true)?;
     let limits = &view.served().limits;
@@ -124,7 +124,7 @@ fn model_type(model: &TaskModel) -> ModelType {
 /// 200 while a request would be answered.
 pub(super) async fn health(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
 ) -> Result<StatusCode, TeiRefusal> {
     model::find(&view, named, |_| true)?;
     view.check_ready()?;

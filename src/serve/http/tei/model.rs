@@ -4,19 +4,19 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 
 use crate::family::Head;
-use crate::serve::core::models::Use;
+use crate::serve::core::models::ModelLease;
 use crate::serve::request::refusal::Refusal;
 use crate::serve::request::view::ServerView;
 
 /// A path parameter that only the routes under `/tei/{model}` have.
-pub(super) type Named = Result<Option<Path<String>>, PathRejection>;
+pub(super) type NamedModel = Result<Option<Path<String>>, PathRejection>;
 
 /// The model that the path names, or the first one that `is_for` is true of.
 pub(super) fn find(
     view: &ServerView,
-    named: Named,
+    named: NamedModel,
     is_for: impl Fn(&Head) -> bool,
-) -> Result<Use, Refusal> {
+) -> Result<ModelLease, Refusal> {
     match named {
         Ok(Some(Path(name))) => view.find_model(&name),
         Ok(None) => view.default_model(is_for),

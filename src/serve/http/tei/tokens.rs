@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::serve::http::body::RequestBody;
 use crate::serve::http::json;
 use crate::serve::http::tei::error::TeiRefusal;
-use crate::serve::http::tei::model::{self, Named};
+use crate::serve::http::tei::model::{self, NamedModel};
 use crate::serve::http::tei::options::no_prompt;
 use crate::serve::request::run;
 use crate::serve::request::view::ServerView;
@@ -47,7 +47,7 @@ pub(super) struct Token {
 /// The tokens of each text, however long they are.
 pub(super) async fn tokenize(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
     body: RequestBody,
 ) -> Result<Response, TeiRefusal> {
     let request = run::read(body.bytes()?, json::parse::<TokenizeRequest>).await?;
@@ -103,7 +103,7 @@ pub(super) struct DecodeRequest {
 /// The text that each list of ids stands for.
 pub(super) async fn decode(
     State(view): State<ServerView>,
-    named: Named,
+    named: NamedModel,
     body: RequestBody,
 ) -> Result<Response, TeiRefusal> {
     let request = run::read(body.bytes()?, json::parse::<DecodeRequest>).await?;

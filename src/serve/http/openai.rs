@@ -115,6 +115,7 @@ struct Embedding {
 
 /// Tokens, special ones included.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
 struct TokenUsage {
     prompt_tokens: usize,
     total_tokens: usize,

@@ -56,6 +56,7 @@ pub(super) struct InferRequest {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AskedOutput")]
 struct RequestedOutput {
     name: String,
     #[serde(default)]

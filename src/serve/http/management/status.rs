@@ -95,6 +95,7 @@ pub struct IncidentStatus {
 
 /// What was run.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Work")]
 pub struct WorkDone {
     pub batches: u64,
     pub rows: u64,

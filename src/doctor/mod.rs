@@ -1,13 +1,14 @@
 //! Examines what this machine has and lacks for each chip.
 //!
 //! There is one file for each thing that is examined, each a function from paths to plain data ([`facts`])
-//! that judges nothing. [`findings`] turns the facts into problems with their fixes, and [`readiness`] says
+//! that judges nothing. [`findings`] judges the facts, and [`readiness`] says
 //! from the findings what the machine can do for which chip; both are pure. Nothing that is examined fails
 //! the whole: what could not be found out is part of the answer.
 
 pub mod devices;
 pub mod driver;
 pub mod facts;
+pub mod finding;
 pub mod findings;
 pub mod folders;
 pub mod host;
@@ -28,7 +29,7 @@ use std::thread;
 use serde::Serialize;
 
 use crate::doctor::facts::MachineFacts;
-use crate::doctor::findings::Finding;
+use crate::doctor::finding::Finding;
 use crate::doctor::folders::NamedFolder;
 use crate::doctor::readiness::Readiness;
 use crate::doctor::thread_result::joined;

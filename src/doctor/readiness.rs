@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::doctor::findings::{Capability, Finding};
+use crate::doctor::finding::{Capability, Finding};
 use crate::profile::ChipProfile;
 
 /// The readiness of the machine for a chip.

@@ -10,7 +10,7 @@ use crate::cli::terminal::print::{self, AnswerFormat};
 use crate::cli::terminal::wrap::wrap;
 use crate::doctor::devices::DeviceNode;
 use crate::doctor::facts::MachineFacts;
-use crate::doctor::findings::{Finding, FindingSeverity};
+use crate::doctor::finding::{Finding, FindingSeverity};
 use crate::doctor::folders::FolderFacts;
 use crate::doctor::host::HostFacts;
 use crate::doctor::hub::{HubFacts, HubState};

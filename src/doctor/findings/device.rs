@@ -1,7 +1,7 @@
 //! Findings about devices, driver and runtime library of a Neuron chip.
 
 use crate::doctor::facts::MachineFacts;
-use crate::doctor::findings::{Capability, Finding};
+use crate::doctor::finding::{Capability, Finding};
 use crate::doctor::neuron_ls::ListedDevice;
 use crate::doctor::runtime::{self, RuntimeLibrary};
 use crate::doctor::skew::{self, Component};

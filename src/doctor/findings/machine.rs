@@ -1,7 +1,7 @@
 //! Findings about what every chip needs: the executor, memory, disk and the Hub.
 
 use crate::doctor::facts::MachineFacts;
-use crate::doctor::findings::{Capability, Finding};
+use crate::doctor::finding::{Capability, Finding};
 use crate::doctor::folders::{FolderFacts, NamedFolder};
 use crate::doctor::hub::HubState;
 use crate::executor::job::PROTOCOL;

@@ -1,7 +1,7 @@
 //! Findings about the SDK of a Neuron chip: whether an environment has it, and all of it.
 
 use crate::doctor::facts::MachineFacts;
-use crate::doctor::findings::{Capability, Finding};
+use crate::doctor::finding::{Capability, Finding};
 use crate::doctor::sdk::{SdkEnvironment, SdkFit};
 use crate::executor::events::Probed;
 use crate::profile::{ChipProfile, Sdk};

@@ -31,7 +31,7 @@ test: libtorch
 	@scripts/test.sh
 
 # What starts servers, compiles with doubles of an SDK, or builds a plugin.
-SLOW = serve:: bench:: neuron:: plugin:: of_a_neuron_compilation
+SLOW = serve:: bench:: neuron:: plugin:: doctor::sdk of_a_neuron_compilation
 
 test-quick: build
 	cargo test --workspace --lib --bins

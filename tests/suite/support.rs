@@ -69,7 +69,9 @@ impl Workplace {
     /// Traces a model into `bundle` and gives the bundle's path. Committed models are not traced anew
     /// for each test: [`sealed`].
     pub(crate) fn traced(&self, model: &Path, bundle: &str, more: &[&str]) -> PathBuf {
-        if model.starts_with(fixture("")) && self.environment.is_empty() {
+        // An option may be a file that only this test has.
+        let is_own = more.iter().any(|option| self.path(option).exists());
+        if model.starts_with(fixture("")) && self.environment.is_empty() && !is_own {
             sealed::copy_bundle(model, more, &self.path(bundle));
             return self.path(bundle);
         }

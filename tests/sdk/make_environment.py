@@ -33,8 +33,16 @@ KINDS = {
 
 
 def profile_packages(path):
-    """The versions below `packages:` that are Python packages, read without a YAML library."""
-    block = re.search(r"^  packages:\n((?:    .*\n)+)", path.read_text(), re.M).group(1)
+    """The versions below `packages:` that are Python packages, read without a YAML library.
+
+    A profile that names none has those of the one that it is like.
+    """
+    text = path.read_text()
+    block = re.search(r"^  packages:\n((?:    .*\n)+)", text, re.M)
+    if block is None:
+        like = re.search(r"^like: (\S+)$", text, re.M).group(1)
+        return profile_packages(path.with_name(f"{like}.yaml"))
+    block = block.group(1)
     pairs = re.findall(r"^    ([a-z0-9-]+): ([^\s#]+)", block, re.M)
     return {name: version for name, version in pairs if not name.startswith("aws-")}
 
